@@ -69,8 +69,8 @@ def course_distribution(exhibition: list[int] | None) -> list[tuple[float, Ints]
 def _move_distribution(order: list[int]) -> list[tuple[float, list[int]]]:
     """Every outcome of `_with_random_move` with its probability."""
     return [
-        (1 / ((len(order) - 1) * taken), [*rest[:to], order[taken], *rest[to:]])
-        for taken in range(1, len(order))
-        for rest in [order[:taken] + order[taken + 1 :]]
-        for to in range(taken)
+        (1 / ((len(order) - 1) * index), [*rest[:to], order[index], *rest[to:]])
+        for index in range(1, len(order))
+        for rest in [order[:index] + order[index + 1 :]]
+        for to in range(index)
     ]

@@ -18,7 +18,7 @@ NO_DECAY = 1e6
 
 
 class Row(NamedTuple):
-    """`source`: the card, the observation, or a history and of what."""
+    """`source`: the card, the observation, or the history of something."""
 
     name: str
     meaning: str
@@ -92,7 +92,7 @@ def markdown(rows: Iterable[Row]) -> str:
 
 
 def _card_descriptions(words_of_source: Words) -> dict[str, tuple[str, str, str]]:
-    return {name: (*said, "card") for name, said in words_of_source.measures.items()}
+    return {name: (*meaning, "card") for name, meaning in words_of_source.measures.items()}
 
 
 def _rating_descriptions() -> dict[str, tuple[str, str, str]]:
@@ -105,11 +105,13 @@ def _rating_descriptions() -> dict[str, tuple[str, str, str]]:
         "strength": "history and card",
         "log_chance": "history and card",
     }
-    return {name: (*said, sources.get(name, "history of the entity")) for name, said in words.RATING_VALUES.items()}
+    return {
+        name: (*meaning, sources.get(name, "history of the entity")) for name, meaning in words.RATING_VALUES.items()
+    }
 
 
 def _mean_descriptions() -> dict[str, tuple[str, str, str]]:
-    of = (
+    owners = (
         (ENTITY, "the entity", ""),
         (ENTITY_LANE, "the entity in this lane", ""),
         (ENTITY_VENUE, "the entity at this venue", ""),
@@ -118,30 +120,30 @@ def _mean_descriptions() -> dict[str, tuple[str, str, str]]:
         (LANE, "the lane here and everywhere", "lane_"),
     )
     return {
-        f"{prefix}{trace.name}": (_describe_mean(trace), UNITS[trace.quantity], f"history of {owner}")
-        for traces, owner, prefix in of
-        for trace in traces
+        f"{prefix}{mean.name}": (_describe_mean(mean), UNITS[mean.quantity], f"history of {owner}")
+        for means, owner, prefix in owners
+        for mean in means
     }
 
 
-def _describe_mean(trace: RunningMean) -> str:
-    decay = "" if trace.half_life > NO_DECAY else f"half-life {trace.half_life:g}"
-    shrunk = f"{trace.shrink:g} zeros added" if trace.shrink else ""
+def _describe_mean(mean: RunningMean) -> str:
+    decay = "" if mean.half_life > NO_DECAY else f"half-life {mean.half_life:g}"
+    shrunk = f"{mean.shrink:g} zeros added" if mean.shrink else ""
     notes = ", ".join(each for each in (decay, shrunk) if each)
-    return f"{trace.meaning} ({notes})" if notes else trace.meaning
+    return f"{mean.meaning} ({notes})" if notes else mean.meaning
 
 
 def _observed_descriptions(names: FeatureNames, words_of_source: Words) -> dict[str, tuple[str, str, str]]:
     pace, timing = names.profile.pace, names.profile.timing
-    descriptions = {f"observed_{name}": (*said, "observation") for name, said in words_of_source.observed.items()}
+    descriptions = {f"observed_{name}": (*meaning, "observation") for name, meaning in words_of_source.observed.items()}
     descriptions |= {
         "observed_course": (*words.OBSERVED_COURSE, "observation"),
         "observed_course_gain": (*words.OBSERVED_GAIN, "observation and card"),
     }
-    for name, over in ((pace, words.PACE_OVER_OWN), (timing, words.TIMING_OVER_OWN)):
+    for name, relative in ((pace, words.PACE_OVER_OWN), (timing, words.TIMING_OVER_OWN)):
         if name in words_of_source.observed:
-            said = Meaning(f"{words_of_source.observed[name].meaning}, {over.meaning}", over.unit)
-            descriptions[f"{name}_over_own"] = (*said, "observation and history of the entity")
+            meaning = Meaning(f"{words_of_source.observed[name].meaning}, {relative.meaning}", relative.unit)
+            descriptions[f"{name}_over_own"] = (*meaning, "observation and history of the entity")
     return descriptions
 
 

@@ -73,8 +73,8 @@ EVENT = {
 }
 OBSERVED_COURSE = Meaning("lane taken when the event was observed", NUMBER)
 OBSERVED_GAIN = Meaning("lanes gained towards the inside, relative to the slot", "lanes")
-PACE_OVER_OWN = Meaning("relative to the event's mean, and that relative to the entity's usual lead", SECONDS)
-TIMING_OVER_OWN = Meaning("relative to the entity's usual start timing", SECONDS)
+PACE_OVER_OWN = Meaning("relative to the event's mean, minus the entity's usual lead", SECONDS)
+TIMING_OVER_OWN = Meaning("minus the entity's usual start timing", SECONDS)
 
 RELATIVES = {
     "in_event": "the value minus the mean over the event's entries",

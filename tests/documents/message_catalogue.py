@@ -22,7 +22,7 @@ LOG_LEVELS = {"debug", "info", "warning", "error", "exception", "critical"}
 LOGGERS = {"log", "_log", "logger"}
 # An option of at least so many commands is listed once.
 COMMON_COUNT = 8
-# What is raised for the interpreter and not for a person.
+# Exceptions for the interpreter or a caller, not for a person.
 SILENT = {"AssertionError", "NotImplementedError", "StopIteration", "AttributeError", "KeyError"}
 
 
@@ -40,27 +40,27 @@ def modules() -> Iterator[tuple[str, ast.Module]]:
 
 def errors() -> list[Message]:
     """Each text that an exception is raised with."""
-    found = set()
+    messages = set()
     for place, tree in modules():
         for node in ast.walk(tree):
             if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
                 kind = _name(node.exc.func)
                 texts = [text for text in map(text_of, _arguments(node.exc)) if text is not None and " " in text]
-                found |= {Message(place, kind, text) for text in texts if kind not in SILENT}
-    return sorted(found)
+                messages |= {Message(place, kind, text) for text in texts if kind not in SILENT}
+    return sorted(messages)
 
 
 def log_events() -> list[Message]:
     """Each text that a logger is called with."""
-    found = set()
+    messages = set()
     for place, tree in modules():
         for node in ast.walk(tree):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute) or not node.args:
                 continue
             text = text_of(node.args[0])
             if node.func.attr in LOG_LEVELS and _name(node.func.value) in LOGGERS and text is not None:
-                found.add(Message(place, node.func.attr, text))
-    return sorted(found)
+                messages.add(Message(place, node.func.attr, text))
+    return sorted(messages)
 
 
 def commands() -> Iterator[tuple[str, Any]]:
@@ -142,5 +142,5 @@ def _code(text: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    """Without what Markdown would read as a format."""
+    """One line, with Markdown's format characters escaped."""
     return re.sub(r"([*_<>\[\]])", r"\\\1", " ".join(text.split()))

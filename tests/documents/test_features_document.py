@@ -30,7 +30,7 @@ training, not observed), which slots are occupied and which past starts exist.""
 
 
 def document() -> str:
-    relatives = "\n".join(f"* `<value>_{name}`: {said};" for name, said in words.RELATIVES.items())
+    relatives = "\n".join(f"* `<value>_{name}`: {meaning};" for name, meaning in words.RELATIVES.items())
     flags = f"and `<value>_unknown`, for values of entries and events: {words.UNKNOWN}."
     sections = {
         "Values of an entry": [table.markdown(ENTRY)],
@@ -47,13 +47,13 @@ def test_the_document_has_every_feature(repository: Path) -> None:
     compare(repository / "docs" / "features.md", "features", document())
 
 
-def described() -> dict[str, Group]:
+def documented_groups() -> dict[str, Group]:
     """Every feature in the tables."""
     values = {row.name: row.group for row in (*ENTRY, *EVENT)}
-    classes = {name: tuple(known) for name, known in NAMES.categories.items()}
-    codes = {name: tuple(f"{value:g}" for value in known) for name, known in NAMES.codes.items()}
+    classes = {name: tuple(levels) for name, levels in NAMES.categories.items()}
+    codes = {name: tuple(f"{value:g}" for value in levels) for name, levels in NAMES.codes.items()}
     slots = tuple(str(slot) for slot in range(1, BOATRACE.slots + 1))
-    known = {"slot": slots, "course": slots, **classes, **codes}
+    levels = {"slot": slots, "course": slots, **classes, **codes}
     return {
         **values,
         **{f"{row.name}_{relative}": row.group for row in ENTRY for relative in words.RELATIVES},
@@ -61,13 +61,13 @@ def described() -> dict[str, Group]:
         **{
             f"{row.name}{value}": row.group
             for row in CODES
-            for value in (known[row.name[:-1]] if row.name.endswith("=") else ("",))
+            for value in (levels[row.name[:-1]] if row.name.endswith("=") else ("",))
         },
     }
 
 
-def test_no_feature_lacks_its_entry() -> None:
-    """Of an encoding that has everything the source can say, and flags for all of it."""
+def test_every_feature_has_a_description() -> None:
+    """The encoding has every value of the source, and a flag for each."""
     entry, event = len(NAMES.entry_values), len(NAMES.event_values)
     everything = Encoding(
         names=NAMES,
@@ -80,7 +80,7 @@ def test_no_feature_lacks_its_entry() -> None:
         event_flags=tuple(range(event)),
     )
 
-    assert described() == everything.groups
+    assert documented_groups() == everything.groups
 
 
 def test_the_source_is_described_as_the_cleaner_reads_it() -> None:
@@ -99,15 +99,15 @@ def test_every_number_of_a_past_start_is_described() -> None:
     assert list(words.RELATIVES) == list(RELATIVES)
 
 
-def test_nothing_is_described_that_is_not_read() -> None:
-    told = {row.name for row in ENTRY}
+def test_every_description_is_used() -> None:
+    names = {row.name for row in ENTRY}
 
-    assert set(words.RATING_VALUES) <= told
-    assert len(told) == len(ENTRY)
+    assert set(words.RATING_VALUES) <= names
+    assert len(names) == len(ENTRY)
     assert set(words.TOKEN_MEANINGS) | set(words.RELATION_MEANINGS) == {*TOKEN_NAMES, *RELATION_NAMES}
 
 
-def test_a_feature_says_what_it_is() -> None:
+def test_every_row_is_complete_and_names_its_group() -> None:
     for row in (*ENTRY, *EVENT, *CODES, *STARTS):
         assert all(row), row
         assert "|" not in "".join(row), row

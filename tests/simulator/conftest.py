@@ -1,4 +1,4 @@
-"""Seasons to look at: one with the real source's rates, one so odd that every anomaly is seen."""
+"""Seasons for the tests: one with the real source's rates, one in which every anomaly occurs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from simulator.season import SeasonPlan, SimulatedSeason
 ODD = 25.0
 
 
-class HandClock:
+class SettableClock:
     """A clock that shows what it is set to."""
 
     def __init__(self, at: datetime) -> None:
@@ -29,9 +29,9 @@ def races_of(plan: SeasonPlan) -> list[Race]:
 
 
 @pytest.fixture
-def clock() -> HandClock:
-    """Set by the test, shown to the server."""
-    return HandClock(datetime(2026, 1, 10, 3, 0, tzinfo=UTC))
+def clock() -> SettableClock:
+    """Set by the test, read by the server."""
+    return SettableClock(datetime(2026, 1, 10, 3, 0, tzinfo=UTC))
 
 
 @pytest.fixture(scope="session")

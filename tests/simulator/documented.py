@@ -1,4 +1,4 @@
-"""The keys of the real source's documents, as its notes list them, and checks of shape that hold for every document."""
+"""The keys of the real source's documents, as its documentation lists them, and helpers that read any document."""
 
 from __future__ import annotations
 
@@ -66,16 +66,16 @@ PAYOUT_KEYS = ("trifecta", "trio", "exacta", "quinella", "quinella_place", "win"
 
 
 def boats_of(race: dict[str, Any]) -> list[dict[str, Any]]:
-    """The entries of a race, whatever holds them."""
+    """The entries of a race, from a list or an object."""
     boats = race["boats"]
     return list(boats.values()) if isinstance(boats, dict) else boats
 
 
 def kinds(races: list[dict[str, Any]]) -> dict[str, set[str]]:
     """For each field the JSON types seen in it."""
-    found: dict[str, set[str]] = {}
+    types: dict[str, set[str]] = {}
     for race in races:
         for holder in (race, *boats_of(race)):
             for key, value in holder.items():
-                found.setdefault(key, set()).add(type(value).__name__)
-    return found
+                types.setdefault(key, set()).add(type(value).__name__)
+    return types

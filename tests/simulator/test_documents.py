@@ -1,4 +1,4 @@
-"""The documents have the real source's format, and hold its invariants however odd the season."""
+"""The documents have the real source's format and satisfy its invariants, also with many anomalies."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def previews(odd_races: list[Race]) -> list[Json]:
     return finals("previews", odd_races)
 
 
-def placed(race: Json) -> list[Json]:
+def placed_boats(race: Json) -> list[Json]:
     """Entries with a place, best first."""
-    found = [b for b in race["boats"] if b["racer_place_number"] is not None and b["racer_place_number"] <= 6]
-    return sorted(found, key=lambda boat: int(boat["racer_place_number"]))
+    finished = [b for b in race["boats"] if b["racer_place_number"] is not None and b["racer_place_number"] <= 6]
+    return sorted(finished, key=lambda boat: int(boat["racer_place_number"]))
 
 
 @pytest.mark.parametrize("feed", FEEDS)
@@ -74,7 +74,7 @@ def test_programs_and_results_hold_six_boats_in_order(results: list[Json], odd_r
         assert [boat["racer_boat_number"] for boat in race["boats"]] == [1, 2, 3, 4, 5, 6]
 
 
-def test_previews_hold_an_object_by_boat_or_for_once_a_list_with_a_boat_zero(previews: list[Json]) -> None:
+def test_previews_hold_an_object_by_boat_or_sometimes_a_list_with_a_boat_zero(previews: list[Json]) -> None:
     lists = [race for race in previews if isinstance(race["boats"], list)]
 
     assert lists
@@ -88,7 +88,7 @@ def test_previews_hold_an_object_by_boat_or_for_once_a_list_with_a_boat_zero(pre
 
 def test_places_follow_competition_ranking(results: list[Json]) -> None:
     for race in results:
-        places = [boat["racer_place_number"] for boat in placed(race)]
+        places = [boat["racer_place_number"] for boat in placed_boats(race)]
         assert places == [1 + sum(other < place for other in places) for place in places]
 
 
@@ -98,7 +98,7 @@ def test_courses_are_distinct_and_without_gap(results: list[Json], previews: lis
         assert sorted(courses) == list(range(1, len(courses) + 1))
 
 
-def test_a_start_timing_is_negative_where_and_only_where_the_start_was_false(results: list[Json]) -> None:
+def test_a_start_timing_is_negative_exactly_for_false_starts(results: list[Json]) -> None:
     boats = [boat for race in results for boat in race["boats"]]
     early = [boat["racer_place_number"] == 14 for boat in boats]
 
@@ -112,8 +112,8 @@ def test_late_and_absent_boats_have_no_timing_and_absent_ones_no_course_and_no_l
     results: list[Json], previews: list[Json]
 ) -> None:
     seen = 0
-    for race, shown in zip(results, previews, strict=True):
-        laps = {boat["racer_boat_number"]: boat.get("racer_exhibition_time") for boat in boats_of(shown)}
+    for race, previewed in zip(results, previews, strict=True):
+        laps = {boat["racer_boat_number"]: boat.get("racer_exhibition_time") for boat in boats_of(previewed)}
         for boat in race["boats"]:
             if boat["racer_place_number"] in {15, 16}:
                 assert boat["racer_start_timing"] is None
@@ -125,9 +125,9 @@ def test_late_and_absent_boats_have_no_timing_and_absent_ones_no_course_and_no_l
 
 
 def test_every_payout_agrees_with_the_places(results: list[Json]) -> None:
-    """Checked from the published fields alone, by another way than they were made."""
+    """Computed from the published fields only, independently of the simulator."""
     for race in results:
-        place = {boat["racer_boat_number"]: boat["racer_place_number"] for boat in placed(race)}
+        place = {boat["racer_boat_number"]: boat["racer_place_number"] for boat in placed_boats(race)}
         for market, rows in race["payouts"].items():
             for row in rows:
                 selection = [int(part) for part in row["combination"].replace("=", "-").split("-")]
@@ -147,7 +147,7 @@ def test_every_payout_agrees_with_the_places(results: list[Json]) -> None:
 
 def test_no_market_pays_more_rows_than_its_places_allow(results: list[Json]) -> None:
     for race in results:
-        order = placed(race)
+        order = placed_boats(race)
         if len({boat["racer_place_number"] for boat in order}) == len(order):
             pairs = len(list(combinations(order[:3], 2)))
             most = dict.fromkeys(PAYOUT_KEYS, 1) | {"place": 2, "quinella_place": pairs}
@@ -156,29 +156,29 @@ def test_no_market_pays_more_rows_than_its_places_allow(results: list[Json]) -> 
             assert not any(race["payouts"].values())
 
 
-def test_rows_go_missing_now_and_then(results: list[Json]) -> None:
-    whole = [race for race in results if len(placed(race)) == 6]
+def test_payout_rows_are_sometimes_missing(results: list[Json]) -> None:
+    whole = [race for race in results if len(placed_boats(race)) == 6]
     short = [race for race in whole if len(race["payouts"]["place"]) < 2]
 
     assert short
     assert all(len(race["payouts"]["trifecta"]) >= 1 for race in whole)
 
 
-def test_wind_is_zero_where_and_only_where_it_is_calm(results: list[Json]) -> None:
+def test_wind_is_zero_exactly_when_the_direction_is_calm(results: list[Json]) -> None:
     run = [race for race in results if race["race_wind"] is not None]
 
     assert any(race["race_wind"] == 0 for race in run)
     assert all((race["race_wind"] == 0) == (race["race_wind_direction_number"] == 17) for race in run)
 
 
-def test_who_led_from_the_start_started_from_the_first_course(results: list[Json]) -> None:
+def test_a_winner_who_led_from_the_start_was_in_the_first_course(results: list[Json]) -> None:
     led = [race for race in results if race["race_technique_number"] == 1]
 
     assert led
-    assert all(placed(race)[0]["racer_course_number"] == 1 for race in led)
+    assert all(placed_boats(race)[0]["racer_course_number"] == 1 for race in led)
 
 
-def test_a_race_without_result_says_nothing_but_its_key(results: list[Json], odd_races: list[Race]) -> None:
+def test_a_race_without_result_has_only_its_key(results: list[Json], odd_races: list[Race]) -> None:
     silent = [r for r, race in zip(results, odd_races, strict=True) if race.status is not RaceStatus.RUN]
 
     assert silent
@@ -195,16 +195,16 @@ def test_a_void_race_has_codes_but_neither_technique_nor_payouts(results: list[J
     for race in void:
         assert race["race_technique_number"] is None
         assert race["race_wind"] is not None
-        assert not placed(race)
+        assert not placed_boats(race)
         assert not any(race["payouts"].values())
         assert None not in {boat["racer_name"] for boat in race["boats"]}
 
 
 def test_the_preview_of_a_race_called_off_is_a_placeholder(previews: list[Json], odd_races: list[Race]) -> None:
-    off = [p for p, race in zip(previews, odd_races, strict=True) if race.status is RaceStatus.CALLED_OFF]
+    called_off = [p for p, race in zip(previews, odd_races, strict=True) if race.status is RaceStatus.CALLED_OFF]
 
-    assert off
-    for race in off:
+    assert called_off
+    for race in called_off:
         assert race["race_wind_direction_number"] is None
         assert {race[key] for key in ("race_wind", "race_wave", "race_temperature", "race_water_temperature")} == {0}
         assert {boat["racer_course_number"] for boat in boats_of(race)} == {None}
@@ -222,10 +222,10 @@ def test_the_first_preview_of_a_venue_called_off_later_lost_its_weather_only(
         assert any(boat["racer_exhibition_time"] for boat in boats_of(race))
 
 
-def test_programs_end_with_the_weight_that_was_measured(odd_races: list[Race], previews: list[Json]) -> None:
-    for race, shown in zip(finals("programs", odd_races), previews, strict=True):
+def test_the_final_program_has_the_measured_weight(odd_races: list[Race], previews: list[Json]) -> None:
+    for race, previewed in zip(finals("programs", odd_races), previews, strict=True):
         listed = {boat["racer_boat_number"]: boat["racer_weight"] for boat in race["boats"]}
-        for boat in boats_of(shown):
+        for boat in boats_of(previewed):
             if boat.get("racer_weight"):
                 assert boat["racer_weight"] == listed[boat["racer_boat_number"]]
 

@@ -35,9 +35,9 @@ def test_a_void_race_pays_nothing() -> None:
 
 
 def test_selections_name_the_boats_best_place_first_or_ascending() -> None:
-    found = winning_selections(Finish((3, 1, 6, 5, 2, 4)))
+    by_market = winning_selections(Finish((3, 1, 6, 5, 2, 4)))
 
-    assert {market: [combination(market, s) for s in selections] for market, selections in found.items()} == {
+    assert {market: [combination(market, s) for s in selections] for market, selections in by_market.items()} == {
         "trifecta": ["2-5-1"],
         "trio": ["1=2=5"],
         "exacta": ["2-5"],
@@ -64,7 +64,7 @@ def test_among_equals_every_selection_has_its_share(market: str, selection: tupl
     assert win_probability_of(market, selection, FAIR) == pytest.approx(expected)
 
 
-def test_a_price_keeps_the_houses_part_and_is_rounded_down_to_ten() -> None:
+def test_a_price_deducts_the_take_and_is_rounded_down_to_ten() -> None:
     assert price("trifecta", (1, 2, 3), FAIR) == 9000
     assert price("win", (1,), FAIR) == 480
     assert price("quinella_place", (1, 2), FAIR) == 370

@@ -68,7 +68,7 @@ def test_nothing_is_public_before_the_season_and_the_last_day_stays_after_it(pub
     assert day_of(publisher, "programs", at(25, 12)) == "2026-01-10"
 
 
-def test_a_past_day_is_the_same_whenever_it_is_asked_for(publisher: Publisher) -> None:
+def test_a_past_day_is_the_same_at_any_later_time(publisher: Publisher) -> None:
     path = "/results/v2/2026/20260103.json"
 
     assert publisher.page(path, at(4, 12)) == publisher.page(path, at(9, 12))
@@ -115,7 +115,7 @@ def test_over_a_day_observations_come_before_results_and_results_after_deadlines
         assert deadline + timedelta(minutes=10) <= settled[key] <= deadline + timedelta(minutes=25)
 
 
-def test_the_truth_is_told_of_every_race_and_sums_to_one(publisher: Publisher) -> None:
+def test_the_truth_covers_every_race_and_sums_to_one(publisher: Publisher) -> None:
     truth = content(publisher, "/truth/v1/2026/20260105.json", at(5, 0, 1))
     listed = content(publisher, "/programs/v2/2026/20260105.json", at(5, 1))
     key = ("race_date", "race_stadium_number", "race_number")
@@ -145,16 +145,16 @@ def test_the_truth_is_told_of_every_race_and_sums_to_one(publisher: Publisher) -
         "/truth/v1/today.json",
     ],
 )
-def test_other_paths_lead_nowhere(path: str, publisher: Publisher) -> None:
+def test_other_paths_have_no_page(path: str, publisher: Publisher) -> None:
     assert publisher.page(path, at(20, 12)) is None
 
 
 @pytest.mark.parametrize("path", ["/programs/v2/2026/20260106.json", "/truth/v1/2026/20260106.json"])
-def test_tomorrow_is_not_told(path: str, publisher: Publisher) -> None:
+def test_tomorrow_is_not_published(path: str, publisher: Publisher) -> None:
     assert publisher.page(path, at(5, 23, 59)) is None
 
 
-def test_a_perfect_learner_tells_every_race_and_a_day_before_the_last_again_alike(publisher: Publisher) -> None:
+def test_the_learner_forecasts_every_race_and_repeats_an_earlier_day_exactly(publisher: Publisher) -> None:
     first = publisher.page("/truth/v1/learner/2026/20260104.json", at(8, 20))
     later = content(publisher, "/truth/v1/learner/2026/20260107.json", at(8, 20))
     truth = content(publisher, "/truth/v1/2026/20260107.json", at(8, 20))

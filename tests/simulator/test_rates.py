@@ -1,4 +1,4 @@
-"""Over a long season everything odd happens about as often as in the real source."""
+"""Over a long season every anomaly occurs about as often as in the real source."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def test_each_place_code_is_as_rare_as_in_reality(code: int, cases: int, usual_r
 
 
 @pytest.mark.parametrize(
-    ("rate", "shown"),
+    ("rate", "count_in"),
     [
-        (REAL.lost_place, lambda race: 2 - len(race.payouts["place"]) if race.finish.valid > 2 else 0),
+        (REAL.lost_place, lambda race: 2 - len(race.payouts["place"]) if race.finish.valid_count > 2 else 0),
         (8 / 38_943, lambda race: race.finish.void),
         (REAL.never_finished_page, lambda race: race.status is RaceStatus.HALF_PUBLISHED),
         (417 / 39_360, lambda race: race.status is RaceStatus.CALLED_OFF),
@@ -46,10 +46,10 @@ def test_each_place_code_is_as_rare_as_in_reality(code: int, cases: int, usual_r
         (REAL.boat_zero_in_preview, lambda race: race.boat_zero),
     ],
 )
-def test_each_slip_of_a_race_is_as_rare_as_in_reality(
-    rate: float, shown: Callable[[Race], int], usual_races: list[Race]
+def test_each_anomaly_of_a_race_is_as_rare_as_in_reality(
+    rate: float, count_in: Callable[[Race], int], usual_races: list[Race]
 ) -> None:
-    seen = sum(int(shown(race)) for race in usual_races)
+    seen = sum(int(count_in(race)) for race in usual_races)
     # Whole days are called off at once: the races of a day are not independent.
     slack = 12 if rate == 417 / 39_360 else 1
 

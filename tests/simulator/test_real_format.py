@@ -1,4 +1,4 @@
-"""The simulator's documents against the real source's, where its recorded days are there."""
+"""The simulator's documents compared with recorded ones of the real source."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.simulator.documented import ENTRY_KEYS, PAYOUT_KEYS, RACE_KEYS, boats
 
 pytestmark = [pytest.mark.recorded, pytest.mark.slow]
 DAYS = ("20260131", "20251231", "20260111")
-# Real values the days above do not happen to hold, or that no simulated season needs.
+# Types that occur in real documents, but not on the days above.
 KINDS_SEEN_ELSEWHERE = {
     "race_weather_number": {"NoneType"},
     "racer_average_start_timing": {"NoneType"},
@@ -37,12 +37,12 @@ def real(archive: Path, feed: str) -> list[dict[str, Any]]:
 
 
 def simulated(feed: str, races: list[Race]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(document(feed, [(race, final_stage(feed, race)) for race in races]))[feed]
-    return found
+    parsed: list[dict[str, Any]] = json.loads(document(feed, [(race, final_stage(feed, race)) for race in races]))[feed]
+    return parsed
 
 
 @pytest.mark.parametrize("feed", FEEDS)
-def test_real_documents_have_the_keys_this_suite_takes_as_documented(feed: str, archive: Path) -> None:
+def test_real_documents_have_the_documented_keys(feed: str, archive: Path) -> None:
     for race in real(archive, feed):
         assert tuple(race) == RACE_KEYS[feed]
         assert {tuple(boat) for boat in boats_of(race)} == {ENTRY_KEYS[feed]}
@@ -50,7 +50,7 @@ def test_real_documents_have_the_keys_this_suite_takes_as_documented(feed: str, 
 
 
 @pytest.mark.parametrize("feed", FEEDS)
-def test_every_field_has_no_type_the_real_one_does_not_have(feed: str, archive: Path, usual_races: list[Race]) -> None:
+def test_every_field_has_only_types_of_the_real_one(feed: str, archive: Path, usual_races: list[Race]) -> None:
     expected = kinds(real(archive, feed))
 
     for key, seen in kinds(simulated(feed, usual_races[:2880])).items():
@@ -64,9 +64,11 @@ def test_every_field_has_no_type_the_real_one_does_not_have(feed: str, archive: 
 @pytest.mark.parametrize("feed", FEEDS)
 def test_a_real_document_is_written_in_the_same_style(feed: str, archive: Path) -> None:
     body = gzip.decompress((archive / "v2" / feed / "2026" / "20260131.json.gz").read_bytes())
-    made = document(feed, [(r, final_stage(feed, r)) for r in SimulatedSeason(SeasonPlan()).races(date(2026, 1, 31))])
+    simulated_body = document(
+        feed, [(r, final_stage(feed, r)) for r in SimulatedSeason(SeasonPlan()).races(date(2026, 1, 31))]
+    )
 
-    for text in (body, made):
+    for text in (body, simulated_body):
         assert text == json.dumps(json.loads(text), separators=(",", ":")).encode()
 
 

@@ -1,4 +1,4 @@
-"""Who races where and when, and that a day needs no other day to be drawn."""
+"""Who races where and when. Each day is drawn independently of the other days."""
 
 from __future__ import annotations
 
@@ -68,12 +68,12 @@ def test_names_are_different_and_hold_exactly_one_space() -> None:
     assert all(name.count(" ") == 1 and name.split(" ")[0] and name.split(" ")[1] for name in names)
 
 
-def test_a_day_called_off_whole_is_run_the_day_after_with_the_same_card(odd_races: list[Race]) -> None:
+def test_a_day_called_off_completely_is_run_the_day_after_with_the_same_card(odd_races: list[Race]) -> None:
     cards = {
         (race.venue, race.day, race.number): [entry.card["racer_number"] for entry in race.entries]
         for race in odd_races
     }
-    put_off = [
+    postponed = [
         race
         for race in odd_races
         if race.number == 1
@@ -82,24 +82,24 @@ def test_a_day_called_off_whole_is_run_the_day_after_with_the_same_card(odd_race
         and (race.venue, race.day + timedelta(days=1), 1) in cards
     ]
 
-    assert put_off
-    for race in put_off:
+    assert postponed
+    for race in postponed:
         for number in range(1, 13):
             today, tomorrow = (race.venue, race.day, number), (race.venue, race.day + timedelta(days=1), number)
             assert cards[today] == cards[tomorrow]
 
 
 def test_races_called_off_are_the_last_ones_of_their_day(odd_races: list[Race]) -> None:
-    off: dict[tuple[int, date], list[int]] = {}
+    called_off: dict[tuple[int, date], list[int]] = {}
     for race in odd_races:
         if race.status is RaceStatus.CALLED_OFF:
-            off.setdefault((race.venue, race.day), []).append(race.number)
+            called_off.setdefault((race.venue, race.day), []).append(race.number)
 
-    assert {min(numbers) for numbers in off.values()} > {1}
-    assert all(numbers == list(range(numbers[0], 13)) for numbers in off.values())
+    assert {min(numbers) for numbers in called_off.values()} > {1}
+    assert all(numbers == list(range(numbers[0], 13)) for numbers in called_off.values())
 
 
-def test_deadlines_rise_within_the_hours_asked_for() -> None:
+def test_deadlines_rise_within_the_configured_hours() -> None:
     plan = SeasonPlan(days=3, first_deadline_min=600, last_deadline_min=666)
     for race_day in range(1, 4):
         races = SimulatedSeason(plan).races(date(2026, 1, race_day))
@@ -111,7 +111,7 @@ def test_deadlines_rise_within_the_hours_asked_for() -> None:
             assert deadlines[-1] <= 666 + 6
 
 
-def test_a_small_day_has_as_many_races_as_asked_for() -> None:
+def test_a_small_day_has_the_configured_number_of_races() -> None:
     races = SimulatedSeason(SeasonPlan(days=1, venues=(5,), races_per_venue=3)).races(date(2026, 1, 1))
 
     assert [(race.venue, race.number) for race in races] == [(5, 1), (5, 2), (5, 3)]
@@ -138,6 +138,6 @@ def test_venues_are_different_stadiums(count: int) -> None:
         {"last_deadline_min": 24 * 60},
     ],
 )
-def test_a_plan_that_cannot_be_is_refused(wrong: dict[str, object]) -> None:
+def test_an_impossible_plan_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"\w"):
         SeasonPlan(**wrong)  # type: ignore[arg-type]

@@ -22,14 +22,14 @@ from simulator.publisher import Publisher
 from simulator.season import SeasonPlan, SimulatedSeason
 from simulator.server import FailureInjection, SimulatorServer
 from simulator.stages import PublicationSchedule
-from tests.simulator.conftest import HandClock
+from tests.simulator.conftest import SettableClock
 
 PLAN = SeasonPlan(days=20, venues=(5,))
 DEADLINE_S = 60.0
 ROOT = Path(__file__).parents[2]
 
 
-def served(clock: HandClock, failing: FailureInjection) -> Iterator[SimulatorServer]:
+def run_server(clock: SettableClock, failing: FailureInjection) -> Iterator[SimulatorServer]:
     with SimulatorServer(
         ("127.0.0.1", 0), Publisher(SimulatedSeason(PLAN), PublicationSchedule()), clock, failing
     ) as server:
@@ -41,16 +41,16 @@ def served(clock: HandClock, failing: FailureInjection) -> Iterator[SimulatorSer
 
 
 @pytest.fixture
-def client(clock: HandClock) -> Iterator[httpx.Client]:
-    """Asks a server that never fails."""
-    for server in served(clock, FailureInjection(0.0, seed=1)):
+def client(clock: SettableClock) -> Iterator[httpx.Client]:
+    """The client of a server that never fails."""
+    for server in run_server(clock, FailureInjection(0.0, seed=1)):
         with httpx.Client(base_url=server.url, timeout=DEADLINE_S) as client:
             yield client
 
 
 @pytest.fixture
-def failing_client(clock: HandClock) -> Iterator[httpx.Client]:
-    for server in served(clock, FailureInjection(0.3, seed=1)):
+def failing_client(clock: SettableClock) -> Iterator[httpx.Client]:
+    for server in run_server(clock, FailureInjection(0.3, seed=1)):
         with httpx.Client(base_url=server.url, timeout=DEADLINE_S) as client:
             yield client
 
@@ -82,7 +82,7 @@ def test_an_unchanged_document_is_not_sent_again(client: httpx.Client) -> None:
     assert again.headers["etag"] == tag
 
 
-def test_a_changed_document_is_sent_with_a_new_tag(client: httpx.Client, clock: HandClock) -> None:
+def test_a_changed_document_is_sent_with_a_new_tag(client: httpx.Client, clock: SettableClock) -> None:
     clock.at = datetime(2026, 1, 10, 1, 0, tzinfo=UTC)
     before = client.get("/results/v2/today.json")
     clock.at = datetime(2026, 1, 10, 6, 0, tzinfo=UTC)
@@ -94,7 +94,7 @@ def test_a_changed_document_is_sent_with_a_new_tag(client: httpx.Client, clock: 
     assert after.content != before.content
 
 
-def test_today_turns_over_with_the_clock(client: httpx.Client, clock: HandClock) -> None:
+def test_today_changes_with_the_clock(client: httpx.Client, clock: SettableClock) -> None:
     dates = []
     for minute in (0, 5, 30):
         clock.at = datetime(2026, 1, 10, 15, minute, tzinfo=UTC)
@@ -119,7 +119,7 @@ def test_a_share_of_the_requests_fails_and_a_retry_helps(failing_client: httpx.C
     assert 60 < answers.count(503) < 120
 
 
-def test_which_requests_fail_hangs_on_the_seed_alone() -> None:
+def test_which_requests_fail_depends_on_the_seed_alone() -> None:
     first, same, other = ([FailureInjection(0.3, seed).fails(count) for count in range(100)] for seed in (4, 4, 5))
 
     assert first == same
@@ -132,8 +132,8 @@ def test_health_and_truth_never_fail(failing_client: httpx.Client) -> None:
     assert {failing_client.get(path).status_code for path in paths} == {200}
 
 
-def test_a_client_that_hangs_up_leaves_no_traceback(
-    client: httpx.Client, clock: HandClock, capfd: pytest.CaptureFixture[str]
+def test_a_client_that_disconnects_leaves_no_traceback(
+    client: httpx.Client, clock: SettableClock, capfd: pytest.CaptureFixture[str]
 ) -> None:
     host, port = client.base_url.host, client.base_url.port
     assert port is not None
@@ -157,7 +157,7 @@ def run_simulator(*options: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
-def test_the_program_tells_its_address_serves_and_stops_when_told(end: signal.Signals, tmp_path: Path) -> None:
+def test_the_program_prints_its_address_serves_and_stops_on_a_signal(end: signal.Signals, tmp_path: Path) -> None:
     port_file = tmp_path / "url"
     epoch = str(time.time())
     with run_simulator(
@@ -197,22 +197,22 @@ def test_the_program_tells_its_address_serves_and_stops_when_told(end: signal.Si
         (["--fail-rate", "1"], "failing"),
     ],
 )
-def test_a_wrong_option_is_told_in_one_line(options: list[str], word: str) -> None:
+def test_a_wrong_option_gives_an_error_of_one_line(options: list[str], word: str) -> None:
     with run_simulator(*options) as process:
-        _, complaint = process.communicate(timeout=DEADLINE_S)
+        _, error = process.communicate(timeout=DEADLINE_S)
 
     assert process.returncode == 2
-    assert complaint.count("\n") == 1
-    assert word in complaint
+    assert error.count("\n") == 1
+    assert word in error
 
 
-def test_an_occupied_port_is_told_in_one_line() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        with run_simulator("--port", str(taken.getsockname()[1])) as process:
-            _, complaint = process.communicate(timeout=DEADLINE_S)
+def test_an_occupied_port_gives_an_error_of_one_line() -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        with run_simulator("--port", str(listener.getsockname()[1])) as process:
+            _, error = process.communicate(timeout=DEADLINE_S)
 
     assert process.returncode == 2
-    assert complaint.count("\n") == 1
-    assert "port" in complaint
+    assert error.count("\n") == 1
+    assert "port" in error

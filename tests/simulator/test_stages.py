@@ -1,4 +1,4 @@
-"""On the day every feed shows what the real source would show by then, slips included, and ends complete."""
+"""During a day every feed shows what the real source would show by then, with its anomalies, and ends complete."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ SEED = 5
 Day = tuple[tuple[Race, ...], dict[str, list[list[StageChange]]]]
 
 
-def days_of(plan: SeasonPlan, pace: PublicationSchedule) -> list[Day]:
+def days_of(plan: SeasonPlan, schedule: PublicationSchedule) -> list[Day]:
     season = SimulatedSeason(plan)
     days = (season.races(plan.first_date + timedelta(days=n)) for n in range(plan.days))
-    return [(races, dict(day_steps(races, plan.seed, pace, plan.rates))) for races in days]
+    return [(races, dict(day_steps(races, plan.seed, schedule, plan.rates))) for races in days]
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def odd_days() -> list[Day]:
 
 
 def stages_seen(day: Day, feed: str, index: int) -> list[Stage]:
-    """What is published one after the other of one race."""
+    """The stages of one race, in the order of publication."""
     steps = day[1][feed][index]
     seen = [stage_at(steps, minute) for minute in range(0, END_MIN, EVERY_MIN) if minute >= steps[0].at_min]
     return [stage for n, stage in enumerate(seen) if n == 0 or seen[n - 1] is not stage]
@@ -70,7 +70,7 @@ def test_usual_results_come_within_half_an_hour() -> None:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.277, 0.9, 1.0])
-def test_the_share_of_races_observed_before_their_deadline_is_the_one_asked_for(share: float) -> None:
+def test_the_share_of_races_observed_before_their_deadline_is_the_configured_one(share: float) -> None:
     days = days_of(SeasonPlan(days=20, rates=AnomalyRates().multiplied_by(0)), PublicationSchedule(preview_share=share))
     in_time = [
         stage_at(race_steps, race.deadline_min // EVERY_MIN * EVERY_MIN) is Stage.OBSERVED
@@ -91,7 +91,7 @@ def test_a_card_is_listed_then_updated_before_the_race(odd_days: list[Day]) -> N
 
 
 @pytest.mark.parametrize(
-    ("slip", "feed", "sequence"),
+    ("anomaly", "feed", "sequence"),
     [
         ("programs_blank_day", "programs", [Stage.LISTED, Stage.BLANK, Stage.LISTED, Stage.UPDATED]),
         ("preview_gone", "previews", [Stage.EMPTY, Stage.WEIGHED, Stage.OBSERVED, Stage.EMPTY, Stage.OBSERVED]),
@@ -107,8 +107,8 @@ def test_a_card_is_listed_then_updated_before_the_race(odd_days: list[Day]) -> N
         ("never_finished_page", "results", [Stage.EMPTY, Stage.NUMBERLESS]),
     ],
 )
-def test_every_slip_of_a_live_day_is_published(slip: str, feed: str, sequence: list[Stage]) -> None:
-    rates = replace(AnomalyRates().multiplied_by(0), **{slip: 0.5})
+def test_every_anomaly_of_a_live_day_is_published(anomaly: str, feed: str, sequence: list[Stage]) -> None:
+    rates = replace(AnomalyRates().multiplied_by(0), **{anomaly: 0.5})
 
     days = days_of(SeasonPlan(days=6, rates=rates), PublicationSchedule())
 
@@ -123,7 +123,7 @@ def test_cards_go_blank_in_the_night_of_some_days_only() -> None:
     assert max(blank) <= 3
 
 
-def test_live_slips_of_results_are_as_frequent_as_in_reality() -> None:
+def test_live_anomalies_of_results_are_as_frequent_as_in_reality() -> None:
     days = days_of(SeasonPlan(days=60), PublicationSchedule())
     races = sum(len(races) for races, _ in days)
     seen = Counter(
@@ -138,7 +138,7 @@ def test_live_slips_of_results_are_as_frequent_as_in_reality() -> None:
     assert abs(seen[Stage.PLACED] / races - (1_798 / 39_360 + 11 / 168)) < 0.03
 
 
-def test_nothing_tells_of_a_race_being_called_off_before_it_is_announced(odd_days: list[Day]) -> None:
+def test_no_feed_shows_that_a_race_is_called_off_before_the_announcement(odd_days: list[Day]) -> None:
     for races, steps in odd_days:
         for index, race in enumerate(races):
             if race.called_off_min is not None and race.called_off_min > 60:
@@ -147,7 +147,7 @@ def test_nothing_tells_of_a_race_being_called_off_before_it_is_announced(odd_day
                 assert stage_at(steps["previews"][index], before) in {Stage.EMPTY, Stage.WEIGHED, Stage.OBSERVED}
 
 
-def test_steps_hang_on_the_day_alone() -> None:
+def test_steps_depend_on_the_day_alone() -> None:
     season = SimulatedSeason(SeasonPlan(days=10))
     races = season.races(date(2026, 1, 5))
 
@@ -157,6 +157,6 @@ def test_steps_hang_on_the_day_alone() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"publish_every_min": 0}, {"preview_share": 1.5}])
-def test_a_pace_that_cannot_be_is_refused(wrong: dict[str, float]) -> None:
+def test_an_impossible_schedule_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"\w"):
         PublicationSchedule(**wrong)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The truth the simulator tells is the law its races follow, and what can be seen tells something of it."""
+"""The published truth is the distribution of the results, and public data is informative about it."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def won(usual_races: list[Race]) -> list[Race]:
+def decided_races(usual_races: list[Race]) -> list[Race]:
     """Races with one first boat."""
     return [race for race in usual_races if race.finish.places.count(1) == 1]
 
 
 @pytest.fixture(scope="module")
-def truth(won: list[Race]) -> np.ndarray:
+def truth(decided_races: list[Race]) -> np.ndarray:
     """(races, 6)"""
-    return np.array([race.p_win for race in won])
+    return np.array([race.p_win for race in decided_races])
 
 
 @pytest.fixture(scope="module")
-def winner(won: list[Race]) -> np.ndarray:
+def winner(decided_races: list[Race]) -> np.ndarray:
     """(races,) of 0..5"""
-    return np.array([race.finish.places.index(1) for race in won])
+    return np.array([race.finish.places.index(1) for race in decided_races])
 
 
 def log_loss(probability: np.ndarray, winner: np.ndarray) -> float:
@@ -61,13 +61,15 @@ def test_each_boat_wins_as_often_as_the_truth_says(boat: int, truth: np.ndarray,
 
 
 @pytest.mark.parametrize("low", [0.0, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8])
-def test_chances_of_a_size_come_true_as_often_as_they_say(low: float, truth: np.ndarray, winner: np.ndarray) -> None:
+def test_probabilities_of_any_size_come_true_as_often_as_they_say(
+    low: float, truth: np.ndarray, winner: np.ndarray
+) -> None:
     high = {0.0: 0.05, 0.05: 0.1, 0.8: 1.0}.get(low, low + (0.1 if low == 0.1 else 0.2))
     chosen = (truth >= low) & (truth < high)
-    won = np.eye(6, dtype=bool)[winner]
+    is_winner = np.eye(6, dtype=bool)[winner]
 
     assert chosen.sum() > 500
-    assert deviations((won & chosen).sum(), truth[chosen]) < 4
+    assert deviations((is_winner & chosen).sum(), truth[chosen]) < 4
 
 
 def test_the_order_of_finish_is_plackett_luce() -> None:
@@ -90,7 +92,7 @@ def test_boat_one_wins_as_often_as_in_reality(winner: np.ndarray) -> None:
     assert 0.50 <= (winner == 0).mean() <= 0.57
 
 
-def test_the_truth_is_well_above_the_lane_alone(truth: np.ndarray, winner: np.ndarray) -> None:
+def test_the_truth_is_much_better_than_the_lane_alone(truth: np.ndarray, winner: np.ndarray) -> None:
     lane = np.tile(np.bincount(winner, minlength=6) / len(winner), (len(winner), 1))
     entropy = float(-(truth * np.log(np.maximum(truth, 1e-300))).sum(axis=1).mean())
 
@@ -100,31 +102,31 @@ def test_the_truth_is_well_above_the_lane_alone(truth: np.ndarray, winner: np.nd
     assert log_loss(lane, winner) - log_loss(truth, winner) >= 0.1
 
 
-def test_knowing_the_day_is_worth_something_over_the_card() -> None:
+def test_knowing_the_day_is_better_than_the_card_alone() -> None:
     season = SimulatedSeason(SeasonPlan(seed=3, days=60))
     days = [season.races(season.plan.first_date.replace(day=d)) for d in range(1, 31)]
-    kept = [(i, j) for i, day in enumerate(days) for j, race in enumerate(day) if 1 in race.finish.places]
+    decided = [(i, j) for i, day in enumerate(days) for j, race in enumerate(day) if 1 in race.finish.places]
     listed = [season.listed_probability(day) for day in days]
-    winner = np.array([days[i][j].finish.places.index(1) for i, j in kept])
+    winner = np.array([days[i][j].finish.places.index(1) for i, j in decided])
 
-    before = log_loss(np.array([listed[i][j] for i, j in kept]), winner)
-    after = log_loss(np.array([days[i][j].p_win for i, j in kept]), winner)
+    before = log_loss(np.array([listed[i][j] for i, j in decided]), winner)
+    after = log_loss(np.array([days[i][j].p_win for i, j in decided]), winner)
 
     assert np.allclose([row.sum() for day in listed for row in day], 1.0)
     assert 0.02 < before - after < 0.25
 
 
-def test_a_fast_exhibition_lifts_the_chances_the_card_gave(usual_races: list[Race]) -> None:
+def test_a_fast_exhibition_raises_the_win_probability(usual_races: list[Race]) -> None:
     races = [r for r in usual_races if r.status is RaceStatus.RUN and all(e.exhibition.time for e in r.entries)]
     times = np.array([[e.exhibition.time for e in race.entries] for race in races])
-    surprise = np.array([np.log(race.p_win) - np.array(race.lasting) for race in races])
+    improvement = np.array([np.log(race.p_win) - np.array(race.lasting) for race in races])
     times -= times.mean(axis=1, keepdims=True)
-    surprise -= surprise.mean(axis=1, keepdims=True)
+    improvement -= improvement.mean(axis=1, keepdims=True)
 
-    assert np.corrcoef(times.ravel(), surprise.ravel())[0, 1] < -0.3
+    assert np.corrcoef(times.ravel(), improvement.ravel())[0, 1] < -0.3
 
 
-def test_the_card_tells_skill_but_not_all_of_it(usual_races: list[Race]) -> None:
+def test_the_card_shows_skill_only_in_part(usual_races: list[Race]) -> None:
     points = np.array([[e.card["racer_national_top_1_percent"] for e in race.entries] for race in usual_races])
     lasting = np.array([race.lasting for race in usual_races])
     lasting = lasting - lasting.mean(axis=0)  # less the courses
@@ -134,7 +136,7 @@ def test_the_card_tells_skill_but_not_all_of_it(usual_races: list[Race]) -> None
     assert 0.6 < correlation < 0.95
 
 
-def test_wind_takes_from_the_first_course() -> None:
+def test_wind_weakens_the_first_course() -> None:
     calm, rough = world.weather_effect(np.array([0.0, 8.0]), np.array([0.0, 8.0]))
 
     assert rough[0] - calm[0] < -0.5

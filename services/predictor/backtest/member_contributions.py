@@ -83,10 +83,10 @@ def contribution_rows(
             "state": state,
             "member": name,
             "events": len(inputs),
-            "log_loss": float(evaluation.losses(told).mean()),
-            "gain of the whole": evaluation.difference(told, win, seed),
+            "log_loss": float(evaluation.losses(member_win).mean()),
+            "gain of the whole": evaluation.difference(member_win, win, seed),
         }
-        for name, told in probabilities.items()
+        for name, member_win in probabilities.items()
     ]
     whole: dict[str, Cell] = {"state": state, "member": "pooled", "events": len(inputs)}
     return [*rows, whole | {"log_loss": float(evaluation.losses(win).mean())}]

@@ -68,7 +68,7 @@ def _interval(statistic: Callable[[Floats], Floats], sums: Floats, draws: int, s
     for start in range(0, draws if count else 0, BLOCK_DRAWS):
         size = min(BLOCK_DRAWS, draws - start)
         replicates.append(statistic(random.multinomial(count, np.full(count, 1 / count), size=size) @ sums))
-    finite = np.concatenate([found[~np.isnan(found)] for found in replicates]) if replicates else np.zeros(0)
+    finite = np.concatenate([values[~np.isnan(values)] for values in replicates]) if replicates else np.zeros(0)
     low, high = np.quantile(finite, TAILS) if len(finite) else (np.nan, np.nan)
     return Interval(float(whole), float(low), float(high))
 

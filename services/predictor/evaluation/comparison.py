@@ -62,14 +62,14 @@ def eligible(events: Events, first: date, last: date) -> Ints:
 
 def figures_of(forecast: Forecast, events: Events, targets: Targets, behaviour: str = "behaviour") -> dict[str, float]:
     """All figures that the forecast allows. `behaviour`: name of that head in the keys."""
-    found = result_quality(forecast.win, events.occupied, targets.winner)
+    figures = result_quality(forecast.win, events.occupied, targets.winner)
     if forecast.top3 is not None:
-        found |= top3_quality(forecast.top3, events.occupied, events.place)
+        figures |= top3_quality(forecast.top3, events.occupied, events.place)
     if forecast.trend is not None:
-        found |= class_quality("trend", forecast.trend, targets.trend)
+        figures |= class_quality("trend", forecast.trend, targets.trend)
     if forecast.behaviour is not None:
-        found |= class_quality(behaviour, forecast.behaviour, targets.behaviour)
-    return found
+        figures |= class_quality(behaviour, forecast.behaviour, targets.behaviour)
+    return figures
 
 
 def quality_row(evaluation: EvaluationSet, forecast: Forecast) -> dict[str, float]:
@@ -81,7 +81,7 @@ def quality_row(evaluation: EvaluationSet, forecast: Forecast) -> dict[str, floa
 
 def quality_table(evaluation: EvaluationSet, forecasts: Mapping[str, Forecast]) -> list[dict[str, Cell]]:
     """One row per forecast."""
-    return [{"model": name, **quality_row(evaluation, opinion)} for name, opinion in forecasts.items()]
+    return [{"model": name, **quality_row(evaluation, forecast)} for name, forecast in forecasts.items()]
 
 
 def difference_table(
@@ -93,9 +93,9 @@ def difference_table(
         {
             "log-loss of": against,
             "less that of": name,
-            "difference": evaluation.difference(reference, opinion.win, seed),
+            "difference": evaluation.difference(reference, forecast.win, seed),
         }
-        for name, opinion in forecasts.items()
+        for name, forecast in forecasts.items()
         if name != against
     ]
 
@@ -104,12 +104,12 @@ def month_table(
     evaluation: EvaluationSet, forecasts: Mapping[str, Forecast], against: str, seed: int
 ) -> list[dict[str, Cell]]:
     """Log-loss by month: of `against` with an interval, of the others without."""
-    losses = {name: evaluation.losses(opinion.win) for name, opinion in forecasts.items()}
+    losses = {name: evaluation.losses(forecast.win) for name, forecast in forecasts.items()}
     rows: list[dict[str, Cell]] = []
     for month, at in evaluation.months():
         row: dict[str, Cell] = {"month": month, "events": len(at)}
         row[against] = mean_difference(losses[against][at], evaluation.clusters[at], seed=seed)
-        row |= {name: float(found[at].mean()) for name, found in losses.items() if name != against}
+        row |= {name: float(loss[at].mean()) for name, loss in losses.items() if name != against}
         rows.append(row)
     return rows
 

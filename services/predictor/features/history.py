@@ -64,9 +64,9 @@ class History:
         settled_rows = np.array([row for row in rows.values() if settled[row]], dtype=np.int64)
         starts = starts_of(events[settled_rows], self.profile)
         new = {}
-        for row, (key, said) in enumerate(zip(starts.event_key.tolist(), starts.fingerprints(), strict=True)):
-            if key not in self._events or self._events[key].fingerprint != said:
-                new[str(key)] = EventStarts(starts, row, said)
+        for row, (key, fingerprint) in enumerate(zip(starts.event_key.tolist(), starts.fingerprints(), strict=True)):
+            if key not in self._events or self._events[key].fingerprint != fingerprint:
+                new[str(key)] = EventStarts(starts, row, fingerprint)
         changed = [self._events[key] for key in (new.keys() | removed_keys) & self._events.keys()]
         if new or removed_keys:
             undone = self._rewind(min(place.order for place in [*new.values(), *changed]))

@@ -54,14 +54,14 @@ class Inputs:
     def without_group(self, encoding: Encoding, group: str) -> Inputs:
         """A copy in which every feature of this group is unknown."""
         entry, event = self.entry.copy(), self.event.copy()
-        for features, groups, made in (
+        for features, groups, matrix in (
             (encoding.entry_features, encoding.entry_groups, entry),
             (encoding.event_features, encoding.event_groups, event),
         ):
             masked = [
                 each == group or (group == "history" and OVER_OWN in features[i]) for i, each in enumerate(groups)
             ]
-            made[..., masked] = [float(features[i].endswith("_unknown")) for i in np.flatnonzero(masked)]
+            matrix[..., masked] = [float(features[i].endswith("_unknown")) for i in np.flatnonzero(masked)]
         entry[~self.occupied] = 0.0
         masked_inputs = replace(self, entry=entry, event=event)
         if group == "history":

@@ -94,10 +94,10 @@ def feature_names(events: Events, profile: Profile) -> FeatureNames:
     codes = {"grade": events.grade} | {
         name: conditions[name] for name in sorted(profile.condition_codes & conditions.keys())
     }
-    values = {name: tuple(np.unique(found[np.isfinite(found)]).tolist()) for name, found in codes.items()}
+    code_values = {name: tuple(np.unique(column[np.isfinite(column)]).tolist()) for name, column in codes.items()}
     categories = {
-        name: tuple(sorted({value for value in found.ravel() if value is not None}))
-        for name, found in sorted(events.categories.items())
+        name: tuple(sorted({value for value in column.ravel() if value is not None}))
+        for name, column in sorted(events.categories.items())
         if name not in profile.identities | profile.late
     }
     return FeatureNames(
@@ -105,11 +105,11 @@ def feature_names(events: Events, profile: Profile) -> FeatureNames:
         measures=tuple(name for name in _known_names(events.measures) if name not in profile.late),
         observed=tuple(_known_names(events.observed)),
         conditions=tuple(name for name in conditions if name not in profile.condition_codes),
-        categories={name: found for name, found in categories.items() if 1 < len(found) <= MAX_CATEGORY_VALUES},
-        codes={name: found for name, found in values.items() if 1 < len(found) <= MAX_CODE_VALUES},
+        categories={name: column for name, column in categories.items() if 1 < len(column) <= MAX_CATEGORY_VALUES},
+        codes={name: column for name, column in code_values.items() if 1 < len(column) <= MAX_CODE_VALUES},
         venues=tuple(sorted({int(venue) for venue in events.venue})),
     )
 
 
 def _known_names(values: Mapping[str, Floats]) -> list[str]:
-    return sorted(name for name, found in values.items() if np.isfinite(found).any())
+    return sorted(name for name, column in values.items() if np.isfinite(column).any())

@@ -61,8 +61,8 @@ def _rows(events: Events, history: History, lane: Ints, as_of_us: Floats) -> Per
         lane.ravel().tolist(),
     )
     when = np.repeat(as_of_us, shape[1]).tolist()
-    found = (store.as_of(of, when).reshape(shape) for store, of in zip(history.stores.by_component, keys, strict=True))
-    return PerComponent(*found)
+    rows = (store.as_of(of, when).reshape(shape) for store, of in zip(history.stores.by_component, keys, strict=True))
+    return PerComponent(*rows)
 
 
 def _rating_values(events: Events, history: History, rows: PerComponent, as_of_us: Floats) -> Floats:

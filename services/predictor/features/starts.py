@@ -55,8 +55,8 @@ class Starts:
         table[np.isnan(table)] = np.nan
         texts = zip(*(each.tolist() for each in columns if each.dtype == np.object_), strict=True)
         return [
-            hashlib.blake2b(line.tobytes() + repr(said).encode(), digest_size=16).digest()
-            for line, said in zip(table, texts, strict=True)
+            hashlib.blake2b(line.tobytes() + repr(text).encode(), digest_size=16).digest()
+            for line, text in zip(table, texts, strict=True)
         ]
 
 

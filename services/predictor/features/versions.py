@@ -63,7 +63,7 @@ class VersionedStore:
         row_root: list[int] = []
         row_depth: list[int] = []
         for when, line in zip(known_us, keys, strict=True):
-            newest = [found[1][-1] if (found := all_series.get(key)) else INITIAL_ROW for key in line]
+            newest = [series[1][-1] if (series := all_series.get(key)) else INITIAL_ROW for key in line]
             before.extend(newest)
             for key, old in zip(line, newest, strict=True):
                 at = old - base
@@ -75,10 +75,10 @@ class VersionedStore:
                 new.append(len(owners))
                 row_root.append(root[-1])
                 row_depth.append(depth[-1])
-                if (found := all_series.get(key)) is None:
-                    found = all_series[key] = ([], [])
-                found[0].append(when)
-                found[1].append(len(owners))
+                if (series := all_series.get(key)) is None:
+                    series = all_series[key] = ([], [])
+                series[0].append(when)
+                series[1].append(len(owners))
                 owners.append(key)
         self._grow()
         shape = (len(keys), len(keys[0]) if keys else 0)
@@ -89,8 +89,8 @@ class VersionedStore:
         all_series = self._series
         return np.array(
             [
-                found[1][at - 1]
-                if (found := all_series.get(key)) is not None and (at := bisect_right(found[0], when))
+                series[1][at - 1]
+                if (series := all_series.get(key)) is not None and (at := bisect_right(series[0], when))
                 else INITIAL_ROW
                 for key, when in zip(keys, as_of_us, strict=True)
             ],

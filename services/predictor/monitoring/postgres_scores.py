@@ -19,24 +19,24 @@ WITH wanted AS MATERIALIZED (
     JOIN LATERAL (SELECT min(o.slot) AS slot, count(*) AS winners FROM analytics.outcomes o
                   WHERE o.event_key = e.event_key AND o.place = 1) w ON w.winners = 1
     WHERE e.status = 'settled' AND {wanted}
-), told AS (
+), candidates AS (
     SELECT w.event_key, w.session_key, w.settled_at, w.winner, p.state, p.model_version, p.as_of,
            array_agg(p.slot ORDER BY p.slot) AS slots, array_agg(p.probability ORDER BY p.slot) AS p_win
     FROM wanted w JOIN analytics.predictions p USING (event_key)
-    WHERE p.head = 'result' AND p.as_of <= w.scheduled_at {told}
+    WHERE p.head = 'result' AND p.as_of <= w.scheduled_at {condition}
     GROUP BY w.event_key, w.session_key, w.settled_at, w.winner, p.state, p.model_version, p.as_of, p.shadow
 ), newest AS (
-    SELECT DISTINCT ON (event_key, state, model_version) * FROM told
+    SELECT DISTINCT ON (event_key, state, model_version) * FROM candidates
     ORDER BY event_key, state, model_version, as_of DESC
 )
 SELECT event_key, session_key, state, model_version, slots, p_win, winner FROM newest ORDER BY settled_at, event_key
 """
-PREDICTIONS_OF_EVENTS = _SCORED.format(wanted="e.event_key = ANY(%(keys)s)", told="")
+PREDICTIONS_OF_EVENTS = _SCORED.format(wanted="e.event_key = ANY(%(keys)s)", condition="")
 RECENT_PREDICTIONS = _SCORED.format(
     wanted="""e.event_key IN (
         SELECT event_key FROM analytics.events WHERE status = 'settled' ORDER BY settled_at DESC LIMIT %(most)s
     )""",
-    told="AND p.model_version = ANY(%(models)s)",
+    condition="AND p.model_version = ANY(%(models)s)",
 )
 WINS = """
 SELECT o.slot, count(*) FROM analytics.outcomes o JOIN analytics.events e USING (event_key)

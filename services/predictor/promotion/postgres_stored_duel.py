@@ -14,15 +14,15 @@ WITH recent AS MATERIALIZED (
     JOIN LATERAL (SELECT min(o.slot) AS slot, count(*) AS winners FROM analytics.outcomes o
                   WHERE o.event_key = e.event_key AND o.place = 1) w ON w.winners = 1
     WHERE e.status = 'settled' AND s.date > %(after)s
-), told AS (
+), candidates AS (
     SELECT p.event_key, p.state, p.model_version, p.slot, p.probability, p.as_of,
            max(p.as_of) OVER (PARTITION BY p.event_key, p.state, p.model_version) AS newest
     FROM analytics.predictions p JOIN recent r USING (event_key)
     WHERE p.head = 'result' AND p.class = 'win' AND p.as_of <= r.scheduled_at
       AND p.model_version = ANY(ARRAY[%(candidate)s, %(live)s])
 ), once AS (
-    SELECT DISTINCT ON (event_key, state, model_version, slot) * FROM told WHERE as_of = newest
-), both_told AS (
+    SELECT DISTINCT ON (event_key, state, model_version, slot) * FROM candidates WHERE as_of = newest
+), compared AS (
     SELECT event_key, state,
            array_agg(slot ORDER BY slot) FILTER (WHERE model_version = %(candidate)s) AS slots,
            array_agg(slot ORDER BY slot) FILTER (WHERE model_version = %(live)s) AS live_slots,
@@ -32,7 +32,7 @@ WITH recent AS MATERIALIZED (
 ), judged AS (
     SELECT DISTINCT ON (r.event_key) r.event_key, r.cluster, array_position(b.slots, r.winner) - 1 AS winner,
            b.candidate, b.live, r.settled_at
-    FROM both_told b JOIN recent r USING (event_key)
+    FROM compared b JOIN recent r USING (event_key)
     WHERE b.slots = b.live_slots AND r.winner = ANY(b.slots) ORDER BY r.event_key, b.state DESC
 )
 SELECT event_key, cluster, winner, candidate, live FROM judged ORDER BY settled_at DESC, event_key LIMIT %(most)s

@@ -69,8 +69,8 @@ class RegistryState(BaseModel):
 
     @property
     def live(self) -> str | None:
-        found = self._versions_in("live")
-        return found[0] if found else None
+        live_versions = self._versions_in("live")
+        return live_versions[0] if live_versions else None
 
     @property
     def shadows(self) -> tuple[str, ...]:
@@ -88,7 +88,7 @@ class RegistryState(BaseModel):
         return request is not None and any(change.request == request for change in self.history)
 
     def _versions_in(self, state: ModelState) -> tuple[str, ...]:
-        return tuple(sorted(version for version, found in self.states.items() if found == state))
+        return tuple(sorted(version for version, its_state in self.states.items() if its_state == state))
 
 
 def add_candidate(registry: RegistryState, version: str, change_request: ChangeRequest) -> RegistryState:

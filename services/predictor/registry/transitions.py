@@ -71,7 +71,7 @@ def roll_back(models_dir: Path, change_request: ChangeRequest) -> BeforeAndAfter
 
 def retire(models_dir: Path, version: str, change_request: ChangeRequest) -> BeforeAndAfter:
     return state_file.change(
-        models_dir, lambda book: states.retire(book, version, change_request), change_request.request
+        models_dir, lambda registry: states.retire(registry, version, change_request), change_request.request
     )
 
 

@@ -15,13 +15,13 @@ from tests.services.predictor.shared_database import database_of, emptied
 
 @pytest.fixture(scope="session", autouse=True)
 def one_torch_thread() -> None:
-    """As the services have: on a busy machine several that wait for each other take many times as long."""
+    """As in the services. On a busy machine, several threads that wait for each other are many times slower."""
     torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")
 def shared_url(postgres: EmbeddedPostgres) -> Iterator[str]:
-    """The owner's URL of a migrated database that all tests of a module share: making one takes seconds."""
+    """The owner's URL of a migrated database that all tests of a module share: creating one takes seconds."""
     with database_of(postgres) as url:
         yield url
 

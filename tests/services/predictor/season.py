@@ -1,4 +1,4 @@
-"""A made-up season with known probabilities, written straight into the facts tables.
+"""A synthetic season with known probabilities, written directly into the facts tables.
 
 Twelve entrants of known strength per venue's day; the order of each event is drawn by Plackett-Luce from slot,
 strength and, in part, the form of the day, which only the observation shows.
@@ -23,7 +23,7 @@ Connection = psycopg.Connection[Any]
 
 @dataclass(frozen=True)
 class Event:
-    """One event as the documents would tell it. `order`: slots, first to last; none for an event still to come."""
+    """One event with all of its facts. `order`: slots, first to last; empty for an upcoming event."""
 
     key: str
     scheduled_at: datetime
@@ -50,9 +50,9 @@ def season(days: int, events_a_day: int, seed: int, entities: int = 120) -> list
     events = []
     for day in range(days):
         for number in range(events_a_day):
-            who = rng.choice(entities, 6, replace=False)
+            entrants = rng.choice(entities, 6, replace=False)
             form = rng.normal(size=6)
-            utility = SLOT + 0.9 * strength[who] + 0.5 * form
+            utility = SLOT + 0.9 * strength[entrants] + 0.5 * form
             order = np.argsort(-(utility + rng.gumbel(size=6))) + 1
             truth = np.exp(utility) / np.exp(utility).sum()
             events.append(
@@ -60,12 +60,12 @@ def season(days: int, events_a_day: int, seed: int, entities: int = 120) -> list
                     key=key_of(FIRST + timedelta(days=day), 1 + number // 12, 1 + number % 12),
                     scheduled_at=_start(day) + timedelta(minutes=30 * (number % 12)),
                     listed_at=_start(day) - timedelta(hours=3),
-                    entities=tuple(f"{SOURCE}:{1000 + index}" for index in who),
-                    rating=tuple(rating[who].round(2).tolist()),
+                    entities=tuple(f"{SOURCE}:{1000 + index}" for index in entrants),
+                    rating=tuple(rating[entrants].round(2).tolist()),
                     lap_s=tuple((6.8 - 0.05 * form + rng.normal(0.0, 0.02, 6)).round(2).tolist()),
                     truth=tuple(truth.tolist()),
                     order=tuple(order.tolist()),
-                    timing_s=tuple((0.16 - 0.02 * strength[who] + rng.normal(0.0, 0.04, 6)).round(2).tolist()),
+                    timing_s=tuple((0.16 - 0.02 * strength[entrants] + rng.normal(0.0, 0.04, 6)).round(2).tolist()),
                     amount=int(100 / truth[order[:3] - 1].prod() ** 0.9),
                 )
             )
@@ -81,7 +81,7 @@ def _start(day: int) -> datetime:
 
 
 def store(connection: Connection, events: Sequence[Event]) -> None:
-    """Insert the events with everything they say; any number of times, with new events each."""
+    """Inserts the events with all of their facts. May be called again, with new events."""
     with connection.transaction():
         source = connection.execute(
             "INSERT INTO facts.sources (name) VALUES (%s) ON CONFLICT (name) DO UPDATE SET name = excluded.name"
@@ -97,12 +97,12 @@ def store(connection: Connection, events: Sequence[Event]) -> None:
                 (
                     ids[event.key],
                     slot,
-                    entities[who],
+                    entities[entity_key],
                     json.dumps({"rating": rating, "weight_kg": 52.0}),
                     json.dumps({"motor_number": 10 * slot, "class": 1 + int(rating > 0)}),
                 )
                 for event in events
-                for slot, (who, rating) in enumerate(zip(event.entities, event.rating, strict=True), 1)
+                for slot, (entity_key, rating) in enumerate(zip(event.entities, event.rating, strict=True), 1)
             ],
         )
         _copy(

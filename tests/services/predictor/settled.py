@@ -1,4 +1,4 @@
-"""Settled events, and what models had said of them, as rows of a database."""
+"""Settled events and the predictions of models, as rows of a database."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from psycopg.types.json import Jsonb
 SLOTS = 3
 FIRST = date(2031, 5, 1)
 TRUE, BLUNT = 1.0986, 0.2
-"""How much a model leans to the entry that is really the best: as much as is right (.6 against .2), or far less."""
+"""Logit that a model gives the best entry: the true one (probability .6, others .2), or a much lower one."""
 
 
 def settle(
     connection: psycopg.Connection[Any],
-    leanings: Mapping[str, float],
+    best_logits: Mapping[str, float],
     *,
     days: int = 20,
     a_day: int = 15,
@@ -26,7 +26,7 @@ def settle(
     states: Sequence[str] = ("observation",),
     late: bool = False,
 ) -> None:
-    """`leanings`: by a model's version. `late`: they spoke after the start."""
+    """`best_logits`: logit of the best entry, by model version. `late`: predictions are made after the start."""
     rng = np.random.default_rng(5)
     with connection.transaction():
         source = _one(
@@ -53,9 +53,11 @@ def settle(
             for number in range(1, a_day + 1):
                 starts = datetime.combine(on, time(1), UTC) + timedelta(minutes=20 * number)
                 best = int(rng.integers(SLOTS))
-                winner = int(rng.choice(SLOTS, p=_leaning(best, TRUE)))
+                winner = int(rng.choice(SLOTS, p=_win_probabilities(best, TRUE)))
                 event = _event(connection, session, f"boatrace:{on}:07:{number:02}", number, starts, winner)
-                _predictions(connection, event, starts + timedelta(minutes=1 if late else -10), best, leanings, states)
+                _predictions(
+                    connection, event, starts + timedelta(minutes=1 if late else -10), best, best_logits, states
+                )
 
 
 def _event(
@@ -80,13 +82,13 @@ def _predictions(
     event: int,
     as_of: datetime,
     best: int,
-    leanings: Mapping[str, float],
+    best_logits: Mapping[str, float],
     states: Sequence[str],
 ) -> None:
-    for version, leaning in leanings.items():
-        says = _leaning(best, leaning)
+    for version, logit in best_logits.items():
+        win = _win_probabilities(best, logit)
         heads = [
-            {"head": "result", "slot": slot + 1, "label": "win", "probability": float(says[slot])}
+            {"head": "result", "slot": slot + 1, "label": "win", "probability": float(win[slot])}
             for slot in range(SLOTS)
         ]
         for state in states:
@@ -97,9 +99,9 @@ def _predictions(
             )
 
 
-def _leaning(best: int, leaning: float) -> Any:
+def _win_probabilities(best: int, best_logit: float) -> Any:
     logits = np.zeros(SLOTS)
-    logits[best] = leaning
+    logits[best] = best_logit
     return np.exp(logits) / np.exp(logits).sum()
 
 

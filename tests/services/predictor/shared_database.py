@@ -1,4 +1,4 @@
-"""One database for a file's tests, each of which finds it without facts and operations: making one takes seconds."""
+"""One database for the tests of a file, emptied after each test: creating one takes seconds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from headrace.database.embedded import EmbeddedPostgres
 
 @contextmanager
 def database_of(postgres: EmbeddedPostgres) -> Iterator[str]:
-    """Its owner's URL."""
+    """Yields the owner's URL of a new database."""
     name = f"test_{uuid4().hex}"
     with psycopg.connect(postgres.url_with_password(database="postgres"), autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}" TEMPLATE headrace STRATEGY wal_log')
@@ -25,7 +25,7 @@ def database_of(postgres: EmbeddedPostgres) -> Iterator[str]:
 
 @contextmanager
 def emptied(url: str) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
-    """An autocommit connection of the owner; what was written is gone afterwards."""
+    """Yields an autocommit connection of the owner; removes facts and operations afterwards."""
     with psycopg.connect(url, autocommit=True) as connection:
         try:
             yield connection

@@ -16,7 +16,7 @@ from tests.services.predictor.shelf_orders import GOOD, label_of, order
 
 
 class Label(BaseModel):
-    """What the registry reads of a description, and a seed to tell models apart."""
+    """The part of a description that the registry reads, with a seed that makes models differ."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -27,30 +27,30 @@ class Label(BaseModel):
     metrics: dict[str, float] = GOOD
 
 
-class Boxed(NamedTuple):
+class SmallModel(NamedTuple):
     version: str
     label: Label
     tensors: Tensors
 
 
-def boxed(version: str, label: Label, tensors: Tensors) -> Boxed:
+def build_model(version: str, label: Label, tensors: Tensors) -> SmallModel:
     if "weight" not in tensors:
         raise ConfigError("the weights do not fit: there is no `weight`; train again")
-    return Boxed(version, label, tensors)
+    return SmallModel(version, label, tensors)
 
 
-Shelf = Registry[Label, Boxed]
+SmallRegistry = Registry[Label, SmallModel]
 
 
-def shelf_of(directory: Path) -> Shelf:
-    return Registry(directory, Label, boxed)
+def registry_at(directory: Path) -> SmallRegistry:
+    return Registry(directory, Label, build_model)
 
 
 def tensors_of(seed: int, size: int = 8) -> Tensors:
     return {"weight": torch.rand(size, size, generator=torch.Generator().manual_seed(seed))}
 
 
-def shelved(
+def save_model(
     directory: Path,
     seed: int = 1,
     *,
@@ -60,7 +60,7 @@ def shelved(
 ) -> str:
     """The version of a new candidate."""
     label = Label.model_validate(label_of(seed, last_day, metrics))
-    return shelf_of(directory).save(label, last_day, tensors_of(seed), order(), pictures)
+    return registry_at(directory).save(label, last_day, tensors_of(seed), order(), pictures)
 
 
 def png() -> bytes:

@@ -1,4 +1,4 @@
-"""What a small model says of itself, and who wants it; without torch."""
+"""Descriptions of small models and requests to change their state, without importing torch."""
 
 from __future__ import annotations
 

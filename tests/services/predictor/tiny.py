@@ -1,4 +1,4 @@
-"""Trainings that take a second or two, of made-up seasons."""
+"""Trainings on synthetic seasons that take a second or two."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from services.predictor.training.dataset import training_set_of
 from services.predictor.training.hyperparameters import EnsembleConfig
 from services.predictor.training.request import TrainingContext
 from services.predictor.training.train import TrainingResult, train
-from tests.services.predictor.features.pond import POND, arrays, season
+from tests.services.predictor.features.pond import SYNTHETIC, arrays, season
 
 TINY = EnsembleConfig(
     networks=1,
@@ -37,22 +37,22 @@ VALIDATE_DAYS = 3
 FIRST = 25_000
 LAST = FIRST + 10
 CUT = LAST - VALIDATE_DAYS
-"""Days of the pond: its first and last, and the last to learn from."""
+"""Days of the season: the first, the last, and the last training day."""
 
 
-def pond() -> list[EventFacts]:
+def tiny_season() -> list[EventFacts]:
     """Eleven days of some 36 settled events."""
     return season(11, seed=3)
 
 
 @cache
-def made() -> TrainingResult:
-    """Trained on the pond."""
-    return trained(pond())
+def tiny_result() -> TrainingResult:
+    """Of a training on `tiny_season`."""
+    return train_on(tiny_season())
 
 
-def changed(found: Sequence[EventFacts], seed: int = 4) -> list[EventFacts]:
-    """Other cards, observations, amounts and timings on the days that validate."""
+def with_other_validation_days(facts: Sequence[EventFacts], seed: int = 4) -> list[EventFacts]:
+    """The season with other cards, observations, amounts and timings on its validation days."""
     rng = np.random.default_rng(seed)
     return [
         event
@@ -72,17 +72,17 @@ def changed(found: Sequence[EventFacts], seed: int = 4) -> list[EventFacts]:
                 for entry in event.entries
             ],
         )
-        for event in found
+        for event in facts
     ]
 
 
-def silent(_: str) -> None:
+def discard_log(_: str) -> None:
     pass
 
 
-def trained(
-    found: Sequence[EventFacts] | Events,
-    profile: Profile = POND,
+def train_on(
+    facts: Sequence[EventFacts] | Events,
+    profile: Profile = SYNTHETIC,
     *,
     training: EnsembleConfig = TINY,
     seed: int = 1,
@@ -90,13 +90,13 @@ def trained(
     workers: int | None = None,
 ) -> TrainingResult:
     """`workers` None: in this process."""
-    events = found if isinstance(found, Events) else arrays(found, profile)
+    events = facts if isinstance(facts, Events) else arrays(facts, profile)
     run: Executor = serial_executor if workers is None else process_executor(workers)
     split = split_of(events, VALIDATE_DAYS)
     return train(
-        training_set_of(events, profile, split, without), seed, TrainingContext(silent, executor=run), training
+        training_set_of(events, profile, split, without), seed, TrainingContext(discard_log, executor=run), training
     )
 
 
-def bits(made: TrainingResult) -> dict[str, bytes]:
-    return {name: np.ascontiguousarray(tensor.numpy()).tobytes() for name, tensor in made.model.tensors().items()}
+def bits(result: TrainingResult) -> dict[str, bytes]:
+    return {name: np.ascontiguousarray(tensor.numpy()).tobytes() for name, tensor in result.model.tensors().items()}

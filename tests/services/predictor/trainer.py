@@ -1,6 +1,6 @@
-"""A training program whose training is quick, endless, impossible or deadly, by its seed. Run as a process of its own.
+"""A training program whose seed decides how it behaves: quick, endless, impossible, crashing. Runs as its own process.
 
-All but the learning is the service's: what it is asked on its input, what it says on its output, files, gate, trail.
+Everything but the learning is the service's: requests on stdin, messages on stdout, model files, gate and audit.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from services.predictor.training.request import TrainingContext, TrainingRequest
 from shared.errors import ConfigError
 from tests.services.predictor.shelf_orders import label_of, order
 
-QUICK, ENDLESS, IMPOSSIBLE, DEADLY, DIES_ONCE, FORKS = 1, 2, 3, 4, 5, 6
+QUICK, ENDLESS, IMPOSSIBLE, CRASHES, CRASHES_ONCE, FORKS = 1, 2, 3, 4, 5, 6
 
 
 def train(database_url: str, models_dir: Path, request: TrainingRequest, context: TrainingContext) -> dict[str, Any]:
@@ -33,9 +33,9 @@ def train(database_url: str, models_dir: Path, request: TrainingRequest, context
     context.progress(0.25)
     if seed == IMPOSSIBLE:
         raise ConfigError("training needs at least 100 settled events with their cards, found 3")
-    mark = models_dir.parent / "died"
-    if seed == DEADLY or (seed == DIES_ONCE and not mark.exists()):
-        mark.touch()
+    marker = models_dir.parent / "crashed"
+    if seed == CRASHES or (seed == CRASHES_ONCE and not marker.exists()):
+        marker.touch()
         os._exit(9)
     while seed in {ENDLESS, FORKS}:
         time.sleep(0.05)
@@ -46,8 +46,8 @@ def train(database_url: str, models_dir: Path, request: TrainingRequest, context
     return {"version": version, "events": 4000, "seconds": 1.0, "metrics": label["metrics"], **days}
 
 
-def walk(database_url: str, models_dir: Path, comparison: Comparison) -> Sequence[PairedForecast]:
-    """The candidate knows more than the live one."""
+def replay(database_url: str, models_dir: Path, comparison: Comparison) -> Sequence[PairedForecast]:
+    """Forecasts in which the candidate is better than the live model."""
     rng = np.random.default_rng(2)
     return [
         PairedForecast(
@@ -62,4 +62,4 @@ def walk(database_url: str, models_dir: Path, comparison: Comparison) -> Sequenc
 
 
 if __name__ == "__main__":
-    serve(unbuffered_stdin(), message_sender(sys.stdout.buffer), train, walk if "--walks" in sys.argv else None)
+    serve(unbuffered_stdin(), message_sender(sys.stdout.buffer), train, replay if "--replay" in sys.argv else None)

@@ -1,4 +1,4 @@
-"""A replica's jobs, in a thread: its trainings are worked off by trainer.py."""
+"""Runs the jobs of a replica in a thread; trainer.py executes the trainings."""
 
 from __future__ import annotations
 

@@ -30,5 +30,5 @@ def models(settings: PredictorSettings) -> Path:
 
 @pytest.fixture
 def client(settings: PredictorSettings, models: Path) -> Iterator[httpx.Client]:
-    with served(settings, lambda desk: router(desk, models)) as client:
+    with served(settings, lambda context: router(context, models)) as client:
         yield client

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 
 
-def promoted(client: httpx.Client, version: str, **wish: Any) -> Any:
-    answer = client.post(f"/models/{version}/promote", json=wish)
+def promote(client: httpx.Client, version: str, **request: Any) -> Any:
+    answer = client.post(f"/models/{version}/promote", json=request)
     assert answer.status_code == 200, answer.text
     return answer.json()

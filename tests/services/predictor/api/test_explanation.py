@@ -34,7 +34,7 @@ def past(database: psycopg.Connection[Any]) -> Event:
 @pytest.fixture
 def client(postgres: EmbeddedPostgres, shared_url: str, past: Event, tmp_path: Path) -> Iterator[httpx.Client]:
     def explain(event_key: str, state: State) -> Explanation | None:
-        if event_key == "away":
+        if event_key == "busy":
             raise TransientError("the predictor is busy with a batch: try again in a few seconds")
         if event_key != "known":
             return None
@@ -46,11 +46,11 @@ def client(postgres: EmbeddedPostgres, shared_url: str, past: Event, tmp_path: P
         return Explanation("known", state, VERSION, past.listed_at.timestamp() * 1e6, (slot,))
 
     settings = settings_of(PredictorSettings, postgres, shared_url, tmp_path)
-    with served(settings, lambda desk: router(desk, explain)) as client:
+    with served(settings, lambda context: router(context, explain)) as client:
         yield client
 
 
-def test_an_explanation_names_the_starts_that_counted(client: httpx.Client, past: Event) -> None:
+def test_an_explanation_lists_the_past_starts_with_their_weights(client: httpx.Client, past: Event) -> None:
     answer = client.get("/predictions/known/explanation", params={"state": "observation"})
 
     assert answer.status_code == 200, answer.text
@@ -62,7 +62,7 @@ def test_an_explanation_names_the_starts_that_counted(client: httpx.Client, past
     assert [(start["weight"], start["event_key"]) for start in slot["past_starts"]] == [(0.75, past.key), (0.25, None)]
 
 
-def test_what_cannot_be_explained_is_not_found_and_what_cannot_be_now_is_later(client: httpx.Client) -> None:
+def test_an_unknown_event_is_not_found_and_a_busy_predictor_is_unavailable(client: httpx.Client) -> None:
     assert_problem(client.get("/predictions/unknown/explanation"), 404, "not-found")
-    assert_problem(client.get("/predictions/away/explanation"), 503, "unavailable")
+    assert_problem(client.get("/predictions/busy/explanation"), 503, "unavailable")
     assert_problem(client.get("/predictions/known/explanation", params={"state": "later"}), 422, "invalid-input")

@@ -1,4 +1,4 @@
-"""What was predicted of an event, over real HTTP."""
+"""Predictions of an event, over real HTTP."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.shared.runtime.api.desks import assert_problem
 Database = psycopg.Connection[Any]
 
 
-def test_what_was_predicted_of_an_event_is_shown(client: httpx.Client, database: Database) -> None:
+def test_the_predictions_of_an_event_are_returned(client: httpx.Client, database: Database) -> None:
     database.execute("SET timezone = 'UTC'")
     with database.transaction():
         Loader(facts.StillClock(), Metrics()).handle([facts.received(facts.listed())], database)
@@ -25,7 +25,7 @@ def test_what_was_predicted_of_an_event_is_shown(client: httpx.Client, database:
         ' \'[{"head": "result", "slot": 1, "label": "win", "probability": 0.5}]\' FROM facts.events'
     )
 
-    predicted = client.get(f"/predictions/{facts.key()}").json()
+    predictions = client.get(f"/predictions/{facts.key()}").json()
 
-    assert [(each["slot"], each["class"], each["probability"]) for each in predicted] == [(1, "win", 0.5)]
+    assert [(each["slot"], each["class"], each["probability"]) for each in predictions] == [(1, "win", 0.5)]
     assert_problem(client.get("/predictions/boatrace:2031-05-04:01:01"), 404, "not-found")

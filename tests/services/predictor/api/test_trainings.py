@@ -10,17 +10,17 @@ import pytest
 from tests.shared.runtime.api.desks import assert_problem
 
 
-def test_a_training_is_an_operation_and_one_at_a_time(client: httpx.Client) -> None:
-    wish = {"seed": 3, "until": "2031-04-30", "validate_days": 31, "promote": False}
+def test_a_training_is_an_operation_and_only_one_may_be_open(client: httpx.Client) -> None:
+    body = {"seed": 3, "until": "2031-04-30", "validate_days": 31, "promote": False}
 
-    ordered = client.post("/trainings", json=wish)
+    response = client.post("/trainings", json=body)
 
-    assert ordered.status_code == 202
-    assert ordered.json()["target"] == wish
+    assert response.status_code == 202
+    assert response.json()["target"] == body
     assert "is a training that has not finished" in assert_problem(client.post("/trainings"), 409, "conflict")
-    assert [each["id"] for each in client.get("/trainings").json()["operations"]] == [ordered.json()["id"]]
+    assert [each["id"] for each in client.get("/trainings").json()["operations"]] == [response.json()["id"]]
 
 
-@pytest.mark.parametrize("wish", [{"seed": -1}, {"until": "soon"}, {"validate_days": 0}, {"epochs": 3}])
-def test_a_training_that_makes_no_sense_is_refused(client: httpx.Client, wish: dict[str, Any]) -> None:
-    assert_problem(client.post("/trainings", json=wish), 422, "invalid-input")
+@pytest.mark.parametrize("body", [{"seed": -1}, {"until": "soon"}, {"validate_days": 0}, {"epochs": 3}])
+def test_an_invalid_training_request_is_refused(client: httpx.Client, body: dict[str, Any]) -> None:
+    assert_problem(client.post("/trainings", json=body), 422, "invalid-input")

@@ -7,26 +7,28 @@ import numpy as np
 from services.predictor.data.events import EntryFacts, EventFacts, events_of
 
 
-def made(key: str = "pond:2031-05-06:01:01", *entries: EntryFacts, **given: object) -> EventFacts:
+def event(key: str = "synthetic:2031-05-06:01:01", *entries: EntryFacts, **changes: object) -> EventFacts:
     fields = {"session_key": key[:-3], "day": 22_405, "venue": 1, "number": 1, "status": "listed"}
-    return EventFacts(event_key=key, entries=entries, **(fields | given))  # type: ignore[arg-type]
+    return EventFacts(event_key=key, entries=entries, **(fields | changes))  # type: ignore[arg-type]
 
 
 def test_a_slot_of_an_event_is_one_cell_of_each_array() -> None:
-    entry = EntryFacts(3, "pond:9", {"weight_kg": 52.0}, {"class": 2}, 4, {"lap_s": 6.7}, 1, None, 5, 0.11, False, 160)
+    entry = EntryFacts(
+        3, "synthetic:9", {"weight_kg": 52.0}, {"class": 2}, 4, {"lap_s": 6.7}, 1, None, 5, 0.11, False, 160
+    )
 
-    events = events_of([made("a", EntryFacts(1)), made("b", entry, amount=1230)], 4)
+    events = events_of([event("a", EntryFacts(1)), event("b", entry, amount=1230)], 4)
 
     assert (len(events), events.slots) == (2, 4)
     assert events.occupied.tolist() == [[True, False, False, False], [False, False, True, False]]
-    assert (events.entity[1, 2], events.categories["class"][1, 2]) == ("pond:9", "2")
+    assert (events.entity[1, 2], events.categories["class"][1, 2]) == ("synthetic:9", "2")
     assert (events.measures["weight_kg"][1, 2], events.observed["lap_s"][1, 2]) == (52.0, 6.7)
     assert (events.observed_course[1, 2], events.course[1, 2], events.timing_s[1, 2]) == (4, 5, 0.11)
     assert (events.win_amount[1, 2], events.amount[1]) == (160, 1230)
 
 
-def test_what_is_unknown_is_no_number_and_no_text() -> None:
-    events = events_of([made("a", EntryFacts(1, measures={"weight_kg": None}, categories={"class": None}))], 2)
+def test_an_unknown_value_is_nan_or_none() -> None:
+    events = events_of([event("a", EntryFacts(1, measures={"weight_kg": None}, categories={"class": None}))], 2)
 
     assert np.isnan([events.place[0, 0], events.measures["weight_kg"][0, 0], events.scheduled_us[0]]).all()
     assert (events.entity[0, 0], events.categories["class"][0, 0], events.title[0]) == (None, None, None)
@@ -34,32 +36,38 @@ def test_what_is_unknown_is_no_number_and_no_text() -> None:
 
 
 def test_a_name_that_only_some_events_have_is_unknown_in_the_others() -> None:
-    events = events_of([made("a", conditions={"wind_m_s": 3.0}), made("b", conditions={"wave_cm": 2.0})], 2)
+    events = events_of([event("a", conditions={"wind_m_s": 3.0}), event("b", conditions={"wave_cm": 2.0})], 2)
 
     assert np.array_equal(events.conditions["wind_m_s"], [3.0, np.nan], equal_nan=True)
     assert np.array_equal(events.conditions["wave_cm"], [np.nan, 2.0], equal_nan=True)
 
 
 def test_entries_beyond_the_slots_are_left_out() -> None:
-    events = events_of([made("a", EntryFacts(1), EntryFacts(3, "pond:9"))], 2)
+    events = events_of([event("a", EntryFacts(1), EntryFacts(3, "synthetic:9"))], 2)
 
     assert events.occupied.tolist() == [[True, False]]
 
 
-def test_rows_are_taken_from_every_array_at_once() -> None:
-    events = events_of([made(key, EntryFacts(slot, f"pond:{slot}")) for key, slot in (("a", 1), ("b", 2))], 2)
+def test_indexing_selects_rows_of_every_array() -> None:
+    events = events_of([event(key, EntryFacts(slot, f"synthetic:{slot}")) for key, slot in (("a", 1), ("b", 2))], 2)
 
     for rows in (np.array([1]), np.array([False, True]), slice(1, 2)):
-        chosen = events[rows]
-        assert (chosen.event_key.tolist(), chosen.entity[0, 1], len(chosen)) == (["b"], "pond:2", 1)
+        subset = events[rows]
+        assert (subset.event_key.tolist(), subset.entity[0, 1], len(subset)) == (["b"], "synthetic:2", 1)
 
 
 def test_only_a_settled_event_that_one_entry_won_has_a_winner() -> None:
-    def ended(status: str, *places: float | None) -> EventFacts:
-        return made("a", *(EntryFacts(slot, place=place) for slot, place in enumerate(places, 1)), status=status)
+    def event_with_places(status: str, *places: float | None) -> EventFacts:
+        return event("a", *(EntryFacts(slot, place=place) for slot, place in enumerate(places, 1)), status=status)
 
     events = events_of(
-        [ended("settled", 2, 1), ended("settled", 1, 1), ended("settled", None, None), ended("provisional", 1, 2)], 2
+        [
+            event_with_places("settled", 2, 1),
+            event_with_places("settled", 1, 1),
+            event_with_places("settled", None, None),
+            event_with_places("provisional", 1, 2),
+        ],
+        2,
     )
 
     assert events.has_winner.tolist() == [True, False, False, False]
@@ -68,7 +76,7 @@ def test_only_a_settled_event_that_one_entry_won_has_a_winner() -> None:
 
 def test_a_prediction_is_as_of_the_newest_fact_it_may_use() -> None:
     events = events_of(
-        [made("a", listed_us=10.0, observed_us=30.0), made("b", listed_us=40.0, observed_us=30.0), made("c")], 2
+        [event("a", listed_us=10.0, observed_us=30.0), event("b", listed_us=40.0, observed_us=30.0), event("c")], 2
     )
 
     assert np.array_equal(events.as_of_us("card"), [10.0, 40.0, np.nan], equal_nan=True)

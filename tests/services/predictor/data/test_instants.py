@@ -1,4 +1,4 @@
-"""Days and instants as numbers and back."""
+"""Conversion of days and instants to numbers and back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which days train and which validate."""
+"""The split into training and validation days."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from services.predictor.data.instants import day_of
 from services.predictor.data.split import Split, split_of
 from shared.errors import ConfigError
 from tests.services.predictor.features.pond import arrays
-from tests.services.predictor.tiny import FIRST, LAST, pond
+from tests.services.predictor.tiny import FIRST, LAST, tiny_season
 
 
-def test_the_newest_days_validate_whole() -> None:
-    events = arrays(pond())
+def test_the_newest_days_are_the_validation_days() -> None:
+    events = arrays(tiny_season())
 
     assert split_of(events) == Split(day_of(LAST - 2), day_of(LAST))
     assert split_of(events, 4).train_to == day_of(LAST - 4)
 
 
-def test_a_history_of_one_day_or_less_than_there_are_to_validate_on_is_refused() -> None:
-    events = arrays(pond())
+def test_a_history_that_is_too_short_to_split_is_refused() -> None:
+    events = arrays(tiny_season())
 
     with pytest.raises(ConfigError, match="at least two days, found 1"):
         split_of(events[events.day == FIRST])

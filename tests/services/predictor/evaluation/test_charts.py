@@ -1,4 +1,4 @@
-"""Pictures are small PNG files whose size can be read on a screen; empty bins, policies and months do not stop them."""
+"""Pictures are small PNG files of a readable size, also with empty bins, policies and months."""
 
 from __future__ import annotations
 
@@ -65,10 +65,10 @@ def policy_returns(path: Path) -> None:
     charts.draw_policy_returns(path, returns, {"agent": 9312, "always slot 1": 13664, "random": 13664, "abstains": 0})
 
 
-EVERY = (reliability, loss_by_month, ablation, learning_curves, agent_curve, policy_returns)
+CHARTS = (reliability, loss_by_month, ablation, learning_curves, agent_curve, policy_returns)
 
 
-@pytest.mark.parametrize("draw", EVERY, ids=lambda draw: draw.__name__)
+@pytest.mark.parametrize("draw", CHARTS, ids=lambda draw: draw.__name__)
 def test_a_picture_is_a_small_png_of_readable_size(draw: Callable[[Path], None], tmp_path: Path) -> None:
     path = tmp_path / "pictures" / "one.png"
     draw(path)
@@ -89,8 +89,8 @@ def test_the_same_figures_give_the_same_file(tmp_path: Path) -> None:
 
 
 def test_another_calibration_gives_another_picture(tmp_path: Path) -> None:
-    win, taken = np.full((50, 2), 0.5), np.ones((50, 2), dtype=bool)
-    charts.draw_reliability(tmp_path / "one.png", win, taken, np.arange(50) % 2)
-    charts.draw_reliability(tmp_path / "other.png", win, taken, np.zeros(50, dtype=np.int64))
+    win, occupied = np.full((50, 2), 0.5), np.ones((50, 2), dtype=bool)
+    charts.draw_reliability(tmp_path / "one.png", win, occupied, np.arange(50) % 2)
+    charts.draw_reliability(tmp_path / "other.png", win, occupied, np.zeros(50, dtype=np.int64))
 
     assert (tmp_path / "one.png").read_bytes() != (tmp_path / "other.png").read_bytes()

@@ -1,4 +1,4 @@
-"""The population stability index on populations that are the same, and on others."""
+"""The population stability index of equal and of different populations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_the_same_population_does_not_drift() -> None:
     assert psi(bins, random.normal(loc=1, size=20_000)) > 0.5
 
 
-def test_the_index_is_what_its_formula_says() -> None:
+def test_the_index_follows_its_formula() -> None:
     bins = Bins((0.0,), (0.5, 0.5, 0.0))
 
     assert psi(bins, np.array([-1.0, 0.0, -1.0, 1.0])) == pytest.approx(0.25 * np.log(1.5) - 0.25 * np.log(0.5))
@@ -41,5 +41,5 @@ def test_unknown_is_a_bin_of_its_own() -> None:
     assert psi(bins, np.array([1.0, 2.0])) > 1
 
 
-def test_nothing_seen_is_no_drift_that_could_be_told() -> None:
+def test_the_index_of_empty_samples_is_nan() -> None:
     assert np.isnan(psi(fit_bins(np.zeros(0)), np.zeros(0)))

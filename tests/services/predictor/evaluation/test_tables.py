@@ -1,4 +1,4 @@
-"""Tables read well in a terminal."""
+"""The layout of tables in a terminal."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from services.predictor.evaluation.bootstrap import Interval
 from services.predictor.evaluation.tables import Cell, format_table
 
 
-def test_texts_stand_left_and_numbers_right() -> None:
+def test_texts_are_left_aligned_and_numbers_right_aligned() -> None:
     rows: list[dict[str, Cell]] = [
         {"model": "base rate", "events": 4652, "log-loss": 1.35844},
         {"model": "network", "events": 52, "log-loss": float("nan"), "gain": Interval(-0.0123, -0.02, -0.004)},
@@ -19,7 +19,7 @@ def test_texts_stand_left_and_numbers_right() -> None:
     ]
 
 
-def test_intervals_show_a_sign_but_where_they_are_no_differences() -> None:
+def test_intervals_show_a_sign_except_in_unsigned_columns() -> None:
     rows: list[dict[str, Cell]] = [
         {"level": Interval(0.98, 0.95, 1.01), "difference": Interval(0.02, 0.01, 0.03)},
         {"level": Interval(float("nan"), float("nan"), float("nan")), "difference": None},

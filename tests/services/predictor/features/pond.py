@@ -1,5 +1,5 @@
-"""A made-up source with everything that real ones have: entries that do not start, events without a winner or called
-off, unknown measures, empty slots, titles that come back. All names and numbers are drawn."""
+"""A synthetic source with the irregularities of real ones: entries that do not start, events without a winner or called
+off, unknown measures, empty slots, repeated titles. All names and numbers are random."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ MINUTE_US = 60_000_000.0
 HOUR_US, DAY_US = 60 * MINUTE_US, 1440 * MINUTE_US
 FIRST_DAY = 25_000
 
-POND = Profile(
-    name="pond",
+SYNTHETIC = Profile(
+    name="synthetic",
     slots=6,
     late=frozenset({"weight_kg", "hull_number", "distance_m"}),
     ability="points",
@@ -32,10 +32,10 @@ DUEL = Profile(name="duel", slots=2, ability="belt")
 TRIO = Profile(name="trio", slots=3)
 
 
-def event(key: str = "a", *entries: EntryFacts, at_us: float = FIRST_DAY * DAY_US, **given: Any) -> EventFacts:
+def event(key: str = "a", *entries: EntryFacts, at_us: float = FIRST_DAY * DAY_US, **changes: Any) -> EventFacts:
     """Settled at `at_us`, observed 20 minutes and listed a day before it."""
     fields: dict[str, Any] = {
-        "session_key": "pond:1",
+        "session_key": "synthetic:1",
         "day": int(at_us // DAY_US),
         "venue": 1,
         "number": 1,
@@ -46,13 +46,13 @@ def event(key: str = "a", *entries: EntryFacts, at_us: float = FIRST_DAY * DAY_U
         "scheduled_us": at_us - 20 * MINUTE_US,
         "session_title": "spring",
     }
-    return EventFacts(event_key=key, entries=entries, **(fields | given))
+    return EventFacts(event_key=key, entries=entries, **(fields | changes))
 
 
-def raced(*places: float | None, first: int = 1, **given: Any) -> list[EntryFacts]:
-    """Entries pond:1, pond:2 ... in the slots from 1 on, with these places."""
+def placed_entries(*places: float | None, first: int = 1, **changes: Any) -> list[EntryFacts]:
+    """Entries synthetic:1, synthetic:2 ... in the slots from 1 on, with these places."""
     return [
-        EntryFacts(slot, f"pond:{first + slot - 1}", place=place, course=slot, **given)
+        EntryFacts(slot, f"synthetic:{first + slot - 1}", place=place, course=slot, **changes)
         for slot, place in enumerate(places, 1)
     ]
 
@@ -61,33 +61,33 @@ def season(days: int, seed: int, venues: int = 3, a_day: int = 12, slots: int = 
     """Every event's final facts, in the order of their start."""
     rng = np.random.default_rng(seed)
     strength = rng.normal(size=60)
-    found = []
+    events = []
     for day in range(days):
         for number in range(a_day):
             for venue in range(venues):
                 title = [f"cup {day // 4}", "spring", None][venue % 3]
                 start = (FIRST_DAY + day) * DAY_US + 2 * HOUR_US + 40 * MINUTE_US * number + venue * MINUTE_US
-                found.append(_event(rng, strength, start, venue, number, title, slots))
-    return found
+                events.append(_event(rng, strength, start, venue, number, title, slots))
+    return events
 
 
 def _event(
     rng: np.random.Generator, strength: Any, start: float, venue: int, number: int, title: str | None, slots: int
 ) -> EventFacts:
     day = int(start // DAY_US)
-    who = rng.choice(len(strength), slots, replace=False)
-    order = np.argsort(-(strength[who] - 0.4 * np.arange(slots) + rng.gumbel(size=slots)))
+    entities = rng.choice(len(strength), slots, replace=False)
+    order = np.argsort(-(strength[entities] - 0.4 * np.arange(slots) + rng.gumbel(size=slots)))
     place = (np.argsort(order) + 1).tolist()
     kind = rng.random()
-    entries = [_entry(rng, slot, int(each), strength[each], place[slot - 1]) for slot, each in enumerate(who, 1)]
+    entries = [_entry(rng, slot, int(each), strength[each], place[slot - 1]) for slot, each in enumerate(entities, 1)]
     if kind < 0.05:
         entries = entries[:-1]
     status = "void" if kind > 0.98 else "listed" if kind > 0.96 else "settled"
     if status != "settled":
         entries = [each._replace(place=None, code=None, course=None, timing_s=None) for each in entries]
     return EventFacts(
-        event_key=f"pond:{day}:{venue:02}:{number:02}",
-        session_key=f"pond:{day}:{venue:02}",
+        event_key=f"synthetic:{day}:{venue:02}:{number:02}",
+        session_key=f"synthetic:{day}:{venue:02}",
         day=day,
         venue=venue,
         number=number + 1,
@@ -107,12 +107,12 @@ def _event(
     )
 
 
-def _entry(rng: np.random.Generator, slot: int, who: int, strength: float, place: int) -> EntryFacts:
+def _entry(rng: np.random.Generator, slot: int, entity: int, strength: float, place: int) -> EntryFacts:
     code = float(rng.choice([14, 15, 16])) if rng.random() < 0.04 else None
     absent = code in {15, 16}
     return EntryFacts(
         slot=slot,
-        entity=None if rng.random() < 0.01 else f"pond:{who}",
+        entity=None if rng.random() < 0.01 else f"synthetic:{entity}",
         measures={
             "points": None if rng.random() < 0.1 else round(5 + strength + rng.normal() / 2, 2),
             "weight_kg": round(52 + rng.normal(), 1),
@@ -120,7 +120,7 @@ def _entry(rng: np.random.Generator, slot: int, who: int, strength: float, place
         categories={
             "class": "AB"[int(strength > 0)],
             "motor_number": 5 * slot + int(rng.integers(5)),
-            "hull_number": who,
+            "hull_number": entity,
         },
         observed_course=None if rng.random() < 0.1 else slot,
         observed={"lap_s": round(6.8 + rng.normal() / 20, 2), "practice_timing_s": round(0.15 + rng.normal() / 20, 2)},
@@ -133,21 +133,21 @@ def _entry(rng: np.random.Generator, slot: int, who: int, strength: float, place
 
 
 def matches(count: int, slots: int, seed: int, profile: Profile = DUEL) -> tuple[list[EventFacts], Any]:
-    """A source that knows no equipment, venue, lanes or observations, and the strengths behind its results."""
+    """Events of a source without equipment, venues, lanes and observations, and the true strengths of its entities."""
     rng = np.random.default_rng(seed)
     strength = rng.normal(size=20)
-    found = []
+    events = []
     for number in range(count):
-        who = rng.choice(len(strength), slots, replace=False)
-        place = np.argsort(np.argsort(-(2 * strength[who] + rng.gumbel(size=slots)))) + 1.0
+        entities = rng.choice(len(strength), slots, replace=False)
+        place = np.argsort(np.argsort(-(2 * strength[entities] + rng.gumbel(size=slots)))) + 1.0
         entries = [
             EntryFacts(slot, f"{profile.name}:{each}", {"belt": float(each % 3)}, place=float(place[slot - 1]))
-            for slot, each in enumerate(who, 1)
+            for slot, each in enumerate(entities, 1)
         ]
         at_us = (FIRST_DAY + number / 20) * DAY_US
-        found.append(event(f"{profile.name}:{number:05}", *entries, at_us=at_us, observed_us=None, session_title=None))
-    return found, strength
+        events.append(event(f"{profile.name}:{number:05}", *entries, at_us=at_us, observed_us=None, session_title=None))
+    return events, strength
 
 
-def arrays(found: Sequence[EventFacts], profile: Profile = POND) -> Events:
-    return events_of(found, profile.slots)
+def arrays(facts: Sequence[EventFacts], profile: Profile = SYNTHETIC) -> Events:
+    return events_of(facts, profile.slots)

@@ -1,4 +1,4 @@
-"""How tests read features: by name, and all of them as one text an event."""
+"""Reads features for tests: values by name, or one hash for all inputs of an event."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from services.predictor.features.history import History
 from services.predictor.features.inputs import inputs_of
 from services.predictor.features.names import feature_names
 from services.predictor.features.values import feature_values
-from tests.services.predictor.features.pond import POND, arrays
+from tests.services.predictor.features.pond import SYNTHETIC, arrays
 
 
-def folded(events: Events, profile: Profile = POND) -> History:
+def history_of(events: Events, profile: Profile = SYNTHETIC) -> History:
     history = History(profile)
     history.fold(events)
     return history
 
 
-def fitted(events: Events, history: History) -> Encoding:
-    """On all of the events."""
+def encoding_of(events: Events, history: History) -> Encoding:
+    """An encoding that is fitted on all of the events."""
     names = feature_names(events, history.profile)
     values = feature_values(events, history, names, "observation")
     return fit_encoding(names, values, np.ones(len(events), dtype=np.bool_))
@@ -34,7 +34,7 @@ def hashes(events: Events, history: History, encoding: Encoding, state: State) -
     return dict(zip(events.event_key, inputs_of(events, history, encoding, state).hashes(), strict=True))
 
 
-def told(
+def entry_values(
     history: History, upcoming: EventFacts, state: State = "card", also: Sequence[EventFacts] = ()
 ) -> dict[str, Floats]:
     """The raw values (S,) of an event, by name. `also`: events whose measures are read too, for the names."""

@@ -1,4 +1,4 @@
-"""What models read: standardised, unknown told apart, groups that can be left out."""
+"""Model inputs: standardised values, flags for unknown ones, groups that can be left out."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from services.predictor.features.encoding import Encoding
 from services.predictor.features.history import History
 from services.predictor.features.inputs import CLIP, Inputs, inputs_of
 from services.predictor.features.names import GROUPS, OVER_OWN, Group, feature_names
-from tests.services.predictor.features.pond import POND, arrays, season
-from tests.services.predictor.features.reading import fitted, folded
+from tests.services.predictor.features.pond import SYNTHETIC, arrays, season
+from tests.services.predictor.features.reading import encoding_of, history_of
 
 
 @dataclass(frozen=True)
-class Read:
-    found: list[EventFacts]
+class Dataset:
+    facts: list[EventFacts]
     events: Events
     history: History
     encoding: Encoding
 
-    def inputs(self, *found: EventFacts, state: State = "observation") -> Inputs:
-        return inputs_of(arrays(found) if found else self.events, self.history, self.encoding, state)
+    def inputs(self, *facts: EventFacts, state: State = "observation") -> Inputs:
+        return inputs_of(arrays(facts) if facts else self.events, self.history, self.encoding, state)
 
     def entry(self, inputs: Inputs, name: str) -> list[float]:
         column: list[float] = inputs.entry[0, :, self.encoding.entry_features.index(name)].tolist()
@@ -35,187 +35,187 @@ class Read:
 
 
 @pytest.fixture(scope="module")
-def read() -> Read:
-    found = season(days=20, seed=9)
-    events = arrays(found)
-    history = folded(events)
-    return Read(found, events, history, fitted(events, history))
+def dataset() -> Dataset:
+    facts = season(days=20, seed=9)
+    events = arrays(facts)
+    history = history_of(events)
+    return Dataset(facts, events, history, encoding_of(events, history))
 
 
-def full(read: Read) -> EventFacts:
+def complete_event(dataset: Dataset) -> EventFacts:
     """Six entries, observed, with every measure."""
-    found: EventFacts = next(
+    event: EventFacts = next(
         each
-        for each in reversed(read.found)
+        for each in reversed(dataset.facts)
         if len(each.entries) == 6 and each.observed_us and None not in {e.measures["points"] for e in each.entries}
     )
-    return found
+    return event
 
 
-def changed(event: EventFacts, slot: int, **given: object) -> EventFacts:
-    return event._replace(entries=[e._replace(**given) if e.slot == slot else e for e in event.entries])  # type: ignore[arg-type]
+def with_changed_entry(event: EventFacts, slot: int, **changes: object) -> EventFacts:
+    return event._replace(entries=[e._replace(**changes) if e.slot == slot else e for e in event.entries])  # type: ignore[arg-type]
 
 
-def test_known_values_are_of_unit_size(read: Read) -> None:
-    inputs = read.inputs()
-    at = read.encoding.entry_features.index("points")
-    known = inputs.entry[..., at][np.isfinite(read.events.measures["points"]) & read.events.occupied]
+def test_known_values_are_standardised(dataset: Dataset) -> None:
+    inputs = dataset.inputs()
+    at = dataset.encoding.entry_features.index("points")
+    known = inputs.entry[..., at][np.isfinite(dataset.events.measures["points"]) & dataset.events.occupied]
 
     assert known.mean() == pytest.approx(0.0, abs=0.05)
     assert known.std() == pytest.approx(1.0, abs=0.05)
 
 
-def test_unknown_is_a_flag_of_its_own_and_no_value_of_the_measure(read: Read) -> None:
-    event = full(read)
-    mean = read.encoding.entry_mean[read.encoding.names.entry_values.index("points")]
+def test_an_unknown_value_is_zero_with_a_flag_of_its_own(dataset: Dataset) -> None:
+    event = complete_event(dataset)
+    mean = dataset.encoding.entry_mean[dataset.encoding.names.entry_values.index("points")]
 
-    unknown = read.inputs(changed(event, 3, measures={"points": None}))
-    usual = read.inputs(changed(event, 3, measures={"points": mean}))
+    unknown = dataset.inputs(with_changed_entry(event, 3, measures={"points": None}))
+    usual = dataset.inputs(with_changed_entry(event, 3, measures={"points": mean}))
 
-    assert read.entry(unknown, "points_unknown") == [0, 0, 1, 0, 0, 0]
-    assert read.entry(usual, "points_unknown") == [0] * 6
-    assert read.entry(unknown, "points")[2] == read.entry(usual, "points")[2] == 0.0
-    assert read.entry(unknown, "points_rank")[2] == 0.0
-
-
-def test_a_zero_that_was_measured_is_a_value(read: Read) -> None:
-    found = read.inputs(changed(full(read), 3, measures={"points": 0.0}))
-
-    assert read.entry(found, "points_unknown")[2] == 0
-    assert read.entry(found, "points")[2] < -3
+    assert dataset.entry(unknown, "points_unknown") == [0, 0, 1, 0, 0, 0]
+    assert dataset.entry(usual, "points_unknown") == [0] * 6
+    assert dataset.entry(unknown, "points")[2] == dataset.entry(usual, "points")[2] == 0.0
+    assert dataset.entry(unknown, "points_rank")[2] == 0.0
 
 
-def test_a_typing_error_does_not_drown_the_rest(read: Read) -> None:
-    found = read.inputs(changed(full(read), 2, measures={"points": 5.1e6}))
+def test_a_measured_zero_is_not_unknown(dataset: Dataset) -> None:
+    inputs = dataset.inputs(with_changed_entry(complete_event(dataset), 3, measures={"points": 0.0}))
 
-    assert read.entry(found, "points")[1] == CLIP
-    assert np.abs(found.entry).max() <= CLIP
-
-
-def test_an_empty_slot_is_masked(read: Read) -> None:
-    event = full(read)
-
-    found = read.inputs(event._replace(entries=event.entries[:4]))
-
-    assert found.occupied[0].tolist() == [True] * 4 + [False] * 2
-    assert not found.entry[0, 4:].any()
-    assert not found.starts[0, 4:].any()
+    assert dataset.entry(inputs, "points_unknown")[2] == 0
+    assert dataset.entry(inputs, "points")[2] < -3
 
 
-def test_a_card_is_told_apart_from_an_observation(read: Read) -> None:
-    event = full(read)
+def test_an_extreme_value_is_clipped(dataset: Dataset) -> None:
+    inputs = dataset.inputs(with_changed_entry(complete_event(dataset), 2, measures={"points": 5.1e6}))
 
-    flags = {state: read.event(read.inputs(event, state=state), "is_observed") for state in STATES}
+    assert dataset.entry(inputs, "points")[1] == CLIP
+    assert np.abs(inputs.entry).max() <= CLIP
+
+
+def test_an_empty_slot_is_masked(dataset: Dataset) -> None:
+    event = complete_event(dataset)
+
+    inputs = dataset.inputs(event._replace(entries=event.entries[:4]))
+
+    assert inputs.occupied[0].tolist() == [True] * 4 + [False] * 2
+    assert not inputs.entry[0, 4:].any()
+    assert not inputs.starts[0, 4:].any()
+
+
+def test_a_flag_distinguishes_card_and_observation(dataset: Dataset) -> None:
+    event = complete_event(dataset)
+
+    flags = {state: dataset.event(dataset.inputs(event, state=state), "is_observed") for state in STATES}
 
     assert flags == {"card": 0.0, "observation": 1.0}
-    assert read.inputs(event, state="card").course.tolist() == [[0] * 6]
+    assert dataset.inputs(event, state="card").course.tolist() == [[0] * 6]
 
 
-def test_asked_for_an_observation_that_never_came_it_is_the_card(read: Read) -> None:
-    event = full(read)._replace(observed_us=None)
+def test_without_an_observation_the_inputs_are_those_of_the_card(dataset: Dataset) -> None:
+    event = complete_event(dataset)._replace(observed_us=None)
 
-    assert read.inputs(event).hashes() == read.inputs(event, state="card").hashes()
+    assert dataset.inputs(event).hashes() == dataset.inputs(event, state="card").hashes()
 
 
-def test_an_entry_stands_in_the_lane_that_was_observed(read: Read) -> None:
-    event = full(read)
-    swapped = changed(changed(event, 1, observed_course=2), 2, observed_course=1)
+def test_the_lane_of_an_entry_is_the_observed_one(dataset: Dataset) -> None:
+    event = complete_event(dataset)
+    swapped = with_changed_entry(with_changed_entry(event, 1, observed_course=2), 2, observed_course=1)
 
-    found = read.inputs(swapped)
+    inputs = dataset.inputs(swapped)
 
-    assert found.course[0, :2].tolist() == [2, 1]
-    assert read.entry(found, "course=2")[:2] == [1, 0]
-    assert read.entry(found, "slot=2")[:2] == [0, 1]
-    assert read.entry(found, "points_inner")[1] == 0.0, "nobody is further in"
+    assert inputs.course[0, :2].tolist() == [2, 1]
+    assert dataset.entry(inputs, "course=2")[:2] == [1, 0]
+    assert dataset.entry(inputs, "slot=2")[:2] == [0, 1]
+    assert dataset.entry(inputs, "points_inner")[1] == 0.0, "no entry is further in"
 
 
 @pytest.mark.parametrize("course", [0.0, 7.0, None])
-def test_a_course_that_cannot_be_is_unknown(read: Read, course: float | None) -> None:
-    assert read.inputs(changed(full(read), 4, observed_course=course)).course[0, 3] == 0
+def test_an_impossible_course_is_unknown(dataset: Dataset, course: float | None) -> None:
+    assert dataset.inputs(with_changed_entry(complete_event(dataset), 4, observed_course=course)).course[0, 3] == 0
 
 
-def test_a_class_or_code_that_training_did_not_meet_is_none_of_those_it_did(read: Read) -> None:
-    event = full(read)
+def test_a_class_or_code_that_is_new_since_training_sets_no_column(dataset: Dataset) -> None:
+    event = complete_event(dataset)
 
-    found = read.inputs(changed(event, 1, categories={"class": "Z"})._replace(grade=8.0))
+    inputs = dataset.inputs(with_changed_entry(event, 1, categories={"class": "Z"})._replace(grade=8.0))
 
-    assert [read.entry(found, f"class={each}")[0] for each in "AB"] == [0, 0]
-    assert not any(read.event(found, name) for name in read.encoding.event_features if name.startswith("grade="))
+    assert [dataset.entry(inputs, f"class={each}")[0] for each in "AB"] == [0, 0]
+    assert not any(dataset.event(inputs, name) for name in dataset.encoding.event_features if name.startswith("grade="))
 
 
-def test_a_venue_that_training_did_not_meet_is_nobodys(read: Read) -> None:
-    event = full(read)
+def test_a_venue_that_is_new_since_training_has_index_zero(dataset: Dataset) -> None:
+    event = complete_event(dataset)
 
-    assert [read.inputs(event._replace(venue=venue)).venue[0] for venue in (0, 2, 1, 77)] == [1, 3, 2, 0]
+    assert [dataset.inputs(event._replace(venue=venue)).venue[0] for venue in (0, 2, 1, 77)] == [1, 3, 2, 0]
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_a_group_that_is_left_out_is_unknown(read: Read, group: Group) -> None:
-    inputs = read.inputs(full(read))
+def test_a_group_that_is_left_out_is_unknown(dataset: Dataset, group: Group) -> None:
+    inputs = dataset.inputs(complete_event(dataset))
 
-    without = inputs.without_group(read.encoding, group)
+    without = inputs.without_group(dataset.encoding, group)
 
-    for kept, told, groups, features in (
-        (inputs.entry, without.entry, read.encoding.entry_groups, read.encoding.entry_features),
-        (inputs.event, without.event, read.encoding.event_groups, read.encoding.event_features),
+    for values, reduced, groups, features in (
+        (inputs.entry, without.entry, dataset.encoding.entry_groups, dataset.encoding.entry_features),
+        (inputs.event, without.event, dataset.encoding.event_groups, dataset.encoding.event_features),
     ):
-        of_past = np.array([group == "history" and OVER_OWN in each for each in features])
-        others = np.array([each != group for each in groups]) & ~of_past
+        uses_history = np.array([group == "history" and OVER_OWN in each for each in features])
+        others = np.array([each != group for each in groups]) & ~uses_history
         unknown = np.array([each.endswith("_unknown") for each in features])
-        assert (told[..., of_past] == unknown[of_past]).all()
-        assert np.array_equal(kept[..., others], told[..., others])
-        assert others.all() or not np.array_equal(kept[..., ~others], told[..., ~others])
+        assert (reduced[..., uses_history] == unknown[uses_history]).all()
+        assert np.array_equal(values[..., others], reduced[..., others])
+        assert others.all() or not np.array_equal(values[..., ~others], reduced[..., ~others])
     assert without.started.any() == (group != "history")
     assert without.course.any() == (group != "observation")
 
 
-def test_without_the_observation_an_entry_is_read_as_on_its_card(read: Read) -> None:
-    """Of what the observation says by itself; the history is that of its time."""
-    event = full(read)._replace(observed_us=full(read).listed_us)
-    observed = np.array([group == "observation" for group in read.encoding.entry_groups])
+def test_without_the_observation_an_entry_is_read_as_on_its_card(dataset: Dataset) -> None:
+    """Compares the observation's own features: the history may be newer than the card's."""
+    event = complete_event(dataset)._replace(observed_us=complete_event(dataset).listed_us)
+    observed = np.array([group == "observation" for group in dataset.encoding.entry_groups])
 
-    without = read.inputs(event).without_group(read.encoding, "observation")
-    card = read.inputs(event, state="card")
+    without = dataset.inputs(event).without_group(dataset.encoding, "observation")
+    card = dataset.inputs(event, state="card")
 
     assert np.array_equal(without.entry[..., observed], card.entry[..., observed])
     assert np.array_equal(without.course, card.course)
 
 
-def test_hashes_tell_inputs_apart(read: Read) -> None:
-    found = read.inputs().hashes()
+def test_different_inputs_have_different_hashes(dataset: Dataset) -> None:
+    hashes = dataset.inputs().hashes()
 
-    assert len(set(found)) == len(read.events)
-    assert read.inputs()[np.array([7])].hashes() == [found[7]]
-
-
-def test_an_encoding_survives_being_written_down(read: Read) -> None:
-    again = Encoding.model_validate_json(read.encoding.model_dump_json())
-
-    assert again == read.encoding
-    assert inputs_of(read.events, read.history, again, "card").hashes() == read.inputs(state="card").hashes()
+    assert len(set(hashes)) == len(dataset.events)
+    assert dataset.inputs()[np.array([7])].hashes() == [hashes[7]]
 
 
-def test_every_column_has_a_name_and_a_group(read: Read) -> None:
-    inputs, encoding = read.inputs(), read.encoding
+def test_an_encoding_is_unchanged_by_serialisation(dataset: Dataset) -> None:
+    again = Encoding.model_validate_json(dataset.encoding.model_dump_json())
+
+    assert again == dataset.encoding
+    assert inputs_of(dataset.events, dataset.history, again, "card").hashes() == dataset.inputs(state="card").hashes()
+
+
+def test_every_column_has_a_name_and_a_group(dataset: Dataset) -> None:
+    inputs, encoding = dataset.inputs(), dataset.encoding
 
     assert inputs.entry.shape[2] == len(encoding.entry_features) == len(encoding.entry_groups)
     assert inputs.event.shape[1] == len(encoding.event_features) == len(encoding.event_groups)
     assert len(encoding.groups) == len(encoding.entry_features) + len(encoding.event_features)
 
 
-def test_identities_are_no_classes() -> None:
-    """However few values they happen to have; a class with many values is an identity too."""
+def test_identities_are_not_categories() -> None:
+    """Even with few values. A category with many values counts as an identity, too."""
     kinds = [
         EntryFacts(slot, categories={"motor_number": slot, "hull_number": slot, "size": slot % 3, "name": f"n{number}"})
         for number in range(12)
         for slot in [1 + number % 6]
     ]
-    events = arrays([full_of(kinds[:6], "a"), full_of(kinds[6:], "b")])
+    events = arrays([event_with(kinds[:6], "a"), event_with(kinds[6:], "b")])
 
-    names = feature_names(events, POND)
+    names = feature_names(events, SYNTHETIC)
 
     assert names.categories == {"size": ("0", "1", "2")}
 
 
-def full_of(entries: list[EntryFacts], key: str) -> EventFacts:
-    return EventFacts(key, "pond:1", 25_000, 1, 1, "listed", entries)
+def event_with(entries: list[EntryFacts], key: str) -> EventFacts:
+    return EventFacts(key, "synthetic:1", 25_000, 1, 1, "listed", entries)

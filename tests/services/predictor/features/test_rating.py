@@ -1,4 +1,4 @@
-"""Ratings move along the gradient of the likelihood of who came in when."""
+"""Ratings follow the gradient of the likelihood of the order of finish."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def slope(strength: Floats, place: list[float], started: Bools) -> Floats:
 
 
 def log_likelihood(strength: Floats, order: list[int], started: Bools) -> float:
-    """Of who came first, second and third, weighted; `order` of slots."""
-    left, total = started.copy(), 0.0
+    """The weighted log-likelihood of the first three places; `order` lists slots."""
+    remaining, total = started.copy(), 0.0
     for slot, weight in zip(order, STAGE_WEIGHTS, strict=False):
-        total += weight * float(np.log(win_probabilities(strength, left)[slot]))
-        left[slot] = False
+        total += weight * float(np.log(win_probabilities(strength, remaining)[slot]))
+        remaining[slot] = False
     return total
 
 
@@ -48,37 +48,37 @@ def test_the_gradient_is_that_of_the_likelihood(place: list[float], order: list[
     assert slope(STRENGTH, place, ALL) == pytest.approx(np.array(numeric), abs=1e-8)
 
 
-def test_who_did_not_start_neither_gains_nor_loses() -> None:
+def test_an_entry_that_did_not_start_has_gradient_zero() -> None:
     started = np.array([True, True, False, True])
 
-    found = slope(STRENGTH, [2.0, 3.0, np.nan, 1.0], started)
+    result = slope(STRENGTH, [2.0, 3.0, np.nan, 1.0], started)
 
-    assert found[2] == 0.0
-    assert found.sum() == pytest.approx(0.0)
+    assert result[2] == 0.0
+    assert result.sum() == pytest.approx(0.0)
 
 
-def test_a_dead_heat_ends_what_is_learned() -> None:
+def test_places_after_a_dead_heat_are_ignored() -> None:
     first_only = slope(STRENGTH, [1.0, np.nan, np.nan, np.nan], ALL)
 
     assert slope(STRENGTH, [1.0, 2.0, 2.0, 4.0], ALL).tolist() == first_only.tolist()
     assert slope(STRENGTH, [1.0, 1.0, 3.0, 4.0], ALL).tolist() == [0.0] * 4
 
 
-def test_the_last_one_left_says_nothing() -> None:
+def test_the_last_remaining_entry_adds_nothing() -> None:
     two = np.array([True, True, False, False])
 
-    found = slope(STRENGTH, [1.0, 2.0, np.nan, np.nan], two)
+    result = slope(STRENGTH, [1.0, 2.0, np.nan, np.nan], two)
 
-    assert found[:2] == pytest.approx([1 - win_probabilities(STRENGTH, two)[0], -win_probabilities(STRENGTH, two)[1]])
+    assert result[:2] == pytest.approx([1 - win_probabilities(STRENGTH, two)[0], -win_probabilities(STRENGTH, two)[1]])
 
 
-def test_a_surprise_moves_more_than_what_was_expected() -> None:
+def test_a_surprising_win_has_a_larger_gradient_than_an_expected_one() -> None:
     surprise, expected = (slope(STRENGTH, place, ALL) for place in ([2.0, 1.0, 3.0, 4.0], [2.0, 3.0, 1.0, 4.0]))
 
     assert surprise[1] > expected[2] > 0
 
 
-def test_who_wins_more_is_rated_higher() -> None:
+def test_ratings_converge_to_the_true_strengths() -> None:
     truth, rng = np.array([1.0, 0.4, -0.3, -1.1]), np.random.default_rng(2)
     rating = np.zeros(4)
     for number in range(4000):
@@ -90,18 +90,18 @@ def test_who_wins_more_is_rated_higher() -> None:
     assert rating - rating.mean() == pytest.approx(truth - truth.mean(), abs=0.25)
 
 
-def test_chances_sum_to_one_over_those_present() -> None:
+def test_probabilities_sum_to_one_over_those_present() -> None:
     strength = np.random.default_rng(1).normal(scale=40, size=(50, 6))
     present = np.random.default_rng(2).random((50, 6)) < 0.7
     present[0] = False
 
-    found = win_probabilities(strength, present)
+    result = win_probabilities(strength, present)
 
-    assert found.sum(axis=1)[present.any(axis=1)] == pytest.approx(1.0)
-    assert not found[~present].any()
+    assert result.sum(axis=1)[present.any(axis=1)] == pytest.approx(1.0)
+    assert not result[~present].any()
 
 
-def test_chances_are_the_same_bits_alone_and_among_others() -> None:
+def test_probabilities_have_the_same_bits_in_every_batch() -> None:
     strength = np.random.default_rng(1).normal(size=(501, 6))
     present = np.random.default_rng(2).random((501, 6)) < 0.9
 
@@ -113,24 +113,24 @@ def test_chances_are_the_same_bits_alone_and_among_others() -> None:
 def test_the_expected_share_is_that_of_pairs_won() -> None:
     started = np.array([True, True, False, True])
 
-    found = expected_share(STRENGTH, started)
+    result = expected_share(STRENGTH, started)
 
     rivals = {0: (1, 3), 1: (0, 3), 3: (0, 1)}
     for slot, others in rivals.items():
         wins = [win_probabilities(STRENGTH[[slot, other]], np.ones(2, dtype=np.bool_))[0] for other in others]
-        assert found[slot] == pytest.approx(np.mean(wins))
-    assert np.isnan(found[2])
-    assert np.nansum(found) * 2 == pytest.approx(len(list(combinations(rivals, 2))))
+        assert result[slot] == pytest.approx(np.mean(wins))
+    assert np.isnan(result[2])
+    assert np.nansum(result) * 2 == pytest.approx(len(list(combinations(rivals, 2))))
 
 
-def test_ratings_slow_down_towards_their_last_pace() -> None:
-    found = step_sizes(np.array([0.0, 8.0, 8e9]), StepSchedule(8.0, 0.35, 0.05))
+def test_step_sizes_fall_to_their_final_value() -> None:
+    result = step_sizes(np.array([0.0, 8.0, 8e9]), StepSchedule(8.0, 0.35, 0.05))
 
-    assert found == pytest.approx([0.35, 0.20, 0.05])
+    assert result == pytest.approx([0.35, 0.20, 0.05])
 
 
 def test_the_likelihood_of_all_orders_is_one() -> None:
-    """Of the test's own yardstick: with weights of one it is a distribution."""
+    """Checks the likelihood that the tests compare with: with weights of one it is a distribution."""
     weighted = [
         np.prod(
             [win_probabilities(STRENGTH, ~np.isin(np.arange(4), order[:at]))[slot] for at, slot in enumerate(order)]

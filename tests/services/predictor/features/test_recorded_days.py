@@ -1,4 +1,4 @@
-"""Real days, read as they happened and as an archive: the same bits."""
+"""Recorded days give the same bits when they are read as they happened and as an archive."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from services.predictor.features.encoding import Encoding
 from services.predictor.features.history import History
 from tests.recorded_days import directory
 from tests.services.cleaner.recorded import LAST
-from tests.services.predictor.features.reading import fitted, folded, hashes
+from tests.services.predictor.features.reading import encoding_of, hashes, history_of
 
 pytestmark = pytest.mark.recorded
 DAYS = 4
 
 
 @pytest.fixture(scope="module")
-def found() -> list[EventFacts]:
+def facts() -> list[EventFacts]:
     return read_archive(directory(), first=LAST - timedelta(days=DAYS - 1), last=LAST)
 
 
-def of(found: list[EventFacts]) -> Events:
-    return events_of(found, BOATRACE.slots)
+def events_from(facts: list[EventFacts]) -> Events:
+    return events_of(facts, BOATRACE.slots)
 
 
-def as_they_happened(found: list[EventFacts], encoding: Encoding) -> dict[State, dict[str, str]]:
-    """Half an hour at a time: results are taken in, then cards and observations are read that came in it."""
-    history, events = History(BOATRACE), of(found)
+def incremental_hashes(facts: list[EventFacts], encoding: Encoding) -> dict[State, dict[str, str]]:
+    """Half an hour at a time: first its results are folded, then its cards and observations are read."""
+    history, events = History(BOATRACE), events_from(facts)
     read: dict[State, dict[str, str]] = {state: {} for state in STATES}
     kinds = {"card": events.listed_us, "observation": events.observed_us}
     half_hours = [np.floor(each / 1.8e9) for each in (events.settled_us, *kinds.values())]
@@ -40,30 +40,30 @@ def as_they_happened(found: list[EventFacts], encoding: Encoding) -> dict[State,
         for state, instants in zip(STATES, half_hours[1:], strict=True):
             rows = np.flatnonzero(instants == now)
             if len(rows):
-                upcoming = of([found[row]._replace(status="listed", settled_us=None) for row in rows])
+                upcoming = events_from([facts[row]._replace(status="listed", settled_us=None) for row in rows])
                 read[state] |= hashes(upcoming, history, encoding, state)
     return read
 
 
-def test_real_days_are_read_as_they_happened_and_as_an_archive(found: list[EventFacts]) -> None:
-    events = of(found)
-    history = folded(events, BOATRACE)
-    encoding = fitted(events, history)
+def test_recorded_days_give_the_same_inputs_as_they_happened_and_as_an_archive(facts: list[EventFacts]) -> None:
+    events = events_from(facts)
+    history = history_of(events, BOATRACE)
+    encoding = encoding_of(events, history)
 
-    happened = as_they_happened(found, encoding)
+    incremental = incremental_hashes(facts, encoding)
 
     observed = events.event_key[np.isfinite(events.observed_us)]
     archived = {state: hashes(events, history, encoding, state) for state in STATES}
     assert len(events) > 100 * DAYS
     assert len(history) > 0.9 * len(events)
-    assert happened["card"] == archived["card"]
-    assert happened["observation"] == {key: archived["observation"][key] for key in observed}
+    assert incremental["card"] == archived["card"]
+    assert incremental["observation"] == {key: archived["observation"][key] for key in observed}
 
 
-def test_another_last_day_changes_nothing_of_those_before(found: list[EventFacts]) -> None:
-    """Its results turned round, its measures doubled."""
-    last = max(event.day for event in found)
-    turned = [
+def test_changing_the_last_day_changes_no_input_before_it(facts: list[EventFacts]) -> None:
+    """Its results are reversed, its measures doubled."""
+    last = max(event.day for event in facts)
+    changed = [
         event._replace(
             entries=[
                 each._replace(
@@ -75,11 +75,11 @@ def test_another_last_day_changes_nothing_of_those_before(found: list[EventFacts
         )
         if event.day == last
         else event
-        for event in found
+        for event in facts
     ]
-    events, others = of(found), of(turned)
-    history, other_history = folded(events, BOATRACE), folded(others, BOATRACE)
-    encoding = fitted(events, history)
+    events, others = events_from(facts), events_from(changed)
+    history, other_history = history_of(events, BOATRACE), history_of(others, BOATRACE)
+    encoding = encoding_of(events, history)
 
     for state in STATES:
         before, after = hashes(events, history, encoding, state), hashes(others, other_history, encoding, state)

@@ -1,4 +1,4 @@
-"""Serving, which learns as results arrive, and training, which reads an archive, see the same bits."""
+"""Serving, which gets results as they arrive, and training, which reads an archive, compute the same bits."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from services.predictor.data.events import STATES, EventFacts, Events, State
 from services.predictor.features.encoding import Encoding
 from services.predictor.features.history import History
 from services.predictor.features.inputs import inputs_of
-from tests.services.predictor.features.pond import HOUR_US, POND, arrays, season
-from tests.services.predictor.features.reading import fitted, folded, hashes
+from tests.services.predictor.features.pond import HOUR_US, SYNTHETIC, arrays, season
+from tests.services.predictor.features.reading import encoding_of, hashes, history_of
 
 pytestmark = pytest.mark.slow
 RNG = np.random.default_rng
@@ -21,9 +21,9 @@ Fact = tuple[float, str, EventFacts]
 
 @dataclass(frozen=True)
 class Archive:
-    """A season that is over, its history, and what training reads of it."""
+    """A season that is over, its history, and the hashes of its inputs."""
 
-    found: list[EventFacts]
+    event_facts: list[EventFacts]
     events: Events
     history: History
     encoding: Encoding
@@ -32,17 +32,17 @@ class Archive:
 
 @pytest.fixture(scope="module")
 def archive() -> Archive:
-    found = season(days=60, seed=7)
-    events = arrays(found)
-    history = folded(events)
-    encoding = fitted(events, history)
-    return Archive(found, events, history, encoding, {s: hashes(events, history, encoding, s) for s in STATES})
+    event_facts = season(days=60, seed=7)
+    events = arrays(event_facts)
+    history = history_of(events)
+    encoding = encoding_of(events, history)
+    return Archive(event_facts, events, history, encoding, {s: hashes(events, history, encoding, s) for s in STATES})
 
 
-def timeline(found: list[EventFacts]) -> list[Fact]:
+def timeline(event_facts: list[EventFacts]) -> list[Fact]:
     """What becomes known when; a result before the cards and observations of the same instant."""
     facts = []
-    for each in found:
+    for each in event_facts:
         if each.settled_us is not None:
             facts.append((each.settled_us, "1 settled", each))
         facts.append((each.listed_us or 0.0, "2 card", each))
@@ -51,12 +51,12 @@ def timeline(found: list[EventFacts]) -> list[Fact]:
     return sorted(facts, key=lambda fact: fact[:2])
 
 
-def served(
+def incremental_hashes(
     facts: list[tuple[float, str, EventFacts]], cuts: list[int], encoding: Encoding
 ) -> dict[State, dict[str, str]]:
-    """Facts as they arrive, some at a time: results are taken in, cards and observations are predicted. A service that
-    polls has the results of a batch in its history when it reads the batch's first card: its instant decides."""
-    history = History(POND)
+    """Facts in batches, as a service gets them: results are folded, cards and observations are read. All results of a
+    batch are in the history when its first card is read; only the times decide which of them count."""
+    history = History(SYNTHETIC)
     read: dict[State, dict[str, str]] = {"card": {}, "observation": {}}
     for first, last in zip([0, *cuts], [*cuts, len(facts)], strict=True):
         arrived: dict[str, list[EventFacts]] = {"settled": [], "card": [], "observation": []}
@@ -71,11 +71,11 @@ def served(
     return read
 
 
-def test_what_arrives_in_batches_of_any_size_is_read_as_in_the_archive(archive: Archive) -> None:
-    facts = timeline(archive.found)
+def test_batches_of_any_size_give_the_inputs_of_the_archive(archive: Archive) -> None:
+    facts = timeline(archive.event_facts)
     cuts = sorted(RNG(1).choice(len(facts), 200, replace=False).tolist())
 
-    read = served(facts, cuts, archive.encoding)
+    read = incremental_hashes(facts, cuts, archive.encoding)
 
     observed = archive.events.event_key[np.isfinite(archive.events.observed_us)]
     assert len(archive.events) > 2000
@@ -83,17 +83,17 @@ def test_what_arrives_in_batches_of_any_size_is_read_as_in_the_archive(archive: 
     assert read["observation"] == {key: archive.read["observation"][key] for key in observed}
 
 
-def test_what_arrives_fact_by_fact_is_read_as_in_the_archive(archive: Archive) -> None:
-    some = archive.found[:180]
+def test_single_facts_give_the_inputs_of_the_archive(archive: Archive) -> None:
+    some = archive.event_facts[:180]
     facts = timeline(some)
 
-    read = served(facts, list(range(1, len(facts))), archive.encoding)
+    read = incremental_hashes(facts, list(range(1, len(facts))), archive.encoding)
 
     assert read["card"] == {each.event_key: archive.read["card"][each.event_key] for each in some}
 
 
-def test_the_order_in_which_results_are_taken_in_does_not_matter(archive: Archive) -> None:
-    history = History(POND)
+def test_the_order_of_folds_does_not_matter(archive: Archive) -> None:
+    history = History(SYNTHETIC)
     for rows in np.array_split(RNG(1).permutation(len(archive.events)), 6):
         history.fold(archive.events[rows])
 
@@ -102,8 +102,8 @@ def test_the_order_in_which_results_are_taken_in_does_not_matter(archive: Archiv
         assert hashes(archive.events, history, archive.encoding, state) == archive.read[state]
 
 
-def wrongly(each: EventFacts, how: int) -> EventFacts:
-    """One of the ways in which what is said of an event may have been wrong at first."""
+def wrong_version(each: EventFacts, how: int) -> EventFacts:
+    """A first version of the event that is wrong in one way."""
     entries = list(each.entries)
     first = entries[0]
     return [
@@ -121,10 +121,10 @@ def wrongly(each: EventFacts, how: int) -> EventFacts:
     ][how]
 
 
-def test_corrections_leave_no_trace(archive: Archive) -> None:
+def test_corrected_facts_give_the_inputs_of_the_archive(archive: Archive) -> None:
     rng = RNG(3)
-    history = History(POND)
-    history.fold(arrays([wrongly(each, int(rng.integers(11))) for each in archive.found]))
+    history = History(SYNTHETIC)
+    history.fold(arrays([wrong_version(each, int(rng.integers(11))) for each in archive.event_facts]))
     before = hashes(archive.events, history, archive.encoding, "card")
 
     for rows in np.array_split(rng.permutation(len(archive.events)), 3):
@@ -138,22 +138,22 @@ def test_corrections_leave_no_trace(archive: Archive) -> None:
 
 @pytest.mark.parametrize("how", range(10))
 def test_each_kind_of_correction_is_noticed(archive: Archive, how: int) -> None:
-    some = archive.found[:60]
+    some = archive.event_facts[:60]
     at = next(at for at, e in enumerate(some) if e.status == "settled" and e.observed_us and e.entries[0].course)
     right, later = some[at], archive.events[:400]
-    history = folded(arrays([*some[:at], wrongly(right, how), *some[at + 1 :]]))
+    history = history_of(arrays([*some[:at], wrong_version(right, how), *some[at + 1 :]]))
     events = arrays(some)
     wrong = hashes(later, history, archive.encoding, "observation")
 
     history.fold(arrays([right]))
 
-    found = hashes(later, history, archive.encoding, "observation")
-    assert found == hashes(later, folded(events), archive.encoding, "observation")
-    assert found != wrong
+    corrected = hashes(later, history, archive.encoding, "observation")
+    assert corrected == hashes(later, history_of(events), archive.encoding, "observation")
+    assert corrected != wrong
 
 
-def test_saying_the_same_again_changes_nothing(archive: Archive) -> None:
-    history = folded(archive.events[:200])
+def test_folding_the_same_facts_again_changes_nothing(archive: Archive) -> None:
+    history = history_of(archive.events[:200])
     lengths = [len(store) for store in history.stores.all_stores]
     values = history.entities.values
 
@@ -181,10 +181,10 @@ def test_features_are_numbers(archive: Archive) -> None:
     assert inputs.started.any(axis=(0, 1)).all()
 
 
-def test_reading_an_unknown_meeting_leaves_no_trace(archive: Archive) -> None:
-    stranger = archive.events[:1]
-    stranger.session_title[0] = "never seen"
+def test_reading_an_unknown_meeting_does_not_create_it(archive: Archive) -> None:
+    event = archive.events[:1]
+    event.session_title[0] = "never seen"
 
-    number = archive.history.meetings_of(stranger.venue, stranger.session_title)
+    number = archive.history.meetings_of(event.venue, event.session_title)
 
     assert number == 0

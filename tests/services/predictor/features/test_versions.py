@@ -1,4 +1,4 @@
-"""Values of keys over time, against a list that remembers everything."""
+"""Values of keys over time, compared with a list of all versions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LINES = st.lists(st.tuples(st.integers(0, 3), st.lists(KEYS, min_size=2, max_siz
 Line = tuple[float, list[Hashable]]
 
 
-def grown(batches: list[list[Line]]) -> VersionedStore:
+def store_of(batches: list[list[Line]]) -> VersionedStore:
     """Each row's value counts the versions of its key: 1, 2, 3 ..."""
     versions = VersionedStore(np.zeros(1))
     for lines in batches:
@@ -26,7 +26,7 @@ def grown(batches: list[list[Line]]) -> VersionedStore:
     return versions
 
 
-def timed(batches: list[list[tuple[int, list[Hashable]]]]) -> list[list[Line]]:
+def with_times(batches: list[list[tuple[int, list[Hashable]]]]) -> list[list[Line]]:
     """Steps in time as instants."""
     instants = accumulate(step for lines in batches for step, _ in lines)
     return [[(float(next(instants)), keys) for _, keys in lines] for lines in batches]
@@ -38,9 +38,9 @@ def newest(lines: list[Line], key: Hashable, when: float) -> float:
 
 
 @given(st.lists(LINES, max_size=4))
-def test_what_is_read_as_of_an_instant_is_what_was_known_then(steps: list[list[tuple[int, list[Hashable]]]]) -> None:
-    batches = timed(steps)
-    versions, lines = grown(batches), [line for batch in batches for line in batch]
+def test_a_read_as_of_an_instant_gives_what_was_known_then(steps: list[list[tuple[int, list[Hashable]]]]) -> None:
+    batches = with_times(steps)
+    versions, lines = store_of(batches), [line for batch in batches for line in batch]
 
     for key in ("a", "b", "c", None, "never"):
         for when in (-1.0, 0.0, 2.0, 4.5, 99.0):
@@ -49,19 +49,21 @@ def test_what_is_read_as_of_an_instant_is_what_was_known_then(steps: list[list[t
 
 
 @given(st.lists(LINES, max_size=4))
-def test_batches_are_as_one(steps: list[list[tuple[int, list[Hashable]]]]) -> None:
-    batches = timed(steps)
-    apart, together = grown(batches), grown([[line for batch in batches for line in batch]])
+def test_several_batches_equal_one(steps: list[list[tuple[int, list[Hashable]]]]) -> None:
+    batches = with_times(steps)
+    apart, together = store_of(batches), store_of([[line for batch in batches for line in batch]])
 
     assert len(apart) == len(together)
     assert np.array_equal(apart.values[: len(apart)], together.values[: len(apart)])
 
 
 @given(st.lists(LINES, min_size=1, max_size=4), st.data())
-def test_rewound_it_is_as_it_was(steps: list[list[tuple[int, list[Hashable]]]], data: st.DataObject) -> None:
-    batches = timed(steps)
-    kept = data.draw(st.integers(0, len(batches)))
-    short, long = grown(batches[:kept]), grown(batches)
+def test_rewinding_restores_the_earlier_state(
+    steps: list[list[tuple[int, list[Hashable]]]], data: st.DataObject
+) -> None:
+    batches = with_times(steps)
+    count = data.draw(st.integers(0, len(batches)))
+    short, long = store_of(batches[:count]), store_of(batches)
 
     long.rewind(len(short))
 
@@ -70,7 +72,7 @@ def test_rewound_it_is_as_it_was(steps: list[list[tuple[int, list[Hashable]]]], 
     assert np.array_equal(long.last(keys, [99.0] * 3, 4), short.last(keys, [99.0] * 3, 4))
 
 
-def test_a_key_twice_in_a_line_follows_what_was_before_the_line() -> None:
+def test_a_key_twice_in_a_line_follows_the_version_before_the_line() -> None:
     versions = VersionedStore(np.zeros(1))
 
     rows = versions.extend([1.0, 2.0], [["a", "a"], ["a", None]])
@@ -87,8 +89,8 @@ def test_the_last_rows_end_with_the_newest() -> None:
     assert versions.last(["a", "a", "b"], [3.0, 2.5, 3.0], 2).tolist() == [[2, 3], [1, 2], [INITIAL_ROW, INITIAL_ROW]]
 
 
-def test_more_rows_than_there_was_room_for_keep_their_values() -> None:
-    versions = grown([[(float(at), ["a", "b"])] for at in range(3000)])
+def test_values_are_kept_when_the_store_grows() -> None:
+    versions = store_of([[(float(at), ["a", "b"])] for at in range(3000)])
 
     assert len(versions) == 6001
     assert versions.values[versions.as_of(["a", "b"], [700.0, 9e9]), 0].tolist() == [701.0, 3000.0]

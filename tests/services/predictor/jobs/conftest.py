@@ -13,7 +13,7 @@ from tests.shared.runtime.api.desks import as_role
 
 @pytest.fixture
 def conninfo(postgres: EmbeddedPostgres, shared_url: str, database: Database) -> str:
-    """Of the service's own role, to `database`."""
+    """Connects to `database` under the service's own role."""
     return as_role(postgres, shared_url, "headrace_predictor").conninfo()
 
 

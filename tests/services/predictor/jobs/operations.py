@@ -15,23 +15,23 @@ from tests.services.predictor.trainer import QUICK
 from tests.waiting import wait_until
 
 Database = psycopg.Connection[Any]
-# Processes start slowly on a machine that has much to do.
+# Processes start slowly on a busy machine.
 LIMIT_S = 60.0
-WISH = {"seed": QUICK, "until": None, "validate_days": None, "promote": True}
+REQUEST = {"seed": QUICK, "until": None, "validate_days": None, "promote": True}
 
 
-def ordered(database: Database, kind: str = TRAINING, **changed: Any) -> str:
-    target = (WISH if kind == TRAINING else {"reason": None}) | changed
+def create_operation(database: Database, kind: str = TRAINING, **changes: Any) -> str:
+    target = (REQUEST if kind == TRAINING else {"reason": None}) | changes
     return operations_table.create(database, "predictor", kind, target, "token:night-shift", "").id
 
 
 def row(database: Database, operation_id: str) -> Operation:
-    found = operations_table.get(database, operation_id)
-    assert found is not None
-    return found
+    operation = operations_table.get(database, operation_id)
+    assert operation is not None
+    return operation
 
 
-def over(database: Database, operation_id: str) -> Operation:
+def wait_for_end(database: Database, operation_id: str) -> Operation:
     wait_until(lambda: not row(database, operation_id).is_open, deadline_s=LIMIT_S)
     return row(database, operation_id)
 

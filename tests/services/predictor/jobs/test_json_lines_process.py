@@ -1,4 +1,4 @@
-"""A process that speaks JSON lines: its messages arrive whole and in order, and it always ends."""
+"""A process that exchanges JSON lines: its messages arrive complete and in order, and it always ends."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Start = Callable[[str], JsonLinesProcess]
 
 
 @pytest.fixture
-def started() -> Iterator[Start]:
+def start_process() -> Iterator[Start]:
     processes: list[JsonLinesProcess] = []
 
     def start(code: str) -> JsonLinesProcess:
@@ -31,12 +31,12 @@ def started() -> Iterator[Start]:
         process.stop()
 
 
-def first(process: JsonLinesProcess) -> dict[str, Any]:
+def first_message(process: JsonLinesProcess) -> dict[str, Any]:
     return next(process.messages(WAIT_S))
 
 
-def test_a_message_is_answered(started: Start) -> None:
-    process = started("""
+def test_a_message_is_answered(start_process: Start) -> None:
+    process = start_process("""
         import json, sys
         request = json.loads(sys.stdin.readline())
         print(json.dumps({"doubled": 2 * request["number"]}), flush=True)
@@ -45,11 +45,11 @@ def test_a_message_is_answered(started: Start) -> None:
 
     process.send({"number": 21})
 
-    assert first(process) == {"doubled": 42}
+    assert first_message(process) == {"doubled": 42}
 
 
-def test_all_that_a_process_wrote_before_it_ended_arrives_in_order(started: Start) -> None:
-    process = started("""
+def test_all_that_a_process_wrote_before_it_ended_arrives_in_order(start_process: Start) -> None:
+    process = start_process("""
         for number in range(20_000):
             print(f'{{"number": {number}}}')
     """)
@@ -60,20 +60,20 @@ def test_all_that_a_process_wrote_before_it_ended_arrives_in_order(started: Star
     assert process.stop() == 0
 
 
-def test_a_line_that_is_no_object_is_skipped(started: Start) -> None:
-    process = started("""print('hello\\n[1]\\n{"half": \\n{"whole": 1}')""")
+def test_a_line_that_is_not_an_object_is_skipped(start_process: Start) -> None:
+    process = start_process("""print('hello\\n[1]\\n{"half": \\n{"whole": 1}')""")
 
     assert [each for each in process.messages(WAIT_S) if each] == [{"whole": 1}]
 
 
-def test_a_silent_process_yields_empty_messages(started: Start) -> None:
-    process = started("import sys; sys.stdin.read()")
+def test_a_silent_process_yields_empty_messages(start_process: Start) -> None:
+    process = start_process("import sys; sys.stdin.read()")
 
     assert list(islice(process.messages(0.01), 3)) == [{}, {}, {}]
 
 
-def test_a_process_that_closes_its_output_is_waited_for(started: Start) -> None:
-    process = started("""
+def test_a_process_that_closes_its_output_is_waited_for(start_process: Start) -> None:
+    process = start_process("""
         import os, sys
         os.close(1)
         sys.stdin.read(1)
@@ -88,20 +88,20 @@ def test_a_process_that_closes_its_output_is_waited_for(started: Start) -> None:
     assert process.stop() == 3
 
 
-def test_a_process_that_ignores_sigterm_is_killed(started: Start) -> None:
-    process = started("""
+def test_a_process_that_ignores_sigterm_is_killed(start_process: Start) -> None:
+    process = start_process("""
         import signal, sys
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         print('{"ready": true}', flush=True)
         sys.stdin.read()
     """)
-    assert first(process) == {"ready": True}
+    assert first_message(process) == {"ready": True}
 
     assert process.stop() == -signal.SIGKILL
 
 
-def test_a_process_that_ended_does_not_wait_for_what_it_started(started: Start) -> None:
-    process = started("""
+def test_the_end_of_a_process_does_not_wait_for_its_children(start_process: Start) -> None:
+    process = start_process("""
         import os, signal, time
         forked = os.fork()
         if not forked:
@@ -116,8 +116,8 @@ def test_a_process_that_ended_does_not_wait_for_what_it_started(started: Start) 
     assert process.stop() == 4
 
 
-def test_a_request_to_a_process_that_is_gone_is_no_error(started: Start) -> None:
-    process = started("raise SystemExit(5)")
+def test_a_request_to_a_process_that_has_ended_is_not_an_error(start_process: Start) -> None:
+    process = start_process("raise SystemExit(5)")
     assert not any(process.messages(WAIT_S))
 
     process.send({"number": 1})

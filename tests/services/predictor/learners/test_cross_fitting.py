@@ -9,26 +9,26 @@ from services.predictor.learners.choice_data import ChoiceData
 from services.predictor.learners.cross_fitting import FOLDS, SPAN_DAYS, folds_of, out_of_fold_probabilities
 from services.predictor.learners.serial import serial_executor
 from shared.errors import ConfigError
-from tests.services.predictor.learners.planted import planted
+from tests.services.predictor.learners.planted import synthetic_events
 
 OPTIONS = BoostingOptions(min_rows_in_leaf=20, max_trees=5, patience_trees=5)
 DAYS = 24
 
 
-def told(data: ChoiceData, day: Ints) -> Floats:
+def probabilities(data: ChoiceData, day: Ints) -> Floats:
     return out_of_fold_probabilities(data, day, 1, OPTIONS, serial_executor)
 
 
-def test_no_event_is_told_of_by_a_fit_that_knew_its_day() -> None:
-    """Other winners in one fold change what is told of all others, and nothing of what is told of it."""
-    data = planted(events=900).choices
+def test_no_event_is_predicted_by_a_fit_on_its_own_day() -> None:
+    """Other winners in one fold change the probabilities of all other folds, but not its own."""
+    data = synthetic_events(events=900).choices
     day = np.arange(900) % DAYS
     fold = folds_of(day)[data.training]
-    there = data.training[fold == 2]
+    fold_rows = data.training[fold == 2]
     winner = data.winner.copy()
-    winner[there] = 0
+    winner[fold_rows] = 0
 
-    before, after = told(data, day), told(data._replace(winner=winner), day)
+    before, after = probabilities(data, day), probabilities(data._replace(winner=winner), day)
 
     assert before.shape == (len(data.training), 4)
     np.testing.assert_allclose(before.sum(axis=1), 1)
@@ -42,6 +42,6 @@ def test_days_in_a_row_share_a_fold_and_all_folds_occur() -> None:
     assert fold.tolist() == [each % FOLDS for each in range(DAYS // SPAN_DAYS) for _ in range(SPAN_DAYS)]
 
 
-def test_one_day_cannot_be_told_of_without_learning_from_it() -> None:
+def test_a_single_training_day_is_refused() -> None:
     with pytest.raises(ConfigError, match="training days in two folds"):
-        told(planted(events=60).choices, np.full(60, 5))
+        probabilities(synthetic_events(events=60).choices, np.full(60, 5))

@@ -1,4 +1,4 @@
-"""Jobs in processes of their own."""
+"""The executor that runs jobs in other processes."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
-Drawn = tuple[Network, tuple[float, float, float]]
+JobResult = tuple[Network, tuple[float, float, float]]
 
 
-def drawn(number: int) -> Drawn:
+def random_network(number: int) -> JobResult:
     torch.manual_seed(number)
     return Network(shape(3)), (float(number), float(os.getpid()), float(torch.get_num_threads()))
 
 
-def refuses(number: int) -> Drawn:
+def failing_job(number: int) -> JobResult:
     raise FloatingPointError(f"job {number}")
 
 
@@ -41,22 +41,22 @@ def alive(pid: int) -> bool:
 def test_results_come_in_the_order_of_the_jobs_from_other_processes() -> None:
     done: list[int] = []
 
-    found = process_executor(2)([partial(drawn, number) for number in range(4)], done.append)
+    results = process_executor(2)([partial(random_network, number) for number in range(4)], done.append)
 
-    assert [curve[0] for _, curve in found] == [0, 1, 2, 3]
+    assert [curve[0] for _, curve in results] == [0, 1, 2, 3]
     assert done == [1, 2, 3, 4]
-    assert os.getpid() not in {int(curve[1]) for _, curve in found}
-    assert {curve[2] for _, curve in found} == {1.0}
-    for number, (network, _) in enumerate(found):
-        expected, _ = drawn(number)
+    assert os.getpid() not in {int(curve[1]) for _, curve in results}
+    assert {curve[2] for _, curve in results} == {1.0}
+    for number, (network, _) in enumerate(results):
+        expected, _ = random_network(number)
         assert torch.equal(network.entry_in.weight, expected.entry_in.weight)
 
 
-def test_what_a_job_raises_is_raised_and_nothing_stays() -> None:
+def test_an_error_of_a_job_is_raised_and_the_next_run_works() -> None:
     with pytest.raises(FloatingPointError, match="job 1"):
-        process_executor(2)([partial(drawn, 0), partial(refuses, 1)], lambda _: None)
+        process_executor(2)([partial(random_network, 0), partial(failing_job, 1)], lambda _: None)
 
-    assert [curve[0] for _, curve in process_executor(1)([partial(drawn, 5)], lambda _: None)] == [5]
+    assert [curve[0] for _, curve in process_executor(1)([partial(random_network, 5)], lambda _: None)] == [5]
 
 
 def test_a_killed_parent_leaves_no_worker_behind(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A model with all kinds of members and a policy, and what it reads of its own season."""
+"""A model with all kinds of members and a policy, and its inputs for the season that it was trained on."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from services.predictor.data.events import STATES, State
 from services.predictor.features.history import History
 from services.predictor.features.inputs import Inputs, inputs_of
 from services.predictor.model.ensemble import Ensemble
-from tests.services.predictor.features.pond import POND, arrays
-from tests.services.predictor.tiny import POLICY, TINY, pond, trained
+from tests.services.predictor.features.pond import SYNTHETIC, arrays
+from tests.services.predictor.tiny import POLICY, TINY, tiny_season, train_on
 
 TRAINING = replace(TINY, networks=2, policy=POLICY, policy_members=1)
 
 
 @dataclass(frozen=True)
-class School:
+class Sample:
     model: Ensemble
     inputs: dict[State, Inputs]
 
 
 @cache
-def school_of() -> School:
-    found = pond()
-    model, events = trained(found, training=TRAINING).model, arrays(found)
-    history = History(POND)
+def sample_of() -> Sample:
+    facts = tiny_season()
+    model, events = train_on(facts, training=TRAINING).model, arrays(facts)
+    history = History(SYNTHETIC)
     history.fold(events)
     encoding = model.description.encoding
-    return School(model, {state: inputs_of(events, history, encoding, state) for state in STATES})
+    return Sample(model, {state: inputs_of(events, history, encoding, state) for state in STATES})
 
 
-def mix(school: School) -> Inputs:
-    """300 events in both states by turns."""
-    parts = [school.inputs[state][:150] for state in STATES]
+def mixed_inputs(sample: Sample) -> Inputs:
+    """300 inputs, by turns from the card and the observation."""
+    parts = [sample.inputs[state][:150] for state in STATES]
     order = np.arange(300).reshape(2, 150).T.ravel()
     return Inputs(*(np.concatenate([getattr(part, each.name) for part in parts])[order] for each in fields(Inputs)))
 

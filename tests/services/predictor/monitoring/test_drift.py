@@ -1,4 +1,4 @@
-"""How far features moved from those of the training."""
+"""The drift of features since training."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def history(database: Connection) -> Events:
     return events_of(read_settled(database), 6)
 
 
-def test_drift_names_what_moved(history: Events) -> None:
+def test_drift_names_the_feature_that_moved(history: Events) -> None:
     model = model_of(history)
-    folded = History(PROFILES["made"])
-    folded.fold(history)
-    inputs = inputs_of(history, folded, model.description.encoding, "card")
+    feature_history = History(PROFILES["made"])
+    feature_history.fold(history)
+    inputs = inputs_of(history, feature_history, model.description.encoding, "card")
     drift = Drift()
     drift.compare_with(model)
     for _ in range(10):

@@ -1,4 +1,4 @@
-"""One thread: small networks gain nothing from more, and tests run beside each other."""
+"""One torch thread: more do not speed up small networks, and tests run in parallel."""
 
 from __future__ import annotations
 

@@ -6,13 +6,15 @@ from services.predictor.policy.context import absolute_columns, policy_context_o
 from tests.services.predictor.policy.world import world
 
 
-def test_every_event_is_described_by_itself() -> None:
-    made = world(20, seed=1)
-    whole = made.scene
+def test_the_context_of_an_event_does_not_depend_on_other_events() -> None:
+    data = world(20, seed=1)
+    whole = data.context
     row = np.array([17])
 
     alone = policy_context_of(
-        type(made.told)(*(part[row] for part in made.told)), made.events.occupied[row], made.marks[row]
+        type(data.probabilities)(*(part[row] for part in data.probabilities)),
+        data.events.occupied[row],
+        data.marks[row],
     )
 
     np.testing.assert_array_equal(alone.slot, whole[row].slot)
@@ -20,25 +22,25 @@ def test_every_event_is_described_by_itself() -> None:
     np.testing.assert_array_equal(alone.win, whole[row].win)
 
 
-def test_certainty_and_impossibility_stay_finite() -> None:
-    made = world(1, seed=1)
-    made.told.win[0] = (1.0, 0.0, 0.0)
+def test_probabilities_of_zero_and_one_give_finite_features() -> None:
+    data = world(1, seed=1)
+    data.probabilities.win[0] = (1.0, 0.0, 0.0)
 
-    scene = made.scene
+    context = data.context
 
-    assert np.isfinite(scene.slot).all()
-    assert np.isfinite(scene.event).all()
+    assert np.isfinite(context.slot).all()
+    assert np.isfinite(context.event).all()
 
 
-def test_an_empty_slot_has_no_features_and_no_chance() -> None:
-    made = world(2, seed=1)
-    taken = made.events.occupied.copy()
-    taken[3, 0] = False
+def test_an_empty_slot_has_no_features_and_probability_zero() -> None:
+    data = world(2, seed=1)
+    occupied = data.events.occupied.copy()
+    occupied[3, 0] = False
 
-    scene = policy_context_of(made.told, taken, made.marks)
+    context = policy_context_of(data.probabilities, occupied, data.marks)
 
-    assert not scene.slot[3, 0].any()
-    assert scene.win[3, 0] == 0.0
+    assert not context.slot[3, 0].any()
+    assert context.win[3, 0] == 0.0
 
 
 def test_features_that_repeat_others_within_the_event_are_left_out() -> None:

@@ -20,24 +20,24 @@ from services.predictor.policy.evaluate import (
 from tests.services.predictor.policy.world import SLOTS, event
 
 
-def four() -> Events:
+def four_events() -> Events:
     """Slot 1 wins the first two, slot 2 the third; of the fourth, slot 1 is refunded and slot 3 wins."""
     return events_of(
         [event(1, {1: 150}), event(2, {1: 120}), event(3, {2: 400}), event(4, {3: 900}, refunded=(1,))], SLOTS
     )
 
 
-def choice(*actions: int, worth: tuple[float, ...] = (4.0, 3.0, 2.0, 1.0), wants: bool = True) -> BettingChoice:
-    return BettingChoice(np.array(actions), np.array(worth), np.full(4, wants))
+def choice(*actions: int, worth: tuple[float, ...] = (4.0, 3.0, 2.0, 1.0), wants_bet: bool = True) -> BettingChoice:
+    return BettingChoice(np.array(actions), np.array(worth), np.full(4, wants_bet))
 
 
 def table(**choices: BettingChoice) -> list[ReturnRow]:
-    events = four()
+    events = four_events()
     clusters = clusters_of(events.day, events.venue)
     return returns_table("agent", choices, episodes_of(events, "observation"), clusters, shares=(0.5,))
 
 
-def test_a_return_is_what_comes_back_per_unit_and_refunds_are_no_stake() -> None:
+def test_a_return_is_the_payout_per_unit_staked_without_refunds() -> None:
     row = table(agent=choice(1, 1, 1, 1))[0]
 
     assert (row.policy, row.on, row.bets) == ("agent", EVERY_EVENT, 3)
@@ -45,22 +45,22 @@ def test_a_return_is_what_comes_back_per_unit_and_refunds_are_no_stake() -> None
     assert row.hits == pytest.approx(2 / 3)
 
 
-def test_both_bet_as_often_and_each_where_it_thinks_most_of_it() -> None:
+def test_both_policies_bet_equally_often_on_their_best_events() -> None:
     rows = table(agent=choice(1, 1, 2, 3, worth=(1.0, 2.0, 4.0, 3.0)), simple=choice(1, 1, 1, 1))
 
-    found = next(row for row in rows if row.against == "simple" and row.on == "most worthy 50%")
-    assert found.bets == 2
-    assert found.returns.mean == pytest.approx((4.0 + 9.0) / 2)
-    assert found.difference is not None
-    assert found.difference.mean == pytest.approx((4.0 + 9.0) / 2 - (1.5 + 1.2) / 2)
+    row = next(row for row in rows if row.against == "simple" and row.on == "most worthy 50%")
+    assert row.bets == 2
+    assert row.returns.mean == pytest.approx((4.0 + 9.0) / 2)
+    assert row.difference is not None
+    assert row.difference.mean == pytest.approx((4.0 + 9.0) / 2 - (1.5 + 1.2) / 2)
 
 
-def test_a_refund_of_one_is_made_good_by_one_stake_less_of_the_other() -> None:
+def test_a_refund_of_one_policy_removes_one_stake_of_the_other() -> None:
     rows = table(agent=choice(1, 1, 2, 3), simple=choice(1, 1, 1, 1))
 
-    found = next(row for row in rows if row.against == "simple" and row.on == EVERY_EVENT)
-    assert found.bets == 3
-    assert found.returns.mean == pytest.approx((1.5 + 1.2 + 4.0) / 3)
+    row = next(row for row in rows if row.against == "simple" and row.on == EVERY_EVENT)
+    assert row.bets == 3
+    assert row.returns.mean == pytest.approx((1.5 + 1.2 + 4.0) / 3)
 
 
 def test_a_policy_does_not_differ_from_itself() -> None:
@@ -71,8 +71,8 @@ def test_a_policy_does_not_differ_from_itself() -> None:
     assert all(each is not None and each[:] == (0.0, 0.0, 0.0) for each in differences)
 
 
-def test_abstaining_on_everything_is_called_degenerate() -> None:
-    rows = table(agent=choice(1, 1, 2, 3, wants=False), simple=choice(1, 1, 1, 1))
+def test_a_policy_that_never_bets_has_no_return() -> None:
+    rows = table(agent=choice(1, 1, 2, 3, wants_bet=False), simple=choice(1, 1, 1, 1))
 
     own = next(row for row in rows if row.policy == "agent" and row.on == OWN_CHOICE)
     against = next(row for row in rows if row.against == "simple" and row.on == "as many as agent chose")
@@ -84,28 +84,28 @@ def test_abstaining_on_everything_is_called_degenerate() -> None:
     assert all(row.note == "" for row in rows if row.bets)
 
 
-def test_a_policy_wants_what_is_worth_more_than_abstaining() -> None:
-    found = choice_of(np.array([[0.1, -0.2], [-0.3, -0.1], [-np.inf, 0.4]]), threshold=0.0)
+def test_a_policy_wants_bets_that_are_worth_more_than_abstaining() -> None:
+    best = choice_of(np.array([[0.1, -0.2], [-0.3, -0.1], [-np.inf, 0.4]]), threshold=0.0)
 
-    assert found.action.tolist() == [1, 2, 2]
-    assert found.wants_bet.tolist() == [True, False, True]
-    assert found.worth.tolist() == [0.1, -0.1, 0.4]
-
-
-def test_the_most_worthy_are_counted_without_refunds() -> None:
-    episodes = episodes_of(four(), "observation")
-
-    chosen = most_worthy(choice(1, 1, 1, 1, worth=(1.0, 2.0, 3.0, 4.0)), episodes, 2)
-
-    assert chosen.tolist() == [False, True, True, False]
+    assert best.action.tolist() == [1, 2, 2]
+    assert best.wants_bet.tolist() == [True, False, True]
+    assert best.worth.tolist() == [0.1, -0.1, 0.4]
 
 
-def test_a_line_of_returns_ends_with_every_event() -> None:
-    events = four()
+def test_the_most_worthy_bets_are_counted_without_refunds() -> None:
+    episodes = episodes_of(four_events(), "observation")
+
+    selected = most_worthy(choice(1, 1, 1, 1, worth=(1.0, 2.0, 3.0, 4.0)), episodes, 2)
+
+    assert selected.tolist() == [False, True, True, False]
+
+
+def test_a_return_curve_ends_with_every_event() -> None:
+    events = four_events()
     episodes, clusters = episodes_of(events, "observation"), clusters_of(events.day, events.venue)
 
-    found = return_curve("agent", choice(1, 1, 2, 3), episodes, clusters, shares=(0.25, 1.0))
+    curve = return_curve("agent", choice(1, 1, 2, 3), episodes, clusters, shares=(0.25, 1.0))
 
-    assert found.bets == (1, 4)
-    assert found.returns[0].mean == pytest.approx(1.5)
-    assert found.returns[1].mean == pytest.approx((1.5 + 1.2 + 4.0 + 9.0) / 4)
+    assert curve.bets == (1, 4)
+    assert curve.returns[0].mean == pytest.approx(1.5)
+    assert curve.returns[1].mean == pytest.approx((1.5 + 1.2 + 4.0 + 9.0) / 4)

@@ -10,18 +10,18 @@ from services.predictor.policy.hyperparameters import DqnConfig
 from services.predictor.policy.learning_curve import network_evaluator
 from tests.services.predictor.policy.world import world
 
-LEARNING = DqnConfig(width=8, market_epochs=2, epochs=1, batch=256)
+CONFIG = DqnConfig(width=8, market_epochs=2, epochs=1, batch=256)
 
 
-def test_a_curve_tells_the_returns_of_events_that_were_not_learned_from() -> None:
+def test_a_curve_has_the_returns_on_events_outside_of_training() -> None:
     season, later = world(60, seed=1), world(60, seed=2)
 
     policy, curves = train_policy(
-        season.scene, season.episodes, LEARNING, members=1, evaluate=network_evaluator(later.scene, later.episodes)
+        season.context, season.episodes, CONFIG, members=1, evaluate=network_evaluator(later.context, later.episodes)
     )
 
     last = curves[0][-1].metrics
-    choice = choice_of(policy.decide(later.scene).values[:, 1:], threshold=0.0)
+    choice = choice_of(policy.decide(later.context).values[:, 1:], threshold=0.0)
     gain = later.episodes.gain(choice.action)
     assert last["return"] == pytest.approx(1.0 + gain.mean(), abs=0.01)
     assert last["bets"] == pytest.approx(choice.wants_bet.sum(), abs=3)
@@ -34,7 +34,7 @@ def test_a_return_without_bets_is_not_a_number() -> None:
     episodes.valid[:] = False
 
     _, curves = train_policy(
-        season.scene, season.episodes, LEARNING, members=1, evaluate=network_evaluator(later.scene, episodes)
+        season.context, season.episodes, CONFIG, members=1, evaluate=network_evaluator(later.context, episodes)
     )
 
     assert curves[0][-1].metrics["bets"] == 0

@@ -7,9 +7,9 @@ from services.predictor.policy.replay_buffer import ReplayBuffer, Transitions
 
 
 def transitions(*rows: int) -> Transitions:
-    found = np.array(rows, dtype=np.int64)
-    some = np.zeros((len(rows), 3))
-    return Transitions(found, some, found % 4, found / 10.0, found + 1, some)
+    row = np.array(rows, dtype=np.int64)
+    state = np.zeros((len(rows), 3))
+    return Transitions(row, state, row % 4, row / 10.0, row + 1, state)
 
 
 def test_the_oldest_transitions_make_room_for_new_ones() -> None:
@@ -43,7 +43,7 @@ def test_only_what_was_added_is_drawn() -> None:
     assert 60 < (drawn.row == 5).sum() < 140
 
 
-def test_draws_are_even_and_the_same_from_the_same_generator() -> None:
+def test_draws_are_uniform_and_reproducible() -> None:
     buffer = ReplayBuffer(8)
     buffer.add(transitions(*range(8)))
 

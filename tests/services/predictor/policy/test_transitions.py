@@ -14,14 +14,14 @@ EVENTS = st.lists(
 )
 
 
-def played(actions: Ints) -> object:
+def chooser_of(actions: Ints) -> object:
     return lambda rows, _: actions[rows]
 
 
 @settings(max_examples=60)
-@given(found=EVENTS, seed=st.integers(0, 1000))
-def test_the_session_after_any_action_is_what_the_next_decision_would_have_known(
-    found: list[tuple[int, int, float, bool]], seed: int
+@given(outcomes=EVENTS, seed=st.integers(0, 1000))
+def test_the_state_after_any_action_is_what_the_next_decision_knows(
+    outcomes: list[tuple[int, int, float, bool]], seed: int
 ) -> None:
     events = [
         event(
@@ -31,32 +31,32 @@ def test_the_session_after_any_action_is_what_the_next_decision_would_have_known
             refunded=(refund,) if refund != winner else (),
             settled_us=(number + delay) * HOUR_US,
         )
-        for number, (winner, refund, delay, void) in enumerate(found, start=1)
+        for number, (winner, refund, delay, void) in enumerate(outcomes, start=1)
     ]
     episodes = episodes_of(events_of(events, SLOTS), "observation")
     actions = np.random.default_rng(seed).integers(0, SLOTS + 1, len(events))
-    _, before = play(episodes, played(actions))  # type: ignore[arg-type]
+    _, before = play(episodes, chooser_of(actions))  # type: ignore[arg-type]
 
-    made = transitions_of(episodes, actions, before, np.zeros(len(events)), 1.0)
+    transitions = transitions_of(episodes, actions, before, np.zeros(len(events)), 1.0)
 
-    for at in range(len(made)):
-        one = made[np.array([at])]
+    for at in range(len(transitions)):
+        one = transitions[np.array([at])]
         if one.following[0] < 0:
             continue
         otherwise = actions.copy()
         otherwise[one.row[0]] = one.action[0]
-        _, seen = play(episodes, played(otherwise))  # type: ignore[arg-type]
-        np.testing.assert_allclose(one.after[0], seen.matrix()[one.following[0]], atol=1e-12)
+        _, states = play(episodes, chooser_of(otherwise))  # type: ignore[arg-type]
+        np.testing.assert_allclose(one.after[0], states.matrix()[one.following[0]], atol=1e-12)
 
 
-def test_every_action_of_every_event_is_remembered_but_stakes_that_did_not_stand() -> None:
-    found = [event(1, {1: 200}, refunded=(2,)), event(2, {}, status="void")]
-    episodes = episodes_of(events_of(found, SLOTS), "observation")
+def test_transitions_cover_every_action_except_refunded_stakes() -> None:
+    events = [event(1, {1: 200}, refunded=(2,)), event(2, {}, status="void")]
+    episodes = episodes_of(events_of(events, SLOTS), "observation")
     nothing = SessionState(np.ones(2), np.zeros(2), np.zeros(2))
 
-    made = transitions_of(episodes, np.zeros(2, dtype=np.int64), nothing, np.zeros(2), 1.0)
+    transitions = transitions_of(episodes, np.zeros(2, dtype=np.int64), nothing, np.zeros(2), 1.0)
 
-    assert list(zip(made.row, made.action, made.reward, made.following, strict=True)) == [
+    assert list(zip(transitions.row, transitions.action, transitions.reward, transitions.following, strict=True)) == [
         (0, 0, 0.0, 1),
         (0, 1, 1.0, 1),
         (0, 3, -1.0, 1),
@@ -64,12 +64,12 @@ def test_every_action_of_every_event_is_remembered_but_stakes_that_did_not_stand
     ]
 
 
-def test_payments_are_clipped_at_their_quantile_and_lost_units_stay_lost() -> None:
+def test_payouts_are_clipped_at_their_quantile_and_losses_are_kept() -> None:
     episodes = world(100, seed=5).episodes
 
-    found = clip_payouts(episodes, 0.9)
+    clipped = clip_payouts(episodes, 0.9)
 
     paid = episodes.reward[winners(episodes)]
-    assert found.reward.max() == np.quantile(paid, 0.9)
-    np.testing.assert_array_equal(found.reward == -1.0, episodes.reward == -1.0)
-    assert (found.reward <= episodes.reward).all()
+    assert clipped.reward.max() == np.quantile(paid, 0.9)
+    np.testing.assert_array_equal(clipped.reward == -1.0, episodes.reward == -1.0)
+    assert (clipped.reward <= episodes.reward).all()

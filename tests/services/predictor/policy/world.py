@@ -1,8 +1,8 @@
-"""A made-up season of sessions whose best policy is known.
+"""A synthetic season of sessions whose best policy is known.
 
-Each event has three entries with true chances to win. The market knows them too, but is drawn by a mark that an entry
-carries: it backs marked entries too little. Payments are 0.8 over the market's share, so the best policy backs an
-entry where chance x payment is above one, and abstains elsewhere.
+Each event has three entries with true win probabilities. The market knows them too, but underestimates entries that
+carry a mark. Payouts are 0.8 over the market's share, so the best policy backs an entry where probability x payout is
+above one, and abstains elsewhere.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PAYBACK = 0.8
 PULL = 0.6
 
 
-class Told(NamedTuple):
+class Probabilities(NamedTuple):
     win: Floats
     top3: Floats
     trend: Floats
@@ -33,13 +33,13 @@ class World(NamedTuple):
     """`gain` (n, S): the true mean of what backing a slot adds."""
 
     events: Events
-    told: Told
+    probabilities: Probabilities
     marks: Floats32
     gain: Floats
 
     @property
-    def scene(self) -> PolicyContext:
-        return policy_context_of(self.told, self.events.occupied, self.marks)
+    def context(self) -> PolicyContext:
+        return policy_context_of(self.probabilities, self.events.occupied, self.marks)
 
     @property
     def episodes(self) -> Episodes:
@@ -50,7 +50,7 @@ class World(NamedTuple):
         """(n,): the true mean of the best action's gain."""
         return np.asarray(np.maximum(self.gain.max(axis=1), 0.0), dtype=np.float64)
 
-    def gained(self, actions: Ints) -> Floats:
+    def mean_gain(self, actions: Ints) -> Floats:
         """(n,): the true mean of these actions' gain."""
         gains = np.concatenate([np.zeros((len(actions), 1)), self.gain], axis=1)
         return np.asarray(gains[np.arange(len(actions)), actions], dtype=np.float64)
@@ -63,17 +63,17 @@ def world(sessions: int, seed: int) -> World:
     marks = (rng.random((count, SLOTS)) < 0.2).astype(np.float32)
     share = win * np.exp(-PULL * marks)
     share /= share.sum(axis=1, keepdims=True)
-    payment = np.maximum(PAYBACK / share, 1.0)
+    payout = np.maximum(PAYBACK / share, 1.0)
     winner = (rng.random((count, 1)) > win.cumsum(axis=1)[:, :-1]).sum(axis=1)
-    found = [_event(row, int(winner[row]), payment[row]) for row in range(count)]
-    told = Told(
+    events = [_event(row, int(winner[row]), payout[row]) for row in range(count)]
+    probabilities = Probabilities(
         win=win,
         top3=np.full((count, SLOTS), 0.99),
         trend=np.full((count, 3), 1 / 3),
         behaviour=np.full((count, SLOTS, 3), 1 / 3),
         embedding=rng.normal(size=(count, 2)),
     )
-    return World(events_of(found, SLOTS), told, marks[:, :, None], win * payment - 1.0)
+    return World(events_of(events, SLOTS), probabilities, marks[:, :, None], win * payout - 1.0)
 
 
 def event(
@@ -84,7 +84,7 @@ def event(
     refunded: tuple[int, ...] = (),
     settled_us: float | None = None,
 ) -> EventFacts:
-    """At `number` hours; settled half an hour later unless told. `amounts`: of one hundred, by winning slot."""
+    """At `number` hours; settled half an hour later by default. `amounts`: paid for a stake of 100, by winning slot."""
     start = number * HOUR_US
     return EventFacts(
         event_key=f"{session}:{number}",
@@ -109,6 +109,6 @@ def event(
     )
 
 
-def _event(row: int, winner: int, payment: Floats) -> EventFacts:
+def _event(row: int, winner: int, payout: Floats) -> EventFacts:
     session, place = divmod(row, LENGTH)
-    return event(place + 1, {winner + 1: 100.0 * float(payment[winner])}, session=f"s{session:05d}")
+    return event(place + 1, {winner + 1: 100.0 * float(payout[winner])}, session=f"s{session:05d}")

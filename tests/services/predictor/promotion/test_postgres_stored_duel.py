@@ -1,4 +1,4 @@
-"""What the gate is shown of stored predictions: only what both models said, of days neither had seen, in time."""
+"""The stored predictions that the gate compares: of both models, before the start, on days after their training."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ def database(shared_url: str) -> Iterator[Database]:
         yield connection
 
 
-def test_each_event_is_shown_once_with_what_both_said(database: Database) -> None:
+def test_each_event_is_compared_once_with_both_predictions(database: Database) -> None:
     settle(database, {NEW: TRUE, OLD: BLUNT}, days=2, a_day=4, states=("card", "observation"))
 
-    found = stored_duel(database, DUEL)
+    forecasts = stored_duel(database, DUEL)
 
-    assert [each.event_key for each in found] == [
+    assert [each.event_key for each in forecasts] == [
         f"boatrace:2031-05-{day:02}:07:{number:02}" for day in (2, 1) for number in (4, 3, 2, 1)
     ]
-    assert {each.cluster for each in found} == {"2031-05-01 7", "2031-05-02 7"}
-    for each in found:
+    assert {each.cluster for each in forecasts} == {"2031-05-01 7", "2031-05-02 7"}
+    for each in forecasts:
         assert max(each.challenger) == pytest.approx(0.6, abs=1e-3)
         assert max(each.champion) == pytest.approx(0.379, abs=1e-3)
         assert each.challenger.index(max(each.challenger)) == each.champion.index(max(each.champion))
@@ -41,34 +41,34 @@ def test_each_event_is_shown_once_with_what_both_said(database: Database) -> Non
 
 def test_the_winner_is_the_entry_that_came_first(database: Database) -> None:
     settle(database, {NEW: TRUE, OLD: BLUNT}, days=1, a_day=6)
-    won = dict(
+    winners = dict(
         database.execute(
             "SELECT event_key, slot FROM analytics.outcomes JOIN analytics.events USING (event_key) WHERE place = 1"
         ).fetchall()
     )
 
-    assert {each.event_key: each.winner + 1 for each in stored_duel(database, DUEL)} == won
+    assert {each.event_key: each.winner + 1 for each in stored_duel(database, DUEL)} == winners
 
 
-@pytest.mark.parametrize("told", [{NEW: TRUE}, {OLD: BLUNT}, {}])
-def test_what_only_one_model_predicted_is_left_out(database: Database, told: dict[str, float]) -> None:
-    settle(database, told, days=1)
+@pytest.mark.parametrize("logits", [{NEW: TRUE}, {OLD: BLUNT}, {}])
+def test_an_event_that_only_one_model_predicted_is_left_out(database: Database, logits: dict[str, float]) -> None:
+    settle(database, logits, days=1)
 
     assert stored_duel(database, DUEL) == []
 
 
-def test_what_was_said_after_the_start_is_left_out(database: Database) -> None:
+def test_a_prediction_after_the_start_is_left_out(database: Database) -> None:
     settle(database, {NEW: TRUE, OLD: BLUNT}, days=1, late=True)
 
     assert stored_duel(database, DUEL) == []
 
 
-def test_days_that_a_model_was_fitted_on_are_left_out(database: Database) -> None:
+def test_days_that_a_model_was_trained_on_are_left_out(database: Database) -> None:
     settle(database, {NEW: TRUE, OLD: BLUNT}, days=3, a_day=2)
 
-    found = stored_duel(database, DUEL._replace(after=date(2031, 5, 2)))
+    forecasts = stored_duel(database, DUEL._replace(after=date(2031, 5, 2)))
 
-    assert {each.cluster for each in found} == {"2031-05-03 7"}
+    assert {each.cluster for each in forecasts} == {"2031-05-03 7"}
 
 
 def test_different_states_are_never_compared(database: Database) -> None:
@@ -94,10 +94,10 @@ def test_of_several_predictions_the_newest_counts(database: Database) -> None:
         assert len(each.challenger) == len(each.champion) == 2
 
 
-def test_the_newest_events_are_shown_and_no_more_than_asked_for(database: Database) -> None:
+def test_the_newest_events_are_compared_up_to_the_limit(database: Database) -> None:
     settle(database, {NEW: TRUE, OLD: BLUNT}, days=3, a_day=4)
 
-    found = stored_duel(database, DUEL._replace(most=5))
+    forecasts = stored_duel(database, DUEL._replace(most=5))
 
-    assert len(found) == 5
-    assert {each.cluster for each in found} == {"2031-05-03 7", "2031-05-02 7"}
+    assert len(forecasts) == 5
+    assert {each.cluster for each in forecasts} == {"2031-05-03 7", "2031-05-02 7"}

@@ -1,4 +1,4 @@
-"""Two models asked again about settled events: only of days neither had seen, only by what was known in time."""
+"""Two models predict settled events again: only on days after their training, only with facts known in time."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def sharp(settled: list[EventFacts]) -> SmallModel:
 
 @pytest.fixture(scope="module")
 def flat(sharp: SmallModel) -> SmallModel:
-    """It says the same of every entry."""
+    """Predicts the same for every entry."""
     return replace(sharp, sharpness=0.0)
 
 
@@ -46,35 +46,35 @@ def duel_after(settled: list[EventFacts], days: int, most: int = 1000) -> Compar
     return Comparison("new", "old", date(1970, 1, 1) + timedelta(days=settled[0].day + days), most)
 
 
-def test_each_event_after_the_models_data_is_judged_once_the_newest_first(
+def test_each_event_after_the_training_days_is_compared_once_newest_first(
     settled: list[EventFacts], sharp: SmallModel, flat: SmallModel
 ) -> None:
-    found = replayed_duel(duel_after(settled, 4), settled, PROFILE, sharp, flat)
+    forecasts = replayed_duel(duel_after(settled, 4), settled, PROFILE, sharp, flat)
 
     late = [event for event in settled if event.day > settled[0].day + 4]
-    assert {each.event_key for each in found} == {event.event_key for event in late}
-    assert len(found) == len(late) == 3 * A_DAY
+    assert {each.event_key for each in forecasts} == {event.event_key for event in late}
+    assert len(forecasts) == len(late) == 3 * A_DAY
     when = {event.event_key: event.settled_us or 0 for event in late}
-    assert [when[each.event_key] for each in found] == sorted(when.values(), reverse=True)
-    assert len({each.cluster for each in found}) == 3 * 2
+    assert [when[each.event_key] for each in forecasts] == sorted(when.values(), reverse=True)
+    assert len({each.cluster for each in forecasts}) == 3 * 2
 
 
-def test_each_model_says_of_an_event_what_it_says_when_asked_by_itself(
-    settled: list[EventFacts], sharp: SmallModel, flat: SmallModel
-) -> None:
-    [judged] = replayed_duel(duel_after(settled, 4, most=1), settled, PROFILE, sharp, flat)
+def test_each_model_predicts_as_it_does_alone(settled: list[EventFacts], sharp: SmallModel, flat: SmallModel) -> None:
+    [forecast] = replayed_duel(duel_after(settled, 4, most=1), settled, PROFILE, sharp, flat)
 
     events = events_of(settled, PROFILE.slots)
     history = History(PROFILE)
     history.fold(events)
-    at = np.flatnonzero(events.event_key == judged.event_key)
-    said = sharp.probabilities(inputs_of(events[at], history, sharp.description.encoding, "observation")).win[0]
-    assert judged.challenger == pytest.approx(said.tolist())
-    assert judged.champion == pytest.approx([1 / 6] * 6)
-    assert judged.winner == events.winner[at][0]
+    at = np.flatnonzero(events.event_key == forecast.event_key)
+    expected = sharp.probabilities(inputs_of(events[at], history, sharp.description.encoding, "observation")).win[0]
+    assert forecast.challenger == pytest.approx(expected.tolist())
+    assert forecast.champion == pytest.approx([1 / 6] * 6)
+    assert forecast.winner == events.winner[at][0]
 
 
-def test_what_settled_later_changes_nothing(settled: list[EventFacts], sharp: SmallModel, flat: SmallModel) -> None:
+def test_events_that_settled_later_change_nothing(
+    settled: list[EventFacts], sharp: SmallModel, flat: SmallModel
+) -> None:
     before = {each.event_key: each for each in replayed_duel(duel_after(settled, 4), settled, PROFILE, sharp, flat)}
     last = settled[-1].day
     without = [event for event in settled if event.day < last]
@@ -85,7 +85,7 @@ def test_what_settled_later_changes_nothing(settled: list[EventFacts], sharp: Sm
     assert all(before[each.event_key] == each for each in after)
 
 
-def test_an_event_that_was_not_observed_in_time_is_judged_by_its_card(
+def test_an_event_that_was_not_observed_in_time_is_predicted_from_its_card(
     settled: list[EventFacts], sharp: SmallModel, flat: SmallModel
 ) -> None:
     late = [event._replace(observed_us=(event.scheduled_us or 0) + 1) for event in settled]
@@ -107,16 +107,16 @@ def test_an_event_without_one_winner_or_listed_too_late_is_left_out(
         last[1]._replace(listed_us=(last[1].scheduled_us or 0) + 1),
     ]
 
-    found = replayed_duel(duel_after(settled, 4), changed, PROFILE, sharp, flat)
+    forecasts = replayed_duel(duel_after(settled, 4), changed, PROFILE, sharp, flat)
 
-    assert not {event.event_key for event in last} & {each.event_key for each in found}
-    assert len(found) == 3 * A_DAY - 2
+    assert not {event.event_key for event in last} & {each.event_key for each in forecasts}
+    assert len(forecasts) == 3 * A_DAY - 2
 
 
-def test_nothing_after_the_models_data_is_no_evidence(
+def test_without_events_after_the_training_days_there_is_no_evidence(
     settled: list[EventFacts], sharp: SmallModel, flat: SmallModel
 ) -> None:
-    found = replayed_duel(duel_after(settled, DAYS), settled, PROFILE, sharp, flat)
+    forecasts = replayed_duel(duel_after(settled, DAYS), settled, PROFILE, sharp, flat)
 
-    assert found == []
-    assert not paired_scores(found, "walk-forward").is_sufficient
+    assert forecasts == []
+    assert not paired_scores(forecasts, "walk-forward").is_sufficient

@@ -1,4 +1,4 @@
-"""Models whose content was changed, but whose checksums fit."""
+"""Models whose content was changed, with checksums that match."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import orjson
 from services.predictor.registry.model_files import MODEL, WEIGHTS
 
 
-def rewritten(models: Path, version: str, weights: bytes | None = None, **changed: Any) -> str:
-    """A model as somebody would forge it who knows the format: every checksum fits what it holds."""
-    body = orjson.loads((models / version / MODEL).read_bytes()) | changed
+def forge_model(models: Path, version: str, weights: bytes | None = None, **changes: Any) -> str:
+    """Changes a model and all of its checksums; returns the new version."""
+    body = orjson.loads((models / version / MODEL).read_bytes()) | changes
     if weights is not None:
         (models / version / WEIGHTS).write_bytes(weights)
         body["weights_sha256"] = hashlib.sha256(weights).hexdigest()

@@ -9,7 +9,7 @@ import textwrap
 LIMIT_S = 60.0
 
 
-def started(code: str, *arguments: object) -> subprocess.Popen[bytes]:
+def start_program(code: str, *arguments: object) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)],
         stdin=subprocess.PIPE,
@@ -18,8 +18,8 @@ def started(code: str, *arguments: object) -> subprocess.Popen[bytes]:
     )
 
 
-def together(processes: list[subprocess.Popen[bytes]]) -> list[str]:
-    """What they said after they all were ready and were let go at once."""
+def run_together(processes: list[subprocess.Popen[bytes]]) -> list[str]:
+    """Lets all programs continue at once when all are ready; returns their outputs."""
     for process in processes:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
@@ -27,6 +27,6 @@ def together(processes: list[subprocess.Popen[bytes]]) -> list[str]:
         assert process.stdin is not None
         process.stdin.write(b"go\n")
         process.stdin.flush()
-    said = [process.communicate(timeout=LIMIT_S) for process in processes]
-    assert [process.returncode for process in processes] == [0] * len(processes), said
-    return [out.decode() for out, _ in said]
+    outputs = [process.communicate(timeout=LIMIT_S) for process in processes]
+    assert [process.returncode for process in processes] == [0] * len(processes), outputs
+    return [out.decode() for out, _ in outputs]

@@ -1,4 +1,4 @@
-"""The promotion gate: who is better with confidence passes, who is lucky does not."""
+"""The promotion gate: a significantly better candidate passes, a lucky one does not."""
 
 from __future__ import annotations
 
@@ -25,10 +25,12 @@ def evidence(
 ) -> PairedScores:
     """`advantage` in nats an event with noise of .2; `shared`: noise that all events of a cluster have in common."""
     rng = np.random.default_rng(11)
-    of = np.arange(events) % clusters
+    cluster_of = np.arange(events) % clusters
     live = rng.gamma(2.0, 0.6, events)
-    noise = rng.normal(0, 0.2, events) + rng.normal(0, shared, clusters)[of]
-    return PairedScores(live - advantage + noise - noise.mean(), live, of, 0.02 + ece_loss, 0.02, "stored predictions")
+    noise = rng.normal(0, 0.2, events) + rng.normal(0, shared, clusters)[cluster_of]
+    return PairedScores(
+        live - advantage + noise - noise.mean(), live, cluster_of, 0.02 + ece_loss, 0.02, "stored predictions"
+    )
 
 
 def test_a_candidate_that_is_better_with_confidence_passes() -> None:
@@ -49,15 +51,15 @@ def test_a_candidate_that_is_not_better_with_confidence_does_not_pass(advantage:
     assert "is not better with confidence" in verdict.why
 
 
-def test_luck_that_whole_days_share_is_not_taken_for_being_better() -> None:
+def test_luck_that_whole_days_share_does_not_pass() -> None:
     alone = decide_promotion("20310501-aaaaaaaa", "20310401-bbbbbbbb", evidence(0.02, clusters=20))
-    together = decide_promotion("20310501-aaaaaaaa", "20310401-bbbbbbbb", evidence(0.02, clusters=20, shared=0.2))
+    run_together = decide_promotion("20310501-aaaaaaaa", "20310401-bbbbbbbb", evidence(0.02, clusters=20, shared=0.2))
 
     assert alone.passed
-    assert not together.passed
+    assert not run_together.passed
 
 
-def test_a_candidate_that_is_less_honest_does_not_pass_however_good() -> None:
+def test_a_less_well_calibrated_candidate_does_not_pass_however_good() -> None:
     within = decide_promotion("20310501-aaaaaaaa", "20310401-bbbbbbbb", evidence(0.05, ece_loss=ECE_TOLERANCE * 0.9))
     beyond = decide_promotion("20310501-aaaaaaaa", "20310401-bbbbbbbb", evidence(0.05, ece_loss=ECE_TOLERANCE * 1.1))
 
@@ -67,7 +69,7 @@ def test_a_candidate_that_is_less_honest_does_not_pass_however_good() -> None:
 
 
 @pytest.mark.parametrize(("events", "clusters"), [(MIN_EVENTS - 1, 40), (1000, 9), (0, 1)])
-def test_too_little_decides_nothing_and_says_what_to_do(events: int, clusters: int) -> None:
+def test_too_little_evidence_is_undecided_and_says_what_to_do(events: int, clusters: int) -> None:
     verdict = decide_promotion(
         "20310501-aaaaaaaa",
         "20310401-bbbbbbbb",
@@ -84,7 +86,7 @@ def test_the_same_evidence_gives_the_same_verdict() -> None:
 
 
 def test_losses_are_those_of_the_entry_that_won() -> None:
-    found = paired_scores(
+    scores = paired_scores(
         [
             PairedForecast("x", "d1 7", 1, (0.2, 0.5, 0.3), (0.6, 0.25, 0.15)),
             PairedForecast("y", "d1 8", 0, (0.0, 1.0), (0.5, 0.5)),
@@ -92,25 +94,25 @@ def test_losses_are_those_of_the_entry_that_won() -> None:
         "walk-forward",
     )
 
-    assert found.challenger[0] == pytest.approx(math.log(2))
-    assert found.champion == pytest.approx([math.log(4), math.log(2)])
-    assert found.challenger[1] == pytest.approx(-math.log(1e-12))
-    assert found.clusters.tolist() == [0, 1]
+    assert scores.challenger[0] == pytest.approx(math.log(2))
+    assert scores.champion == pytest.approx([math.log(4), math.log(2)])
+    assert scores.challenger[1] == pytest.approx(-math.log(1e-12))
+    assert scores.clusters.tolist() == [0, 1]
 
 
-def test_a_model_that_wins_as_often_as_it_says_has_no_calibration_error() -> None:
-    told = [(0.75, 0.25)] * 4
+def test_a_model_that_is_right_as_often_as_predicted_has_no_calibration_error() -> None:
+    forecasts = [(0.75, 0.25)] * 4
 
-    assert ece(told, [0, 0, 0, 1]) == pytest.approx(0.0)
-    assert ece(told, [1, 1, 1, 1]) == pytest.approx(0.75)
+    assert ece(forecasts, [0, 0, 0, 1]) == pytest.approx(0.0)
+    assert ece(forecasts, [1, 1, 1, 1]) == pytest.approx(0.75)
 
 
 def test_without_a_live_model_it_is_enough_to_beat_the_base_rate_in_every_state() -> None:
     assert decide_first_promotion("20310501-aaaaaaaa", GOOD).passed
-    refused = decide_first_promotion("20310501-aaaaaaaa", BAD)
-    assert not refused.passed
-    assert "card 1.4000 (base 1.3600)" in refused.why
+    verdict = decide_first_promotion("20310501-aaaaaaaa", BAD)
+    assert not verdict.passed
+    assert "card 1.4000 (base 1.3600)" in verdict.why
 
 
-def test_a_model_without_figures_does_not_pass() -> None:
+def test_a_model_without_metrics_does_not_pass() -> None:
     assert not decide_first_promotion("20310501-aaaaaaaa", {"validation_events": 0.0}).passed

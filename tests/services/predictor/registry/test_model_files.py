@@ -1,4 +1,4 @@
-"""Model files are read as they were written, or refused."""
+"""Model files are read unchanged, or refused."""
 
 from __future__ import annotations
 
@@ -14,142 +14,142 @@ from services.predictor.registry import model_files, state_file
 from services.predictor.registry.model_files import FORMAT, MODEL, WEIGHTS
 from services.predictor.registry.state_file import LOCK, STATES
 from shared.errors import ConfigError
-from tests.services.predictor.registry.forged import rewritten
-from tests.services.predictor.registry.programs import LIMIT_S, started
-from tests.services.predictor.shelf import png, shelf_of, shelved
+from tests.services.predictor.registry.forged import forge_model
+from tests.services.predictor.registry.programs import LIMIT_S, start_program
+from tests.services.predictor.shelf import png, registry_at, save_model
 from tests.waiting import wait_until
 
 
-def test_nothing_is_left_beside_the_models(tmp_path: Path) -> None:
-    version = shelved(tmp_path, pictures={"reliability": png()})
-    shelved(tmp_path)
+def test_the_registry_contains_no_other_files(tmp_path: Path) -> None:
+    version = save_model(tmp_path, pictures={"reliability": png()})
+    save_model(tmp_path)
 
     assert {path.name for path in tmp_path.iterdir()} == {version, LOCK, STATES}
     assert {path.name for path in (tmp_path / version).iterdir()} == {MODEL, WEIGHTS, "reliability.png"}
 
 
 def test_damaged_weights_are_refused(tmp_path: Path) -> None:
-    version = shelved(tmp_path)
+    version = save_model(tmp_path)
     weights = tmp_path / version / WEIGHTS
     body = bytearray(weights.read_bytes())
     body[-1] ^= 1
     weights.write_bytes(body)
 
     with pytest.raises(ConfigError, match=r"weights\.safetensors is damaged.*train again"):
-        shelf_of(tmp_path).load(version)
+        registry_at(tmp_path).load(version)
 
 
-@pytest.mark.parametrize("kept", [0, 7, 100])
-def test_weights_cut_short_are_refused(tmp_path: Path, kept: int) -> None:
-    version = shelved(tmp_path)
+@pytest.mark.parametrize("size", [0, 7, 100])
+def test_weights_cut_short_are_refused(tmp_path: Path, size: int) -> None:
+    version = save_model(tmp_path)
     weights = tmp_path / version / WEIGHTS
-    weights.write_bytes(weights.read_bytes()[:kept])
+    weights.write_bytes(weights.read_bytes()[:size])
 
     with pytest.raises(ConfigError, match="is damaged"):
-        shelf_of(tmp_path).load(version)
+        registry_at(tmp_path).load(version)
 
 
 def test_an_edited_description_is_refused(tmp_path: Path) -> None:
-    version = shelved(tmp_path)
+    version = save_model(tmp_path)
     file = tmp_path / version / MODEL
     file.write_text(file.read_text().replace('"seed": 1', '"seed": 2'))
 
     with pytest.raises(ConfigError, match=r"model\.json was changed"):
-        shelf_of(tmp_path).load(version)
+        registry_at(tmp_path).load(version)
 
 
 @pytest.mark.parametrize("body", ["", "[]", "{}", "3", '{"format": "something-else/3"}', "\x00\x01", "[" * 100_000])
 def test_a_foreign_file_is_refused(tmp_path: Path, body: str) -> None:
-    version = shelved(tmp_path)
+    version = save_model(tmp_path)
     (tmp_path / version / MODEL).write_text(body)
 
     with pytest.raises(ConfigError, match=r"model\.json is (damaged|not a Headrace model).*train"):
-        shelf_of(tmp_path).load(version)
+        registry_at(tmp_path).load(version)
 
 
 def test_a_model_of_an_older_version_is_refused(tmp_path: Path) -> None:
-    version = rewritten(tmp_path, shelved(tmp_path), format="headrace-model/1")
+    version = forge_model(tmp_path, save_model(tmp_path), format="headrace-model/1")
 
     with pytest.raises(ConfigError, match=r"made by an older version.*train again"):
-        shelf_of(tmp_path).load(version)
+        registry_at(tmp_path).load(version)
 
 
 class Trap:
-    """What runs code when it is unpickled."""
+    """Runs code when it is unpickled."""
 
-    def __init__(self, sprung: Path) -> None:
-        self._sprung = sprung
+    def __init__(self, marker: Path) -> None:
+        self._marker = marker
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Path.touch, (self._sprung,)
+        return Path.touch, (self._marker,)
 
 
 @pytest.mark.parametrize("how", ["pickle", "torch"])
 def test_pickled_weights_are_refused_and_not_executed(tmp_path: Path, how: str) -> None:
-    sprung, file = tmp_path / "sprung", tmp_path / "trap"
+    marker, file = tmp_path / "sprung", tmp_path / "trap"
     if how == "pickle":
-        file.write_bytes(pickle.dumps(Trap(sprung)))
+        file.write_bytes(pickle.dumps(Trap(marker)))
     else:
-        torch.save({"weight": Trap(sprung)}, file)
+        torch.save({"weight": Trap(marker)}, file)
     models = tmp_path / "models"
-    version = rewritten(models, shelved(models), file.read_bytes())
+    version = forge_model(models, save_model(models), file.read_bytes())
 
     with pytest.raises(ConfigError, match=r"is a pickle.*train again"):
-        shelf_of(models).load(version)
+        registry_at(models).load(version)
 
-    assert not sprung.exists()
+    assert not marker.exists()
 
 
 def test_a_file_that_is_too_big_is_not_read(tmp_path: Path) -> None:
-    version = shelved(tmp_path)
+    version = save_model(tmp_path)
     with (tmp_path / version / WEIGHTS).open("r+b") as file:
-        file.truncate(model_files.MAX_WEIGHTS_BYTES + 1)  # takes no room on the disk
+        file.truncate(model_files.MAX_WEIGHTS_BYTES + 1)  # a sparse file
 
     with pytest.raises(ConfigError, match="is too big"):
-        shelf_of(tmp_path).load(version)
+        registry_at(tmp_path).load(version)
 
 
 def test_a_link_is_not_followed(tmp_path: Path) -> None:
-    version = shelved(tmp_path)
+    version = save_model(tmp_path)
     (tmp_path / version / WEIGHTS).unlink()
     (tmp_path / version / WEIGHTS).symlink_to("/dev/zero")
 
     with pytest.raises(ConfigError, match="is not a regular file"):
-        shelf_of(tmp_path).load(version)
+        registry_at(tmp_path).load(version)
 
 
 @pytest.mark.parametrize("version", ["../../etc/passwd", "", "20310430-0a1b2c3d", "20310430-0a1b2c3d/../x"])
-def test_what_names_no_model_is_refused(tmp_path: Path, version: str) -> None:
-    shelved(tmp_path)
+def test_an_invalid_version_is_refused(tmp_path: Path, version: str) -> None:
+    save_model(tmp_path)
 
     with pytest.raises(ConfigError):
-        shelf_of(tmp_path).load(version)
+        registry_at(tmp_path).load(version)
 
 
 def test_a_damaged_model_is_replaced_when_it_is_saved_again(tmp_path: Path) -> None:
-    version = shelved(tmp_path)
+    version = save_model(tmp_path)
     (tmp_path / version / WEIGHTS).write_bytes(b"")
 
-    shelved(tmp_path)
+    save_model(tmp_path)
 
-    assert shelf_of(tmp_path).load(version).version == version
+    assert registry_at(tmp_path).load(version).version == version
 
 
 @pytest.mark.parametrize("name", ["../x", "Bad", "", "a.b"])
 def test_a_picture_has_a_plain_name_and_is_a_png(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match="is not a picture"):
-        shelved(tmp_path, pictures={name: png()})
+        save_model(tmp_path, pictures={name: png()})
     with pytest.raises(ConfigError, match="is not a picture"):
-        shelved(tmp_path, pictures={"curve": b"<script>"})
+        save_model(tmp_path, pictures={"curve": b"<script>"})
 
 
 def test_pictures_are_read_by_name(tmp_path: Path) -> None:
-    version = shelved(tmp_path, pictures={"reliability": png()})
+    version = save_model(tmp_path, pictures={"reliability": png()})
 
     assert model_files.pictures(tmp_path, version) == ["reliability"]
     assert model_files.picture(tmp_path, version, "reliability") == png()
     assert model_files.picture(tmp_path, version, "model") is None
-    assert shelf_of(tmp_path).load(version).version == version
+    assert registry_at(tmp_path).load(version).version == version
 
 
 SAVING = """
@@ -158,20 +158,20 @@ SAVING = """
     from datetime import UTC, datetime
     from pathlib import Path
     from services.predictor.registry import transitions
-    from services.predictor.registry.states import Order
+    from services.predictor.registry.states import ChangeRequest
     print("ready", flush=True)
     for seed in range(10_000):
         label = {"last_day": "2031-04-30", "seed": seed}
-        order = Order(datetime.now(UTC), "somebody")
+        order = ChangeRequest(datetime.now(UTC), "somebody")
         print(transitions.add(Path(sys.argv[1]), "2031-04-30", label, os.urandom(4_000_000), {}, order), flush=True)
 """
 
 
-def test_a_process_that_is_killed_while_it_saves_leaves_whole_models_only(tmp_path: Path) -> None:
-    """Several times, at moments that differ; what it had reported as saved is there."""
+def test_a_process_that_is_killed_while_it_saves_leaves_only_complete_models(tmp_path: Path) -> None:
+    """Killed several times at different moments; every version that it reported is there."""
     models = tmp_path / "models"
     for kills in range(5):
-        process = started(SAVING, models)
+        process = start_program(SAVING, models)
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
         reported = [process.stdout.readline().decode().strip() for _ in range(kills + 1)]
@@ -184,6 +184,6 @@ def test_a_process_that_is_killed_while_it_saves_leaves_whole_models_only(tmp_pa
             assert model_files.get(models, version).version == version
         assert set(state_file.read(models).states) <= set(model_files.versions(models))
 
-    version = shelved(models, seed=99)
+    version = save_model(models, seed=99)
     assert not list(models.glob(f"{model_files._TEMPORARY}*"))
     assert orjson.loads((models / version / MODEL).read_bytes())["format"] == FORMAT

@@ -1,4 +1,4 @@
-"""A predictor with a small model, on three settled days and one to come."""
+"""A predictor with a small model, on three settled days and one upcoming day."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from services.predictor.serving.predict import Predictor
 from services.predictor.storage.postgres_facts import PostgresFacts, read_settled
 from shared.database.connection import ReconnectingConnection
 from tests.services.predictor.season import Connection, Event, season, store
-from tests.services.predictor.serving.loaded_events import PARTS
-from tests.services.predictor.serving.serving import SetClock, Shelf, SmallModel, model_of
+from tests.services.predictor.serving.loaded_events import DEPENDENCIES
+from tests.services.predictor.serving.serving import InMemoryRegistry, SetClock, SmallModel, model_of
 
 
 @pytest.fixture
@@ -57,10 +57,10 @@ def model(history: Events) -> SmallModel:
 
 
 @pytest.fixture
-def shelf(model: SmallModel) -> Shelf:
-    return Shelf(model)
+def registry(model: SmallModel) -> InMemoryRegistry:
+    return InMemoryRegistry(model)
 
 
 @pytest.fixture
-def predictor(facts: PostgresFacts, shelf: Shelf, clock: SetClock) -> Predictor:
-    return Predictor(facts, shelf, clock, PARTS)
+def predictor(facts: PostgresFacts, registry: InMemoryRegistry, clock: SetClock) -> Predictor:
+    return Predictor(facts, registry, clock, DEPENDENCIES)

@@ -1,4 +1,4 @@
-"""Records of loaded events that ask for predictions, and what loading writes."""
+"""Records of loaded events, and the rows that the loader writes for results and predictions."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from tests.services.predictor.season import SOURCE, Connection, Event
 from tests.services.predictor.serving.serving import PROFILES
 
 Kind = Literal["listed", "observed", "settled"]
-PARTS = PredictorDependencies(profiles=PROFILES)
+DEPENDENCIES = PredictorDependencies(profiles=PROFILES)
 
 
-def told_of(event: Event, kind: Kind, revision: str = "0", offset: int = 0) -> DecodedRecord:
+def loaded_record(event: Event, kind: Kind, revision: str = "0", offset: int = 0) -> DecodedRecord:
     known_at = {"listed": event.listed_at, "settled": event.settled_at}.get(kind, event.scheduled_at)
     message = LoadedEvent(
         source=SOURCE, event_key=event.key, kind=kind, version=1, known_at=known_at, scheduled_at=event.scheduled_at
@@ -33,14 +33,14 @@ def predictions(records: Sequence[NewRecord]) -> list[Prediction]:
 
 
 def cards(records: Sequence[NewRecord]) -> list[Prediction]:
-    return [told for told in predictions(records) if told.state == "card"]
+    return [prediction for prediction in predictions(records) if prediction.state == "card"]
 
 
 def ids(records: Sequence[NewRecord]) -> list[str]:
     return [record.headers["event_id"].decode() for record in records]
 
 
-def keep(connection: Connection, records: Sequence[NewRecord]) -> None:
+def store_predictions(connection: Connection, records: Sequence[NewRecord]) -> None:
     """Store predictions as the loader does."""
     for record in records:
         body: dict[str, Any] = orjson.loads(record.value)
@@ -64,7 +64,7 @@ def keep(connection: Connection, records: Sequence[NewRecord]) -> None:
 
 
 def settle(connection: Connection, event: Event, winner: int) -> None:
-    """With what loading it writes, so that whoever remembers hears of it."""
+    """Stores a result as the loader does, with the version row that refreshes a history cache."""
     others = [slot for slot in range(1, 7) if slot != winner]
     with connection.transaction():
         (event_id,) = connection.execute(

@@ -1,4 +1,4 @@
-"""A replica of the predictor with facts of its own making, as a process to be killed:
+"""A replica of the predictor with synthetic facts, as a process that tests kill:
 python -m tests.services.predictor.serving.replica BROKER_FILE"""
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from shared.runtime.loops.handler import InThread
 from shared.runtime.metrics import Metrics
 from shared.topics import LOADED
 from tests.contract.child import broker_of, say
-from tests.services.predictor.serving.serving import PROFILES, SetClock, Shelf, model_of
+from tests.services.predictor.serving.serving import PROFILES, InMemoryRegistry, SetClock, model_of
 
 SOURCE, SERVICE = "made-up", "predictor"
 STARTS = datetime(2031, 5, 4, 3, tzinfo=UTC)
@@ -54,7 +54,7 @@ def event(number: int, *, settled: bool = False) -> EventFacts:
 
 
 class MadeUpFacts:
-    """Ten events to come, and tables that know of no prediction: the loader never comes by."""
+    """Ten upcoming events and no stored predictions, as if the loader did not run."""
 
     def settled(self) -> list[EventFacts]:
         return []
@@ -63,7 +63,7 @@ class MadeUpFacts:
         return Changes((), after or Position("3"))
 
     def events(self, event_keys: Sequence[str]) -> list[EventFacts]:
-        return [found for found in map(event, range(1, 11)) if found.event_key in event_keys]
+        return [facts for facts in map(event, range(1, 11)) if facts.event_key in event_keys]
 
     def decisions(self, session_keys: Sequence[str]) -> list[StoredDecision]:
         return []
@@ -76,7 +76,7 @@ def main(broker_file: str) -> None:
     model = model_of(events_of([event(number, settled=True) for number in range(1, 11)], 6))
     broker = broker_of(Path(broker_file))
     parts = PredictorDependencies(tail=TopicTail(broker_of(Path(broker_file))), profiles=PROFILES)
-    predictor = Predictor(MadeUpFacts(), Shelf(model), SetClock(LISTED + timedelta(minutes=1)), parts)
+    predictor = Predictor(MadeUpFacts(), InMemoryRegistry(model), SetClock(LISTED + timedelta(minutes=1)), parts)
     loop = ConsumerLoop(
         broker, service=SERVICE, slot="0", reads=[LOADED], metrics=Metrics(), handler=InThread(predictor.handle)
     )

@@ -1,4 +1,4 @@
-"""A small model with real features, for tests of what is around a model: what it says follows from what it reads."""
+"""A small model with real features, for tests of the code around a model. Its output depends on its input."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PROFILES = {"made": PROFILE}
 
 
 class SetClock:
-    """A clock that stands where it is put."""
+    """A clock that shows what it is set to."""
 
     def __init__(self, now: datetime) -> None:
         self.at = now
@@ -37,7 +37,7 @@ class SetClock:
 
 
 @dataclass(frozen=True)
-class Said:
+class SmallProbabilities:
     win: Floats
     top3: Floats
     trend: Floats
@@ -58,17 +58,17 @@ class Decisions(list[Decision]):
 
 
 class AlwaysFirst:
-    """Backs slot 1, and says in its values what it knew of the session."""
+    """Backs slot 1; its values contain the session state that it was given."""
 
     def decide(self, context: PolicyContext, session_state: SessionState) -> Decisions:
         return Decisions(
-            Decision(action="back 1", values={"left": left, "staked": staked, "net": net, "win": float(win)})
-            for (left, staked, net), win in zip(session_state.matrix().tolist(), context.win[:, 0], strict=True)
+            Decision(action="back 1", values={"remaining": remaining, "staked": staked, "net": net, "win": float(win)})
+            for (remaining, staked, net), win in zip(session_state.matrix().tolist(), context.win[:, 0], strict=True)
         )
 
 
 class Misfit(AlwaysFirst):
-    """Was trained on something else."""
+    """A policy that was trained on other features."""
 
     def decide(self, context: PolicyContext, session_state: SessionState) -> Decisions:
         raise ConfigError(f"the policy was not trained on {context.slots} slots")
@@ -83,18 +83,18 @@ class SmallModel:
     sharpness: float = 0.1
     policy: AlwaysFirst | None = None
 
-    def probabilities(self, inputs: Inputs) -> Said:
+    def probabilities(self, inputs: Inputs) -> SmallProbabilities:
         score = np.where(inputs.occupied, self.sharpness * inputs.entry.astype(np.float64).sum(axis=2), -np.inf)
         raised = np.exp(score - score.max(axis=1, keepdims=True))
         win = raised / raised.sum(axis=1, keepdims=True)
         thirds = np.full((*win.shape, 3), 1 / 3)
-        return Said(win, np.minimum(3 * win, 1.0), thirds[:, 0], thirds, win)
+        return SmallProbabilities(win, np.minimum(3 * win, 1.0), thirds[:, 0], thirds, win)
 
     def policy_context(self, inputs: Inputs, probabilities: ModelProbabilities) -> PolicyContext:
         return policy_context_of(probabilities, inputs.occupied)
 
     def explain(self, inputs: Inputs) -> Floats:
-        """The newer, the more it counts."""
+        """Newer starts have more weight."""
         weight = inputs.started.astype(np.float64) * np.arange(1, inputs.started.shape[2] + 1)
         total = weight.sum(axis=2, keepdims=True)
         shares: Floats = np.divide(weight, total, out=np.zeros_like(weight), where=total > 0)
@@ -102,35 +102,35 @@ class SmallModel:
 
 
 class Failing(SmallModel):
-    """Cannot compute."""
+    """A model whose predictions fail."""
 
-    def probabilities(self, inputs: Inputs) -> Said:
+    def probabilities(self, inputs: Inputs) -> SmallProbabilities:
         raise FloatingPointError(f"{len(inputs)} events too many")
 
 
 @dataclass
-class Shelf:
-    """Models that are put into use by hand."""
+class InMemoryRegistry:
+    """A registry whose models are set by the test."""
 
-    one: SmallModel | None = None
-    others: dict[str, Model | ConfigError] = field(default_factory=dict)
+    live_model: SmallModel | None = None
+    shadow_models: dict[str, Model | ConfigError] = field(default_factory=dict)
     error: ConfigError | None = None
-    number: int = 1
+    changed: int = 1
 
     def changed_ns(self) -> int | None:
-        return self.number
+        return self.changed
 
     def live(self) -> SmallModel | None:
         if self.error is not None:
             raise self.error
-        return self.one
+        return self.live_model
 
     def shadows(self) -> dict[str, Model | ConfigError]:
-        return self.others
+        return self.shadow_models
 
 
 def model_of(events: Events, version: str = "20300301-00000001", last_day: str = "2030-03-01") -> SmallModel:
-    """Its encoding and its bins are of these events."""
+    """The encoding and the drift bins are fitted on these events."""
     history = History(PROFILE)
     history.fold(events)
     names = feature_names(events, PROFILE)

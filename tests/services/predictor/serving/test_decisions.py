@@ -1,4 +1,4 @@
-"""What the policy decides, given how a session went so far."""
+"""Decisions of the policy, given the session so far."""
 
 from __future__ import annotations
 
@@ -9,17 +9,23 @@ import pytest
 from services.predictor.serving.predict import Predictor
 from services.predictor.storage.postgres_facts import PostgresFacts
 from tests.services.predictor.season import Connection, Event
-from tests.services.predictor.serving.loaded_events import PARTS, keep, predictions, settle, told_of
-from tests.services.predictor.serving.serving import AlwaysFirst, Misfit, SetClock, Shelf, SmallModel
+from tests.services.predictor.serving.loaded_events import (
+    DEPENDENCIES,
+    loaded_record,
+    predictions,
+    settle,
+    store_predictions,
+)
+from tests.services.predictor.serving.serving import AlwaysFirst, InMemoryRegistry, Misfit, SetClock, SmallModel
 
 
-def test_decisions_know_their_session_so_far(
+def test_decisions_depend_on_the_session_so_far(
     facts: PostgresFacts, clock: SetClock, upcoming: list[Event], loaded: Connection, model: SmallModel
 ) -> None:
-    shelf = Shelf(replace(model, policy=AlwaysFirst()))
-    predictor = Predictor(facts, shelf, clock, PARTS)
-    records = predictor.handle([told_of(event, "observed") for event in upcoming[:3]])
-    keep(loaded, records)
+    registry = InMemoryRegistry(replace(model, policy=AlwaysFirst()))
+    predictor = Predictor(facts, registry, clock, DEPENDENCIES)
+    records = predictor.handle([loaded_record(event, "observed") for event in upcoming[:3]])
+    store_predictions(loaded, records)
     settle(loaded, upcoming[0], winner=2)
     loaded.execute(
         "INSERT INTO facts.transactions (event_id, market, selection, amount, ordinal)"
@@ -27,22 +33,22 @@ def test_decisions_know_their_session_so_far(
         (upcoming[0].key,),
     )
 
-    restarted = Predictor(facts, shelf, clock, PARTS)
-    (later,) = predictions(restarted.handle([told_of(upcoming[5], "observed")]))
+    restarted = Predictor(facts, registry, clock, DEPENDENCIES)
+    (prediction,) = predictions(restarted.handle([loaded_record(upcoming[5], "observed")]))
 
-    assert later.decision is not None
-    assert later.decision.action == "back 1"
-    assert later.decision.values["left"] == pytest.approx(7 / 12)
-    assert later.decision.values["staked"] == pytest.approx(3 / 12)
-    assert later.decision.values["net"] == pytest.approx(-1 / 12)
-    assert later.decision.values["win"] == pytest.approx(later.probabilities[0].probability)
+    assert prediction.decision is not None
+    assert prediction.decision.action == "back 1"
+    assert prediction.decision.values["remaining"] == pytest.approx(7 / 12)
+    assert prediction.decision.values["staked"] == pytest.approx(3 / 12)
+    assert prediction.decision.values["net"] == pytest.approx(-1 / 12)
+    assert prediction.decision.values["win"] == pytest.approx(prediction.probabilities[0].probability)
 
 
-def test_a_policy_that_does_not_fit_keeps_no_prediction_back(
-    predictor: Predictor, shelf: Shelf, upcoming: list[Event], model: SmallModel
+def test_a_policy_that_fails_does_not_prevent_the_prediction(
+    predictor: Predictor, registry: InMemoryRegistry, upcoming: list[Event], model: SmallModel
 ) -> None:
-    shelf.one = replace(model, policy=Misfit())
+    registry.live_model = replace(model, policy=Misfit())
 
-    (told,) = predictions(predictor.handle([told_of(upcoming[0], "observed")]))
+    (prediction,) = predictions(predictor.handle([loaded_record(upcoming[0], "observed")]))
 
-    assert told.decision is None
+    assert prediction.decision is None

@@ -1,4 +1,4 @@
-"""A prediction is told once: by one process, by several, and on both brokers whatever is killed when."""
+"""A prediction is sent once: by one process and by several, on both brokers, also after a kill."""
 
 from __future__ import annotations
 
@@ -24,9 +24,15 @@ from tests.contract.children import wait_for_line
 from tests.contract.conftest import Harness, harness, lease_s
 from tests.contract.records import everything, put, until
 from tests.services.predictor.season import Connection, Event
-from tests.services.predictor.serving.loaded_events import PARTS, ids, keep, predictions, told_of
+from tests.services.predictor.serving.loaded_events import (
+    DEPENDENCIES,
+    ids,
+    loaded_record,
+    predictions,
+    store_predictions,
+)
 from tests.services.predictor.serving.replica import LISTED, SERVICE, SOURCE, STARTS, event
-from tests.services.predictor.serving.serving import SetClock, Shelf, SmallModel
+from tests.services.predictor.serving.serving import InMemoryRegistry, SetClock, SmallModel
 
 pytestmark = pytest.mark.slow
 __all__ = ["harness", "lease_s"]
@@ -38,73 +44,83 @@ BROKER = ", ".join(
 
 @pytest.fixture
 def database(database: Connection) -> Iterator[Connection]:
-    """Without topics, too."""
+    """Also removes topics after the test."""
     yield database
     database.execute(f"TRUNCATE {BROKER} RESTART IDENTITY")
 
 
 def test_a_repeated_batch_gives_the_same_records(predictor: Predictor, upcoming: list[Event]) -> None:
-    batch = [told_of(event, "observed", offset=number) for number, event in enumerate(upcoming)]
+    batch = [loaded_record(event, "observed", offset=number) for number, event in enumerate(upcoming)]
 
     assert predictor.handle(batch) == predictor.handle(batch) != []
 
 
-def test_another_record_that_changes_no_feature_is_told_no_second_time(
+def test_a_record_that_changes_no_feature_gives_no_second_prediction(
     predictor: Predictor, upcoming: list[Event]
 ) -> None:
-    first = predictor.handle([told_of(upcoming[0], "observed", offset=1)])
-    second = predictor.handle([told_of(upcoming[0], "observed", offset=2)])
+    first = predictor.handle([loaded_record(upcoming[0], "observed", offset=1)])
+    second = predictor.handle([loaded_record(upcoming[0], "observed", offset=2)])
 
     assert len(first) == 1
     assert second == []
 
 
-def test_a_new_process_does_not_tell_again_what_is_loaded(
-    predictor: Predictor, upcoming: list[Event], loaded: Connection, facts: PostgresFacts, shelf: Shelf, clock: SetClock
+def test_a_new_process_does_not_repeat_loaded_predictions(
+    predictor: Predictor,
+    upcoming: list[Event],
+    loaded: Connection,
+    facts: PostgresFacts,
+    registry: InMemoryRegistry,
+    clock: SetClock,
 ) -> None:
-    keep(loaded, predictor.handle([told_of(upcoming[0], "observed", offset=1)]))
+    store_predictions(loaded, predictor.handle([loaded_record(upcoming[0], "observed", offset=1)]))
 
-    another = Predictor(facts, shelf, clock, PARTS)
+    another = Predictor(facts, registry, clock, DEPENDENCIES)
 
-    assert another.handle([told_of(upcoming[0], "observed", offset=2)]) == []
-    assert len(another.handle([told_of(upcoming[1], "observed", offset=3)])) == 1
+    assert another.handle([loaded_record(upcoming[0], "observed", offset=2)]) == []
+    assert len(another.handle([loaded_record(upcoming[1], "observed", offset=3)])) == 1
 
 
-def test_a_new_process_does_not_tell_again_what_is_on_its_way_to_the_loader(
-    predictor: Predictor, upcoming: list[Event], facts: PostgresFacts, shelf: Shelf, clock: SetClock, shared_url: str
+def test_a_new_process_does_not_repeat_predictions_that_are_not_loaded_yet(
+    predictor: Predictor,
+    upcoming: list[Event],
+    facts: PostgresFacts,
+    registry: InMemoryRegistry,
+    clock: SetClock,
+    shared_url: str,
 ) -> None:
     with closing(PostgresBroker(shared_url)) as broker, closing(TopicTail(broker)) as tail:
         broker.ensure_topics(topic_specs(2))
         with closing(broker.producer("predictor")) as producer, producer.unit() as unit:
-            unit.append(predictor.handle([told_of(upcoming[0], "observed", offset=1)]))
+            unit.append(predictor.handle([loaded_record(upcoming[0], "observed", offset=1)]))
             unit.commit()
-        forgetful = Predictor(facts, shelf, clock, PARTS)
-        reading = Predictor(facts, shelf, clock, PARTS._replace(tail=tail))
-        batch = [told_of(upcoming[0], "observed", offset=2)]
+        without_tail = Predictor(facts, registry, clock, DEPENDENCIES)
+        with_tail = Predictor(facts, registry, clock, DEPENDENCIES._replace(tail=tail))
+        batch = [loaded_record(upcoming[0], "observed", offset=2)]
 
-        assert reading.handle(batch) == []
-        assert len(forgetful.handle(batch)) == 1  # so it is the topic that told
+        assert with_tail.handle(batch) == []
+        assert len(without_tail.handle(batch)) == 1  # only the topic has the first prediction
 
 
-def test_what_another_process_told_meanwhile_is_not_told_again(
-    upcoming: list[Event], facts: PostgresFacts, shelf: Shelf, clock: SetClock, shared_url: str
+def test_a_process_does_not_repeat_the_predictions_of_another(
+    upcoming: list[Event], facts: PostgresFacts, registry: InMemoryRegistry, clock: SetClock, shared_url: str
 ) -> None:
     with closing(PostgresBroker(shared_url)) as broker, closing(TopicTail(broker)) as tail:
         broker.ensure_topics(topic_specs(2))
-        first = Predictor(facts, shelf, clock, PARTS)
-        second = Predictor(facts, shelf, clock, PARTS._replace(tail=tail))
-        assert len(second.handle([told_of(upcoming[1], "observed")])) == 1  # it has read the topic once
+        first = Predictor(facts, registry, clock, DEPENDENCIES)
+        second = Predictor(facts, registry, clock, DEPENDENCIES._replace(tail=tail))
+        assert len(second.handle([loaded_record(upcoming[1], "observed")])) == 1  # it has read the topic once
         with closing(broker.producer("predictor")) as producer, producer.unit() as unit:
-            unit.append(first.handle([told_of(upcoming[0], "observed", offset=1)]))
+            unit.append(first.handle([loaded_record(upcoming[0], "observed", offset=1)]))
             unit.commit()
 
-        assert second.handle([told_of(upcoming[0], "observed", offset=2)]) == []
+        assert second.handle([loaded_record(upcoming[0], "observed", offset=2)]) == []
 
 
-def test_the_topic_is_read_from_where_the_loader_is(
+def test_the_topic_is_read_from_the_loaders_position(
     upcoming: list[Event], predictor: Predictor, shared_url: str
 ) -> None:
-    records = predictor.handle([told_of(event, "observed") for event in upcoming[:2]])
+    records = predictor.handle([loaded_record(event, "observed") for event in upcoming[:2]])
     with closing(PostgresBroker(shared_url)) as broker:
         broker.ensure_topics(topic_specs(1))
         with closing(broker.producer("predictor")) as producer, producer.unit() as unit:
@@ -122,29 +138,37 @@ def test_the_topic_is_read_from_where_the_loader_is(
         tail.close()
 
 
-def test_a_changed_observation_is_told_under_another_id(
+def test_a_changed_observation_gives_a_prediction_with_another_id(
     predictor: Predictor, upcoming: list[Event], loaded: Connection
 ) -> None:
-    (first,) = predictor.handle([told_of(upcoming[0], "observed", offset=1)])
+    (first,) = predictor.handle([loaded_record(upcoming[0], "observed", offset=1)])
 
     loaded.execute("UPDATE facts.observations SET measures = '{\"lap_s\": 6.7}' WHERE slot = 2")
-    (second,) = predictor.handle([told_of(upcoming[0], "observed", offset=2)])
+    (second,) = predictor.handle([loaded_record(upcoming[0], "observed", offset=2)])
 
     assert ids([first]) != ids([second])
 
 
-def test_a_replay_with_the_same_model_changes_nothing_and_another_model_has_its_own_say(
-    facts: PostgresFacts, shelf: Shelf, clock: SetClock, upcoming: list[Event], loaded: Connection, model: SmallModel
+def test_a_replay_repeats_no_prediction_of_the_same_model_but_another_model_predicts(
+    facts: PostgresFacts,
+    registry: InMemoryRegistry,
+    clock: SetClock,
+    upcoming: list[Event],
+    loaded: Connection,
+    model: SmallModel,
 ) -> None:
-    keep(loaded, Predictor(facts, shelf, clock, PARTS).handle([told_of(event, "listed") for event in upcoming]))
-    batch = [told_of(event, "listed", "replay-1") for event in upcoming]
+    store_predictions(
+        loaded,
+        Predictor(facts, registry, clock, DEPENDENCIES).handle([loaded_record(event, "listed") for event in upcoming]),
+    )
+    batch = [loaded_record(event, "listed", "replay-1") for event in upcoming]
 
-    assert Predictor(facts, shelf, clock, PARTS).handle(batch) == []
+    assert Predictor(facts, registry, clock, DEPENDENCIES).handle(batch) == []
     other = replace(model, version="20300301-00000002", sharpness=0.2)
-    told = predictions(Predictor(facts, Shelf(other), clock, PARTS).handle(batch))
+    messages = predictions(Predictor(facts, InMemoryRegistry(other), clock, DEPENDENCIES).handle(batch))
 
-    assert len(told) == 2 * len(upcoming)
-    assert {each.model_version for each in told} == {other.version}
+    assert len(messages) == 2 * len(upcoming)
+    assert {each.model_version for each in messages} == {other.version}
 
 
 @pytest.fixture
@@ -154,7 +178,7 @@ def broker(harness: Harness) -> Broker:
 
 
 @pytest.fixture
-def started(tmp_path: Path, repository: Path) -> Iterator[Start]:
+def start_replica(tmp_path: Path, repository: Path) -> Iterator[Start]:
     processes: list[subprocess.Popen[str]] = []
 
     def start() -> subprocess.Popen[str]:
@@ -171,8 +195,8 @@ def started(tmp_path: Path, repository: Path) -> Iterator[Start]:
             process.stdout.close()
 
 
-def tell(broker: Broker, numbers: range) -> None:
-    """A fact of each of these events, always another one."""
+def append_records(broker: Broker, numbers: range) -> None:
+    """Appends a new record of each of these events."""
     records: list[NewRecord] = [
         encode(
             LoadedEvent(
@@ -194,22 +218,24 @@ def tell(broker: Broker, numbers: range) -> None:
         put(producer, records)
 
 
-def handled(broker: Broker) -> bool:
-    """Every fact; not every offset, of which Kafka's transactions take some."""
+def all_handled(broker: Broker) -> bool:
+    """Whether every record was handled. Offsets do not tell: Kafka's transactions use some of them."""
     done = broker.committed(SERVICE, [LOADED])
     return all(done[TopicPartition(LOADED, each.partition)] > each.offset for each in everything(broker, LOADED))
 
 
-def test_what_was_told_but_not_loaded_is_not_told_again_after_a_kill(broker: Broker, started: Start) -> None:
-    first = started()
-    tell(broker, range(1, 9))
-    until(lambda: handled(broker) and len(everything(broker, PREDICTIONS)) == 8)
+def test_a_prediction_that_is_only_in_the_topic_is_not_sent_again_after_a_kill(
+    broker: Broker, start_replica: Start
+) -> None:
+    first = start_replica()
+    append_records(broker, range(1, 9))
+    until(lambda: all_handled(broker) and len(everything(broker, PREDICTIONS)) == 8)
     first.kill()
     first.wait()
 
-    tell(broker, range(1, 11))  # nothing of the first eight's features changed
-    started()
-    until(lambda: handled(broker) and len(everything(broker, PREDICTIONS)) >= 10)
+    append_records(broker, range(1, 11))  # the features of the first eight are unchanged
+    start_replica()
+    until(lambda: all_handled(broker) and len(everything(broker, PREDICTIONS)) >= 10)
 
     ids = [record.headers["event_id"] for record in everything(broker, PREDICTIONS)]
     assert len(ids) == len(set(ids)) == 10

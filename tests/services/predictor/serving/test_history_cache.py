@@ -1,4 +1,4 @@
-"""Histories are what tables say, source by source, whatever comes in between."""
+"""The cached history of each source equals that of its tables, also after errors."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from services.predictor.storage.interface import Changes, EventChange, Position
 from services.predictor.storage.postgres_facts import PostgresFacts
 from shared.errors import TransientError
 from tests.services.predictor.season import SOURCE, Connection, Event
-from tests.services.predictor.serving.loaded_events import PARTS, settle, told_of
+from tests.services.predictor.serving.loaded_events import DEPENDENCIES, loaded_record, settle
 from tests.services.predictor.serving.replica import event
-from tests.services.predictor.serving.serving import PROFILE, PROFILES, SetClock, Shelf, model_of
+from tests.services.predictor.serving.serving import PROFILE, PROFILES, InMemoryRegistry, SetClock, model_of
 
 
 class Tables:
@@ -27,18 +27,18 @@ class Tables:
     def __init__(self, *events: EventFacts) -> None:
         self.rows = {each.event_key: each for each in events}
         self.changed: list[str] = []
-        self.away_in = 10**6
+        self.fails_in = 10**6
 
     def put(self, changed: EventFacts) -> None:
         self.rows[changed.event_key] = changed
         self.changed.append(changed.event_key)
 
     def settled(self) -> list[EventFacts]:
-        self._asked()
+        self._count_call()
         return [each for each in self.rows.values() if each.status == "settled"]
 
     def changes(self, after: Position | None) -> Changes:
-        self._asked()
+        self._count_call()
         at = len(self.changed)
         new = [] if after is None else self.changed[int(after.oldest) :]
         return Changes(
@@ -46,80 +46,80 @@ class Tables:
         )
 
     def events(self, event_keys: Sequence[str]) -> list[EventFacts]:
-        self._asked()
+        self._count_call()
         return [self.rows[key] for key in event_keys]
 
-    def _asked(self) -> None:
-        self.away_in -= 1
-        if self.away_in == 0:
+    def _count_call(self) -> None:
+        self.fails_in -= 1
+        if self.fails_in == 0:
             raise TransientError("away")
 
 
-def same(first: HistoryCache, second: HistoryCache, source: str = "made-up") -> bool:
-    """Whether models would read the same of them, in an event of the same entities a day later."""
+def same_history(first: HistoryCache, second: HistoryCache, source: str = "made-up") -> bool:
+    """Whether both give the same inputs for an event of the same entities a day later."""
     later = event(7)._replace(listed_us=(event(7).listed_us or 0.0) + DAY_US)
     encoding = model_of(events_of([event(number, settled=True) for number in range(1, 8)], 6)).description.encoding
     one, other = first.history(source), second.history(source)
     assert one is not None
     assert other is not None
-    found = [inputs_of(events_of([later], 6), history, encoding, "card").hashes() for history in (one, other)]
-    return len(one) == len(other) and found[0] == found[1]
+    hashes = [inputs_of(events_of([later], 6), history, encoding, "card").hashes() for history in (one, other)]
+    return len(one) == len(other) and hashes[0] == hashes[1]
 
 
-def fresh(tables: Tables) -> HistoryCache:
-    memory = HistoryCache(tables, PROFILES)
-    memory.refresh()
-    return memory
+def fresh_cache(tables: Tables) -> HistoryCache:
+    cache = HistoryCache(tables, PROFILES)
+    cache.refresh()
+    return cache
 
 
 def won_by(number: int, slot: int) -> EventFacts:
-    found = event(number, settled=True)
+    facts = event(number, settled=True)
     order = [slot, *(each for each in range(1, 7) if each != slot)]
-    return found._replace(entries=[entry._replace(place=order.index(entry.slot) + 1) for entry in found.entries])
+    return facts._replace(entries=[entry._replace(place=order.index(entry.slot) + 1) for entry in facts.entries])
 
 
-def test_what_settles_is_corrected_or_found_void_later_is_as_if_known_at_once() -> None:
+def test_results_corrections_and_voids_give_the_history_of_a_new_cache() -> None:
     tables = Tables(*(event(number, settled=True) for number in range(1, 6)), event(6))
-    memory = fresh(tables)
+    cache = fresh_cache(tables)
 
     tables.put(won_by(6, 3))
-    memory.refresh()
-    assert same(memory, fresh(tables))
+    cache.refresh()
+    assert same_history(cache, fresh_cache(tables))
     tables.put(won_by(2, 5))
-    memory.refresh()
-    assert same(memory, fresh(tables))
+    cache.refresh()
+    assert same_history(cache, fresh_cache(tables))
     tables.put(event(4)._replace(status="void"))
-    memory.refresh()
+    cache.refresh()
 
-    assert same(memory, fresh(tables))
-    assert len(memory.history("made-up") or ()) == 5
+    assert same_history(cache, fresh_cache(tables))
+    assert len(cache.history("made-up") or ()) == 5
 
 
 @pytest.mark.parametrize("calls", [1, 2, 3, 4])
-def test_trouble_in_the_middle_leaves_nothing_half_remembered(calls: int) -> None:
+def test_an_error_during_a_refresh_leaves_no_partial_history(calls: int) -> None:
     tables = Tables(*(event(number, settled=True) for number in range(1, 6)))
-    memory = HistoryCache(tables, PROFILES)
+    cache = HistoryCache(tables, PROFILES)
     tables.put(won_by(3, 4))
-    tables.away_in = calls
+    tables.fails_in = calls
 
     for _ in range(3):
         try:
-            memory.refresh()
+            cache.refresh()
             tables.put(won_by(1, 6))
         except TransientError:
             continue
-    memory.refresh()
+    cache.refresh()
 
-    assert same(memory, fresh(tables))
+    assert same_history(cache, fresh_cache(tables))
 
 
-def test_sources_are_remembered_apart() -> None:
+def test_each_source_has_its_own_history() -> None:
     other = event(2, settled=True)
     other = other._replace(event_key=other.event_key.replace("made-up", "made-down"))
-    memory = fresh(Tables(event(1, settled=True), other))
+    cache = fresh_cache(Tables(event(1, settled=True), other))
 
-    assert [len(memory.history(source) or ()) for source in ("made-up", "made-down")] == [1, 1]
-    assert memory.history("elsewhere") is None
+    assert [len(cache.history(source) or ()) for source in ("made-up", "made-down")] == [1, 1]
+    assert cache.history("elsewhere") is None
 
 
 def test_a_source_has_the_profile_of_its_first_word() -> None:
@@ -128,17 +128,17 @@ def test_a_source_has_the_profile_of_its_first_word() -> None:
     assert source_of("made-up:2030-03-01:01:01") == "made-up"
 
 
-def test_what_settles_meanwhile_is_remembered_for_later_events(
-    facts: PostgresFacts, shelf: Shelf, clock: SetClock, upcoming: list[Event], loaded: Connection
+def test_results_that_arrive_meanwhile_count_for_later_predictions(
+    facts: PostgresFacts, registry: InMemoryRegistry, clock: SetClock, upcoming: list[Event], loaded: Connection
 ) -> None:
-    predictor = Predictor(facts, shelf, clock, PARTS)
-    predictor.handle([told_of(upcoming[0], "listed")])
+    predictor = Predictor(facts, registry, clock, DEPENDENCIES)
+    predictor.handle([loaded_record(upcoming[0], "listed")])
     for each in upcoming[:6]:
         settle(loaded, each, winner=5)
     clock.at = upcoming[6].settled_at - timedelta(minutes=16)
 
-    (told,) = predictor.handle([told_of(upcoming[-1], "observed")])
+    (actual,) = predictor.handle([loaded_record(upcoming[-1], "observed")])
 
-    (fresh,) = Predictor(facts, shelf, clock, PARTS).handle([told_of(upcoming[-1], "observed")])
-    assert told == fresh
+    (expected,) = Predictor(facts, registry, clock, DEPENDENCIES).handle([loaded_record(upcoming[-1], "observed")])
+    assert actual == expected
     assert len(predictor.history_cache.history(SOURCE) or ()) == 42

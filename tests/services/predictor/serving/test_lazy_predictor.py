@@ -1,4 +1,4 @@
-"""Before the first model, and what metrics show after it."""
+"""The predictor before the first model is live, and its metrics afterwards."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from shared.runtime.metrics import Metrics
 from tests.waiting import DEADLINE_S
 
 VERSION = "20300301-00000001"
-ORDER = states.ChangeRequest(datetime(2030, 3, 2, tzinfo=UTC), "somebody")
+CHANGE = states.ChangeRequest(datetime(2030, 3, 2, tzinfo=UTC), "somebody")
 
 
-class Predicts:
-    """Says that it was asked."""
+class FakePredictor:
+    """Returns one record for each batch."""
 
     model_version = VERSION
 
@@ -53,39 +53,39 @@ class Predicts:
 
 
 def go_live(models: Path) -> None:
-    state_file.change(models, lambda book: states.add_candidate(book, VERSION, ORDER))
-    state_file.change(models, lambda book: states.promote(book, VERSION, ORDER, None))
+    state_file.change(models, lambda registry: states.add_candidate(registry, VERSION, CHANGE))
+    state_file.change(models, lambda registry: states.promote(registry, VERSION, CHANGE, None))
 
 
-def test_nothing_is_made_before_a_model_is_live(tmp_path: Path) -> None:
-    made: list[Predicts] = []
-    predictor = LazyPredictor(tmp_path, lambda: made.append(Predicts()) or made[-1], Metrics())  # type: ignore[func-returns-value]
+def test_no_predictor_is_created_before_a_model_is_live(tmp_path: Path) -> None:
+    created: list[FakePredictor] = []
+    predictor = LazyPredictor(tmp_path, lambda: created.append(FakePredictor()) or created[-1], Metrics())  # type: ignore[func-returns-value]
 
     assert predictor.handle([]) == []
     assert predictor.explain("k", "card") is None
     assert "headrace train" in predictor.detail()["hint"]
-    assert not made
+    assert not created
     go_live(tmp_path)
 
     assert len(predictor.handle([])) == 1
     assert len(predictor.handle([])) == 1
-    assert len(made) == 1
+    assert len(created) == 1
     assert predictor.detail() == {"model_version": VERSION}
 
 
-def test_a_shadow_is_reason_enough(tmp_path: Path) -> None:
-    predictor = LazyPredictor(tmp_path, Predicts, Metrics())
-    state_file.change(tmp_path, lambda book: states.add_candidate(book, VERSION, ORDER))
+def test_a_shadow_alone_is_enough_to_predict(tmp_path: Path) -> None:
+    predictor = LazyPredictor(tmp_path, FakePredictor, Metrics())
+    state_file.change(tmp_path, lambda registry: states.add_candidate(registry, VERSION, CHANGE))
     assert predictor.handle([]) == []
 
-    state_file.change(tmp_path, lambda book: states.start_shadow(book, VERSION, ORDER))
+    state_file.change(tmp_path, lambda registry: states.start_shadow(registry, VERSION, CHANGE))
 
     assert len(predictor.handle([])) == 1
 
 
-def test_damaged_states_stop_nothing(tmp_path: Path) -> None:
+def test_a_damaged_state_file_does_not_stop_the_service(tmp_path: Path) -> None:
     (tmp_path / state_file.STATES).write_text("{")
-    predictor = LazyPredictor(tmp_path, Predicts, Metrics())
+    predictor = LazyPredictor(tmp_path, FakePredictor, Metrics())
 
     assert predictor.handle([]) == []
 
@@ -96,38 +96,38 @@ def test_the_service_does_not_import_torch(repository: Path) -> None:
     assert subprocess.run([sys.executable, "-c", program], cwd=repository, check=False).returncode == 0
 
 
-def test_metrics_show_how_models_did(tmp_path: Path) -> None:
+def test_metrics_show_the_scores_of_models(tmp_path: Path) -> None:
     go_live(tmp_path)
     metrics = Metrics()
-    LazyPredictor(tmp_path, Predicts, metrics).handle([])
+    LazyPredictor(tmp_path, FakePredictor, metrics).handle([])
 
-    def shown(name: str, **labels: str) -> float | None:
+    def metric(name: str, **labels: str) -> float | None:
         return metrics.registry.get_sample_value(f"headrace_{name}", {"model": VERSION, **labels})
 
-    assert shown("prediction_log_loss", head="result/card") == 1.4
-    assert shown("prediction_base_log_loss", head="result/card") == 1.36
-    assert shown("prediction_calibration_error", head="result/card", of="top") == 0.02
-    assert shown("prediction_calibration_error", head="result/observation", of="top") is None
-    assert shown("model_behind_base_rate", head="result/card") == 1
-    assert shown("model_behind_base_rate", head="result/observation") == 0
+    assert metric("prediction_log_loss", head="result/card") == 1.4
+    assert metric("prediction_base_log_loss", head="result/card") == 1.36
+    assert metric("prediction_calibration_error", head="result/card", of="top") == 0.02
+    assert metric("prediction_calibration_error", head="result/observation", of="top") is None
+    assert metric("model_behind_base_rate", head="result/card") == 1
+    assert metric("model_behind_base_rate", head="result/observation") == 0
 
 
-def test_an_explanation_waits_for_the_batch_that_is_handled(tmp_path: Path) -> None:
+def test_an_explanation_waits_for_the_current_batch(tmp_path: Path) -> None:
     go_live(tmp_path)
-    real = Predicts()
-    predictor = LazyPredictor(tmp_path, lambda: real, Metrics())
+    fake = FakePredictor()
+    predictor = LazyPredictor(tmp_path, lambda: fake, Metrics())
     predictor.handle([])
-    real.entered.clear()
-    real.opened.clear()
-    found: list[Explanation | None] = []
+    fake.entered.clear()
+    fake.opened.clear()
+    explanations: list[Explanation | None] = []
     handling = threading.Thread(target=predictor.handle, args=([],))
-    explaining = threading.Thread(target=lambda: found.append(predictor.explain("k", "card")))
+    explaining = threading.Thread(target=lambda: explanations.append(predictor.explain("k", "card")))
     handling.start()
-    assert real.entered.wait(DEADLINE_S)
+    assert fake.entered.wait(DEADLINE_S)
     explaining.start()
-    assert not found
-    real.opened.set()
+    assert not explanations
+    fake.opened.set()
     handling.join(DEADLINE_S)
     explaining.join(DEADLINE_S)
 
-    assert [each and each.event_key for each in found] == ["k"]
+    assert [each and each.event_key for each in explanations] == ["k"]

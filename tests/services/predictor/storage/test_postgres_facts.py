@@ -42,7 +42,7 @@ Load = Callable[..., None]
 
 @pytest.fixture(scope="module")
 def database_url(postgres: EmbeddedPostgres) -> Iterator[str]:
-    """Of one database for all of these tests: making one takes longer than any of them."""
+    """The URL of one database for all of these tests: creating one takes longer than any test."""
     with own_database(postgres) as url:
         yield url
 
@@ -57,9 +57,9 @@ def database(database_url: str) -> Iterator[Connection]:
 
 @contextmanager
 def loading(connection: Connection, *facts: Any, slot: str = "0") -> Iterator[None]:
-    """Stored by the loader, in a transaction that is over when the context is.
+    """Facts stored by the loader, in a transaction that ends with the context.
 
-    Loaders side by side wait for each other in nothing if each has its own slot and its own day's events.
+    Concurrent loaders do not block each other if each has its own slot and the events of its own day.
     """
     with connection.transaction():
         loader = Loader(StillClock(), Metrics(), slot, stripes=10_000)
@@ -73,11 +73,11 @@ def day(number: int) -> date:
 
 @pytest.fixture
 def load(database: Connection) -> Load:
-    def at_once(*facts: Any) -> None:
+    def load_now(*facts: Any) -> None:
         with loading(database, *facts):
             pass
 
-    return at_once
+    return load_now
 
 
 @pytest.fixture
@@ -91,10 +91,10 @@ def us(minutes: float) -> float:
     return microseconds_of(at(minutes))
 
 
-def told(
-    number: int, minutes: float, *, p: Sequence[float] = (0.4, 0.3, 0.2, 0.1), action: str | None = None, **given: Any
+def prediction_record(
+    number: int, minutes: float, *, p: Sequence[float] = (0.4, 0.3, 0.2, 0.1), action: str | None = None, **changes: Any
 ) -> DecodedRecord:
-    """A prediction made so many minutes after START, as the loader gets it."""
+    """A prediction made that many minutes after START, as the loader gets it."""
     fields: dict[str, Any] = {
         "source": "river",
         "event_key": key(number),
@@ -108,28 +108,28 @@ def told(
         ),
         "decision": Decision(action=action, values={action: -0.1}) if action else None,
     }
-    new = encode(Prediction(**(fields | given)), PREDICTIONS, "prediction/1", uuid4(), "predictor")
+    new = encode(Prediction(**(fields | changes)), PREDICTIONS, "prediction/1", uuid4(), "predictor")
     return decode(Record(PREDICTIONS, 0, 0, 0, new.key, new.value, new.headers))
 
 
-def everything(number: int, **given: Any) -> list[Any]:
-    return [listed(number), observed(number), settled(number, **given)]
+def all_facts(number: int, **changes: Any) -> list[Any]:
+    return [listed(number), observed(number), settled(number, **changes)]
 
 
-def test_an_event_is_read_in_whatever_status_it_is(database: Connection, load: Load) -> None:
-    load(listed(1), listed(2), observed(2), *everything(3), listed(4), settled(4, status="void", transactions=()))
+def test_events_of_every_status_are_read(database: Connection, load: Load) -> None:
+    load(listed(1), listed(2), observed(2), *all_facts(3), listed(4), settled(4, status="void", transactions=()))
 
-    found = read_events(database, [key(4), key(3), key(2), key(1), key(1), "river:2031-05-06:07:99"])
+    events = read_events(database, [key(4), key(3), key(2), key(1), key(1), "river:2031-05-06:07:99"])
 
-    assert [(event.number, event.status) for event in found] == [
+    assert [(event.number, event.status) for event in events] == [
         (1, "listed"),
         (2, "observed"),
         (3, "settled"),
         (4, "void"),
     ]
-    assert [event.settled_us for event in found] == [None, None, us(20), us(20)]
-    assert (found[0].listed_us, found[1].observed_us, found[2].scheduled_us) == (us(-300), us(-10), us(60))
-    assert (found[0].title, found[0].session_title, found[0].grade) == ("heat", "Spring Cup", 3)
+    assert [event.settled_us for event in events] == [None, None, us(20), us(20)]
+    assert (events[0].listed_us, events[1].observed_us, events[2].scheduled_us) == (us(-300), us(-10), us(60))
+    assert (events[0].title, events[0].session_title, events[0].grade) == ("heat", "Spring Cup", 3)
 
 
 def test_an_entry_has_its_card_its_observation_and_its_outcome(database: Connection, load: Load) -> None:
@@ -174,9 +174,9 @@ def test_an_entry_has_its_card_its_observation_and_its_outcome(database: Connect
     assert event.amount is None
 
 
-def test_settled_are_those_that_settled_until_a_day(database: Connection, load: Load) -> None:
+def test_settled_events_are_read_up_to_a_day(database: Connection, load: Load) -> None:
     next_day = DAY + timedelta(days=1)
-    load(*everything(1), *everything(2, known=50), listed(3), listed(4), settled(4, status="provisional"))
+    load(*all_facts(1), *all_facts(2, known=50), listed(3), listed(4), settled(4, status="provisional"))
     load(listed(1, day=next_day), settled(1, day=next_day))
 
     def keys(until: date | None = None) -> list[str]:
@@ -187,34 +187,34 @@ def test_settled_are_those_that_settled_until_a_day(database: Connection, load: 
     assert read_settled(database) == read_events(database, keys())
 
 
-def test_a_correction_is_read_and_told_as_a_change(database: Connection, load: Load) -> None:
-    load(*everything(1))
+def test_a_correction_is_read_and_reported_as_a_change(database: Connection, load: Load) -> None:
+    load(*all_facts(1))
     position = read_changes(database, None).position
     load(
         settled(1, known=40, outcomes=outcomes(2, 1, 3, 4), transactions=paid(win={"2": 240}, trifecta={"2-1-3": 9000}))
     )
 
     (event,) = read_settled(database)
-    found = read_changes(database, position)
+    changes = read_changes(database, position)
 
     assert [entry.place for entry in event.entries] == [2, 1, 3, 4]
     assert (event.entries[1].win_amount, event.amount, event.settled_us) == (240, 9000, us(40))
-    assert found.events == (EventChange(key(1), 4, "settled", us(40)),)
+    assert changes.events == (EventChange(key(1), 4, "settled", us(40)),)
 
 
-def test_nothing_new_is_no_change(database: Connection, load: Load) -> None:
+def test_repeated_facts_are_not_a_change(database: Connection, load: Load) -> None:
     first = read_changes(database, None)
-    load(*everything(1))
+    load(*all_facts(1))
     second = read_changes(database, first.position)
-    load(*everything(1))  # once more: nothing is stored
+    load(*all_facts(1))  # once more: nothing is stored
     load(listed(2), observed(2))  # no result
 
     assert [change.event_key for change in second.events] == [key(1)]
     assert read_changes(database, second.position).events == ()
 
 
-def test_what_commits_late_is_a_change_when_it_does(database: Connection, other: Connection, load: Load) -> None:
-    """The slow loader wrote before the quick one, and commits after the reader has seen what the quick one wrote."""
+def test_a_late_commit_is_a_change_once_it_is_committed(database: Connection, other: Connection, load: Load) -> None:
+    """The slow loader writes before the quick one, and commits after the reader has read the quick one's changes."""
     load(listed(day=day(1)), listed(day=day(2)))
     position = read_changes(database, None).position
     with loading(other, settled(day=day(1)), slot="slow"):
@@ -223,14 +223,12 @@ def test_what_commits_late_is_a_change_when_it_does(database: Connection, other:
         again = read_changes(database, during.position)
     after = read_changes(database, again.position)
 
-    found = [[change.event_key for change in look.events] for look in (during, again, after)]
-    assert found == [[key(day=day(2))], [], [key(day=day(1))]]
+    keys = [[change.event_key for change in look.events] for look in (during, again, after)]
+    assert keys == [[key(day=day(2))], [], [key(day=day(1))]]
     assert read_changes(database, after.position).events == ()
 
 
-def test_a_position_taken_while_another_writes_does_not_miss_it(
-    database: Connection, other: Connection, load: Load
-) -> None:
+def test_a_position_read_during_a_write_does_not_miss_it(database: Connection, other: Connection, load: Load) -> None:
     load(listed(day=day(1)))
     with loading(other, settled(day=day(1))):
         position = read_changes(database, None).position
@@ -239,7 +237,7 @@ def test_a_position_taken_while_another_writes_does_not_miss_it(
     assert [change.event_key for change in read_changes(database, position).events] == [key(day=day(1))]
 
 
-def test_what_is_undone_is_no_change(database: Connection, other: Connection, load: Load) -> None:
+def test_a_rollback_is_not_a_change(database: Connection, other: Connection, load: Load) -> None:
     load(listed())
     position = read_changes(database, None).position
     with loading(other, settled()):
@@ -249,10 +247,10 @@ def test_what_is_undone_is_no_change(database: Connection, other: Connection, lo
 
 
 @pytest.mark.parametrize("order", [(6, 5, 4, 3, 2, 1), (3, 1, 6, 2, 5, 4), (1, 2, 3, 4, 5, 6)])
-def test_each_of_many_writers_is_told_once_and_when_it_commits(
+def test_each_of_many_writers_is_reported_once_when_it_commits(
     database: Connection, database_url: str, load: Load, order: tuple[int, ...]
 ) -> None:
-    """They write in the order of their numbers and commit in another; the reader looks after every step."""
+    """They write in the order of their numbers and commit in another order; changes are read after every step."""
     load(*(listed(day=day(number)) for number in order))
     look, steps = read_changes(database, None), []
     writers: dict[int, ExitStack] = {}
@@ -271,7 +269,7 @@ def test_each_of_many_writers_is_told_once_and_when_it_commits(
 
 
 def test_an_event_that_is_no_longer_settled_is_a_change(database: Connection, load: Load) -> None:
-    load(*everything(1))
+    load(*all_facts(1))
     position = read_changes(database, None).position
     load(settled(1, known=60, status="void", outcomes=outcomes(None, None, None, None)))
 
@@ -281,9 +279,9 @@ def test_an_event_that_is_no_longer_settled_is_a_change(database: Connection, lo
     assert read_settled(database) == []
 
 
-def test_numbers_of_another_server_are_no_changes(database: Connection, load: Load) -> None:
-    """A copied database brings transaction numbers that here are still to come."""
-    load(*everything(1))
+def test_transaction_numbers_of_another_server_are_not_changes(database: Connection, load: Load) -> None:
+    """A copied database contains transaction numbers that are in the future here."""
+    load(*all_facts(1))
     database.execute("UPDATE facts.versions SET written_by = '9000000000000'::xid8")
     position = read_changes(database, None).position
     load(listed(2), settled(2))
@@ -294,50 +292,60 @@ def test_numbers_of_another_server_are_no_changes(database: Connection, load: Lo
 def test_a_decision_is_the_newest_live_ones_before_the_start(database: Connection, load: Load) -> None:
     load(listed(1), listed(2), listed(3), listed(1, venue=8))
     load(
-        told(1, -60, action="old"),
-        told(1, -5, action="newest", state="observation"),
-        told(1, 5, action="too late"),
-        told(1, -1, action="shadow", shadow=True),
-        told(2, -60, action="1"),
-        told(2, -30),
-        told(1, -60, action="elsewhere", event_key=key(1, venue=8)),
+        prediction_record(1, -60, action="old"),
+        prediction_record(1, -5, action="newest", state="observation"),
+        prediction_record(1, 5, action="too late"),
+        prediction_record(1, -1, action="shadow", shadow=True),
+        prediction_record(2, -60, action="1"),
+        prediction_record(2, -30),
+        prediction_record(1, -60, action="elsewhere", event_key=key(1, venue=8)),
     )
 
-    found = read_decisions(database, [key(1)[:-3]])
+    decisions = read_decisions(database, [key(1)[:-3]])
 
-    assert [(each.event_key, each.state, each.as_of_us, each.decision) for each in found] == [
+    assert [(each.event_key, each.state, each.as_of_us, each.decision) for each in decisions] == [
         (key(1), "observation", us(-5), Decision(action="newest", values={"newest": -0.1})),
         (key(2), "card", us(-60), Decision(action="1", values={"1": -0.1})),
     ]
 
 
-def test_what_was_told_is_the_newest_live_prediction_before_the_start(database: Connection, load: Load) -> None:
-    load(*everything(1), listed(2))
-    load(told(1, -60), told(1, -30, p=(0.7, 0.1, 0.1, 0.1), model_version="m2"), told(1, 5), told(2, -60))
-    load(told(1, -20, p=(0.9, 0.1, 0.0, 0.0), shadow=True))
+def test_the_newest_live_prediction_before_the_start_is_read(database: Connection, load: Load) -> None:
+    load(*all_facts(1), listed(2))
+    load(
+        prediction_record(1, -60),
+        prediction_record(1, -30, p=(0.7, 0.1, 0.1, 0.1), model_version="m2"),
+        prediction_record(1, 5),
+        prediction_record(2, -60),
+    )
+    load(prediction_record(1, -20, p=(0.9, 0.1, 0.0, 0.0), shadow=True))
 
-    (found,) = read_predictions(database)
+    (prediction,) = read_predictions(database)
 
-    assert (found.event_key, found.state, found.winner, found.model_version) == (key(1), "card", 1, "m2")
-    assert (found.p_win, found.as_of_us) == ({1: 0.7, 2: 0.1, 3: 0.1, 4: 0.1}, us(-30))
+    assert (prediction.event_key, prediction.state, prediction.winner, prediction.model_version) == (
+        key(1),
+        "card",
+        1,
+        "m2",
+    )
+    assert (prediction.p_win, prediction.as_of_us) == ({1: 0.7, 2: 0.1, 3: 0.1, 4: 0.1}, us(-30))
 
 
-def test_an_event_that_two_entries_won_is_not_told(database: Connection, load: Load) -> None:
-    load(listed(1), settled(1, outcomes=outcomes(1, 1, 3, 4)), told(1, -60))
+def test_predictions_of_a_dead_heat_are_not_read(database: Connection, load: Load) -> None:
+    load(listed(1), settled(1, outcomes=outcomes(1, 1, 3, 4)), prediction_record(1, -60))
 
     assert read_predictions(database) == []
 
 
 @pytest.fixture
 def predictor_url(postgres: EmbeddedPostgres, database_url: str) -> str:
-    """Of the role with which the service works."""
+    """The URL under the service's own role."""
     postgres.set_passwords(("headrace_predictor",))
     return postgres.url_with_password("headrace_predictor", str(conninfo_to_dict(database_url)["dbname"]))
 
 
-def test_the_services_role_may_ask_all_of_it_and_no_more(load: Load, predictor_url: str) -> None:
-    prediction = told(1, -60, action="1")
-    load(*everything(1))
+def test_the_services_role_may_read_facts_and_no_bodies(load: Load, predictor_url: str) -> None:
+    prediction = prediction_record(1, -60, action="1")
+    load(*all_facts(1))
     facts = PostgresFacts(ReconnectingConnection(predictor_url, "test", autocommit=True))
     position = facts.changes(None).position
     load(prediction, settled(1, known=40, technique=2))
@@ -352,24 +360,24 @@ def test_the_services_role_may_ask_all_of_it_and_no_more(load: Load, predictor_u
         connection.execute("SELECT body FROM facts.versions")
 
 
-def test_a_database_that_is_away_is_a_passing_fault() -> None:
+def test_an_unreachable_database_is_a_transient_error() -> None:
     facts = PostgresFacts(ReconnectingConnection("postgresql://nobody@127.0.0.1:1/none", "test", autocommit=True))
 
-    for ask in (lambda: facts.events(["a"]), lambda: facts.changes(None), lambda: facts.loaded([])):
+    for read in (lambda: facts.events(["a"]), lambda: facts.changes(None), lambda: facts.loaded([])):
         with pytest.raises(TransientError, match="cannot read facts"):
-            ask()
+            read()
 
 
 def test_the_number_of_queries_does_not_grow_with_the_events(database: Connection, load: Load, tmp_path: Path) -> None:
-    load(*(fact for number in range(1, 10) for fact in everything(number)))
+    load(*(fact for number in range(1, 10) for fact in all_facts(number)))
     counts = []
     for last in (1, 9):
         trace = tmp_path / f"{last}.trace"
         with trace.open("w") as file:
             database.pgconn.trace(file.fileno())
-            found = read_events(database, [key(number) for number in range(1, last + 1)])
+            events = read_events(database, [key(number) for number in range(1, last + 1)])
             database.pgconn.untrace()
-        assert len(found) == last
+        assert len(events) == last
         counts.append(trace.read_text().count("ReadyForQuery"))
 
     assert counts[0] == counts[1] > 4

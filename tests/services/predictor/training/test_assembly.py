@@ -1,4 +1,4 @@
-"""Members as one model: its figures, its members' own losses, and what no validation day may touch."""
+"""The assembly of members into one model: its metrics, and what must not depend on validation days."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from services.predictor.data.events import STATES
 from services.predictor.features.history import History
 from services.predictor.features.inputs import inputs_of
 from services.predictor.registry.gate import decide_first_promotion
-from tests.services.predictor.features.pond import POND, arrays
-from tests.services.predictor.tiny import CUT, LAST, changed, made, pond, trained
+from tests.services.predictor.features.pond import SYNTHETIC, arrays
+from tests.services.predictor.tiny import CUT, LAST, tiny_result, tiny_season, train_on, with_other_validation_days
 
 
-def test_it_beats_the_base_rate_on_days_it_has_not_seen() -> None:
-    metrics = made().model.description.metrics
+def test_the_model_beats_the_base_rate_on_unseen_days() -> None:
+    metrics = tiny_result().model.description.metrics
 
     for state in STATES:
         assert metrics[f"{state}_result"] < metrics[f"{state}_result_base"] - 0.15
@@ -24,37 +24,44 @@ def test_it_beats_the_base_rate_on_days_it_has_not_seen() -> None:
     assert np.isfinite(list(metrics.values())).all()
 
 
-def test_the_gate_finds_the_figures_it_judges_a_first_model_by() -> None:
-    assert decide_first_promotion("v", made().model.description.metrics).passed
-    bad = made().model.description.metrics | {"observation_result": 9.0, "card_result": 9.0}
+def test_the_metrics_are_those_that_the_gate_of_a_first_model_reads() -> None:
+    assert decide_first_promotion("v", tiny_result().model.description.metrics).passed
+    bad = tiny_result().model.description.metrics | {"observation_result": 9.0, "card_result": 9.0}
     assert not decide_first_promotion("v", bad).passed
 
 
 def test_terciles_rates_and_drift_come_from_training_days_alone() -> None:
-    other, found = trained(changed(pond())).model.description, made().model.description
+    other, description = (
+        train_on(with_other_validation_days(tiny_season())).model.description,
+        tiny_result().model.description,
+    )
 
-    assert (other.terciles, other.win_rate, other.top3_rate) == (found.terciles, found.win_rate, found.top3_rate)
-    assert other.drift == found.drift
-    assert other.metrics != found.metrics
+    assert (other.terciles, other.win_rate, other.top3_rate) == (
+        description.terciles,
+        description.win_rate,
+        description.top3_rate,
+    )
+    assert other.drift == description.drift
+    assert other.metrics != description.metrics
 
 
-def test_a_state_that_training_never_saw_is_told_by_the_networks_alone() -> None:
-    """A source that begins to tell observations on the last days."""
-    found = [
+def test_a_state_without_training_events_is_predicted_by_networks_alone() -> None:
+    """A source that has observations on the last days only."""
+    facts = [
         event
         if event.day > CUT
         else event._replace(
             observed_us=None, entries=[each._replace(observed={}, observed_course=None) for each in event.entries]
         )
-        for event in pond()
+        for event in tiny_season()
     ]
 
-    model = trained(found).model
+    model = train_on(facts).model
 
     pooling = model.description.pooling
     assert pooling["observation"].trees == 0
     assert pooling["observation"].networks == pooling["card"].networks + pooling["card"].trees
-    events = arrays([each for each in found if each.day == LAST])
-    inputs = inputs_of(events, History(POND), model.description.encoding, "observation")
+    events = arrays([each for each in facts if each.day == LAST])
+    inputs = inputs_of(events, History(SYNTHETIC), model.description.encoding, "observation")
     assert (inputs.event[:, -1] == 1).any()
     np.testing.assert_allclose(model.probabilities(inputs).win.sum(axis=1), 1)

@@ -17,26 +17,28 @@ from services.predictor.training.request import TrainingContext, TrainingRequest
 from shared.errors import ConfigError
 from tests.services.predictor.season import FIRST, season, store
 from tests.services.predictor.shared_database import database_of
-from tests.services.predictor.tiny import silent
+from tests.services.predictor.tiny import discard_log
 
 pytestmark = pytest.mark.slow
 DAYS, A_DAY = 13, 12
 
 
 @pytest.fixture(scope="module")
-def stored(postgres: EmbeddedPostgres) -> Iterator[str]:
+def database_url(postgres: EmbeddedPostgres) -> Iterator[str]:
     with database_of(postgres) as url:
         with psycopg.connect(url, autocommit=True) as connection:
             store(connection, season(DAYS, A_DAY, seed=2, entities=30))
         yield url
 
 
-def test_a_candidate_with_its_pictures_is_saved(stored: str, tmp_path: Path) -> None:
-    said: list[str] = []
-    parts: list[float] = []
+def test_a_candidate_with_its_pictures_is_saved(database_url: str, tmp_path: Path) -> None:
+    log_lines: list[str] = []
+    progress: list[float] = []
 
     request = TrainingRequest(seed=1, until=date(2030, 3, 12), validate_days=2)
-    report = train(stored, tmp_path, request, TrainingContext(said.append, parts.append, process_executor(1)))
+    report = train(
+        database_url, tmp_path, request, TrainingContext(log_lines.append, progress.append, process_executor(1))
+    )
 
     version = report["version"]
     model = registry_of(tmp_path).load(version)
@@ -47,19 +49,19 @@ def test_a_candidate_with_its_pictures_is_saved(stored: str, tmp_path: Path) -> 
     assert report["metrics"]["observation_result"] < report["metrics"]["observation_result_base"]
     assert (report["first_day"], report["last_day"], report["events"]) == (str(FIRST), "2030-03-12", 10 * A_DAY)
     assert report["parameters"] > 1000
-    assert parts[-1] == 1.0
-    assert any(version in line for line in said)
+    assert progress[-1] == 1.0
+    assert any(version in line for line in log_lines)
 
 
-def test_too_little_history_is_refused_and_nothing_is_written(stored: str, tmp_path: Path) -> None:
+def test_too_little_history_is_refused_and_nothing_is_written(database_url: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"at least 100 settled events .* found 36 and 12"):
-        train(stored, tmp_path, TrainingRequest(until=date(2030, 3, 4)), TrainingContext(silent))
+        train(database_url, tmp_path, TrainingRequest(until=date(2030, 3, 4)), TrainingContext(discard_log))
 
     assert not list(tmp_path.iterdir())
 
 
-def test_no_history_at_all_is_refused(stored: str, tmp_path: Path) -> None:
+def test_no_history_at_all_is_refused(database_url: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no settled event to learn from"):
-        train(stored, tmp_path, TrainingRequest(until=date(2029, 1, 1)), TrainingContext(silent))
+        train(database_url, tmp_path, TrainingRequest(until=date(2029, 1, 1)), TrainingContext(discard_log))
 
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""What a training stands on, and what it refuses."""
+"""The training set, and when it is refused."""
 
 from __future__ import annotations
 
@@ -12,66 +12,69 @@ from services.predictor.data.instants import day_of
 from services.predictor.data.split import Split
 from services.predictor.training.dataset import MIN_EVENTS, TrainingSet, training_set_of
 from shared.errors import ConfigError
-from tests.services.predictor.features.pond import POND, arrays, event, raced
-from tests.services.predictor.tiny import CUT, FIRST, LAST, changed, pond
+from tests.services.predictor.features.pond import SYNTHETIC, arrays, event, placed_entries
+from tests.services.predictor.tiny import CUT, FIRST, LAST, tiny_season, with_other_validation_days
 
 
-def ground(found: Sequence[EventFacts], without: Sequence[str] = ()) -> TrainingSet:
-    return training_set_of(arrays(found), POND, Split(day_of(CUT), day_of(LAST)), without)
+def dataset_of(facts: Sequence[EventFacts], without: Sequence[str] = ()) -> TrainingSet:
+    return training_set_of(arrays(facts), SYNTHETIC, Split(day_of(CUT), day_of(LAST)), without)
 
 
-def test_no_number_of_the_encoding_comes_from_days_that_validate() -> None:
-    found, other = ground(pond()), ground(changed(pond()))
+def test_the_encoding_does_not_depend_on_validation_days() -> None:
+    dataset, other = dataset_of(tiny_season()), dataset_of(with_other_validation_days(tiny_season()))
 
-    assert other.encoding.model_copy(update={"names": found.encoding.names}) == found.encoding
-    assert set(other.encoding.names.categories) == set(found.encoding.names.categories)
+    assert other.encoding.model_copy(update={"names": dataset.encoding.names}) == dataset.encoding
+    assert set(other.encoding.names.categories) == set(dataset.encoding.names.categories)
     for name in ("venues", "codes", "categories"):
-        assert getattr(other.encoding.names, name) == getattr(found.encoding.names, name)
-    np.testing.assert_array_equal(other.rates.slots.wins, found.rates.slots.wins)
-    rows = found.examples.training
-    np.testing.assert_array_equal(other.examples.targets[rows].trend, found.examples.targets[rows].trend)
-    kept = ~rows & (found.examples.targets.trend >= 0)
-    assert (other.examples.targets.trend[kept] != found.examples.targets.trend[kept]).any()
+        assert getattr(other.encoding.names, name) == getattr(dataset.encoding.names, name)
+    np.testing.assert_array_equal(other.rates.slots.wins, dataset.rates.slots.wins)
+    rows = dataset.examples.training
+    np.testing.assert_array_equal(other.examples.targets[rows].trend, dataset.examples.targets[rows].trend)
+    validates = ~rows & (dataset.examples.targets.trend >= 0)
+    assert (other.examples.targets.trend[validates] != dataset.examples.targets.trend[validates]).any()
 
 
-def test_only_settled_events_that_can_be_judged_validate() -> None:
-    found = ground(pond())
+def test_validation_events_are_settled_and_have_a_winner() -> None:
+    dataset = dataset_of(tiny_season())
 
-    events = found.events
+    events = dataset.events
     assert (events.status == "settled").all()
-    for state, rows in found.rows.items():
+    for state, rows in dataset.rows.items():
         assert events.has_winner[rows].all()
         assert (events.day[rows] > CUT).all()
         assert np.isfinite(events.observed_us[rows]).all() == (state == "observation")
-    assert len(found.rows["observation"]) < len(found.rows["card"])
+    assert len(dataset.rows["observation"]) < len(dataset.rows["card"])
 
 
 def test_a_group_that_is_left_out_is_unknown_in_every_event() -> None:
-    found, whole = ground(pond(), ["history"]).examples.inputs["card"], ground(pond()).examples.inputs["card"]
+    reduced, whole = (
+        dataset_of(tiny_season(), ["history"]).examples.inputs["card"],
+        dataset_of(tiny_season()).examples.inputs["card"],
+    )
 
     assert whole.started.any()
-    assert not found.started.any()
-    assert found.entry.shape == whole.entry.shape
+    assert not reduced.started.any()
+    assert reduced.entry.shape == whole.entry.shape
 
 
-def refused(found: Sequence[EventFacts], train_to: int, validate_to: int) -> str:
+def refusal(facts: Sequence[EventFacts], train_to: int, validate_to: int) -> str:
     split = Split(day_of(train_to), day_of(validate_to))
     with pytest.raises(ConfigError) as raised:
-        training_set_of(arrays(found), POND, split)
+        training_set_of(arrays(facts), SYNTHETIC, split)
     return str(raised.value)
 
 
-def test_too_little_to_learn_from_or_to_validate_on_is_refused() -> None:
-    found = pond()
-    settled = [each for each in found if each.status == "settled"]
+def test_too_few_training_or_validation_events_are_refused() -> None:
+    facts = tiny_season()
+    settled = [each for each in facts if each.status == "settled"]
     no_winner = [each._replace(entries=[e._replace(place=None) for e in each.entries]) for each in settled]
 
     few = [each for each in settled if each.day <= FIRST + 1]
     winners = int(arrays(few).has_winner.sum())
-    assert f"{MIN_EVENTS} settled events" in refused(found, FIRST + 1, LAST)
-    assert f"found {winners} and" in refused(found, FIRST + 1, LAST)
-    assert refused(found, CUT, CUT).endswith("and 0")
-    assert refused(found, CUT, FIRST + 3).endswith("and 0")
-    assert refused([each for each in found if each.day <= CUT] + no_winner[-60:], CUT, LAST).endswith("and 0")
-    assert "found 0 and" in refused(no_winner[:250] + found[-60:], CUT, LAST)
-    assert "found 0 and 0" in refused([event("a", *raced(1, 2), status="listed")], CUT, LAST)
+    assert f"{MIN_EVENTS} settled events" in refusal(facts, FIRST + 1, LAST)
+    assert f"found {winners} and" in refusal(facts, FIRST + 1, LAST)
+    assert refusal(facts, CUT, CUT).endswith("and 0")
+    assert refusal(facts, CUT, FIRST + 3).endswith("and 0")
+    assert refusal([each for each in facts if each.day <= CUT] + no_winner[-60:], CUT, LAST).endswith("and 0")
+    assert "found 0 and" in refusal(no_winner[:250] + facts[-60:], CUT, LAST)
+    assert "found 0 and 0" in refusal([event("a", *placed_entries(1, 2), status="listed")], CUT, LAST)

@@ -1,4 +1,4 @@
-"""Training on made-up seasons: what it learns, what it learns from, and that it learns it every time."""
+"""Training on synthetic seasons: what it learns, which events it uses, and that it is reproducible."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from services.predictor.model.weights import ensemble_of
 from services.predictor.training.dataset import training_set_of
 from services.predictor.training.request import TrainingContext
 from services.predictor.training.train import train
-from tests.services.predictor.features.pond import DAY_US, DUEL, POND, TRIO, arrays, matches
+from tests.services.predictor.features.pond import DAY_US, DUEL, SYNTHETIC, TRIO, arrays, matches
 from tests.services.predictor.tiny import (
     CUT,
     FIRST,
@@ -31,10 +31,10 @@ from tests.services.predictor.tiny import (
     TINY,
     VALIDATE_DAYS,
     bits,
-    made,
-    pond,
-    silent,
-    trained,
+    discard_log,
+    tiny_result,
+    tiny_season,
+    train_on,
 )
 
 pytestmark = pytest.mark.slow
@@ -44,17 +44,17 @@ def seasons(profile: Profile) -> list[EventFacts]:
     return matches(400, profile.slots, seed=3, profile=profile)[0]
 
 
-def test_it_says_what_it_learned_from() -> None:
-    description, events = made().model.description, arrays(pond())
+def test_the_description_says_what_the_model_was_trained_on() -> None:
+    description, events = tiny_result().model.description, arrays(tiny_season())
     settled = (events.status == "settled") & (events.occupied.sum(axis=1) > 1)
 
-    assert (description.profile, description.seed) == ("pond", 1)
+    assert (description.profile, description.seed) == ("synthetic", 1)
     assert (description.first_day, description.last_day) == (str(day_of(FIRST)), str(day_of(CUT)))
     assert (description.validation_first, description.validation_last) == (str(day_of(CUT + 1)), str(day_of(LAST)))
     assert description.events == (settled & (events.day <= CUT)).sum()
-    judged = events.has_winner & settled & (events.day > CUT)
-    assert description.metrics["validation_events"] == judged.sum() == len(made().validation["card"].events)
-    assert len(made().validation["observation"].events) == (judged & np.isfinite(events.observed_us)).sum()
+    has_winner = events.has_winner & settled & (events.day > CUT)
+    assert description.metrics["validation_events"] == has_winner.sum() == len(tiny_result().validation["card"].events)
+    assert len(tiny_result().validation["observation"].events) == (has_winner & np.isfinite(events.observed_us)).sum()
     assert [(each.kind, each.state) for each in description.members] == [
         ("network", None),
         ("trees", "observation"),
@@ -63,7 +63,7 @@ def test_it_says_what_it_learned_from() -> None:
         ("top3_trees", "observation"),
     ]
     assert all(0 < each.log_loss < 2 for each in description.members)
-    assert set(made().curves) == {
+    assert set(tiny_result().curves) == {
         "network 1",
         "trees observation 1",
         "trees card 1",
@@ -72,22 +72,22 @@ def test_it_says_what_it_learned_from() -> None:
     }
 
 
-def test_how_far_it_is_is_told_in_order_and_another_seed_is_another_model() -> None:
-    parts: list[float] = []
-    said: list[str] = []
-    events = arrays(pond())
-    ground = training_set_of(events, POND, split_of(events, VALIDATE_DAYS))
-    other = train(ground, 2, TrainingContext(said.append, parts.append), TINY)
+def test_progress_increases_and_another_seed_gives_another_model() -> None:
+    progress: list[float] = []
+    log_lines: list[str] = []
+    events = arrays(tiny_season())
+    dataset = training_set_of(events, SYNTHETIC, split_of(events, VALIDATE_DAYS))
+    other = train(dataset, 2, TrainingContext(log_lines.append, progress.append), TINY)
 
-    assert bits(other) != bits(made())
-    assert parts == sorted(parts)
-    assert parts[-1] == 1.0
-    assert len(set(parts)) > 5
-    assert any("log-loss" in line and "base rate" in line for line in said)
+    assert bits(other) != bits(tiny_result())
+    assert progress == sorted(progress)
+    assert progress[-1] == 1.0
+    assert len(set(progress)) > 5
+    assert any("log-loss" in line and "base rate" in line for line in log_lines)
 
 
-def test_days_after_the_last_to_validate_on_change_nothing() -> None:
-    found = pond()
+def test_days_after_the_validation_days_change_nothing() -> None:
+    facts = tiny_season()
     later = [
         each._replace(
             event_key=f"{each.event_key}+",
@@ -95,21 +95,21 @@ def test_days_after_the_last_to_validate_on_change_nothing() -> None:
             listed_us=(each.listed_us or 0) + 20 * DAY_US,
             settled_us=(each.settled_us or 0) + 20 * DAY_US,
         )
-        for each in found
+        for each in facts
     ]
-    events = arrays([*found, *later])
+    events = arrays([*facts, *later])
 
-    ground = training_set_of(events, POND, split_of(arrays(found), VALIDATE_DAYS))
-    other = train(ground, 1, TrainingContext(silent), TINY)
+    dataset = training_set_of(events, SYNTHETIC, split_of(arrays(facts), VALIDATE_DAYS))
+    other = train(dataset, 1, TrainingContext(discard_log), TINY)
 
-    assert bits(other) == bits(made())
-    assert other.model.description == made().model.description
+    assert bits(other) == bits(tiny_result())
+    assert other.model.description == tiny_result().model.description
 
 
-def test_without_history_nobody_is_known() -> None:
+def test_without_history_entities_are_interchangeable() -> None:
     """Entities that change places within their events have other histories and the same cards."""
     rng = np.random.default_rng(5)
-    found = pond()
+    facts = tiny_season()
     shuffled = [
         event._replace(
             entries=[
@@ -117,21 +117,21 @@ def test_without_history_nobody_is_known() -> None:
                 for entry, other in zip(event.entries, rng.permutation(len(event.entries)), strict=True)
             ]
         )
-        for event in found
+        for event in facts
     ]
 
-    one, other = (trained(each, without=("history",)) for each in (found, shuffled))
+    one, other = (train_on(each, without=("history",)) for each in (facts, shuffled))
 
     assert bits(one) == bits(other)
     assert one.model.description.metrics == other.model.description.metrics
-    assert bits(trained(shuffled)) != bits(made())
-    assert one.model.description.metrics != made().model.description.metrics
+    assert bits(train_on(shuffled)) != bits(tiny_result())
+    assert one.model.description.metrics != tiny_result().model.description.metrics
 
 
 @pytest.mark.parametrize("profile", [DUEL, TRIO], ids=lambda each: each.name)
-def test_a_source_of_another_shape_is_learned_as_well(profile: Profile) -> None:
-    """Two or three entries, no equipment, no observation, nothing on the card that tells: only history does."""
-    model = trained(seasons(profile), profile).model
+def test_sources_of_other_shapes_are_learned_as_well(profile: Profile) -> None:
+    """Two or three entries, no equipment, no observation, an uninformative card: only the history helps."""
+    model = train_on(seasons(profile), profile).model
     description = model.description
 
     assert description.metrics["card_result"] < description.metrics["card_result_base"] - 0.12
@@ -142,9 +142,9 @@ def test_a_source_of_another_shape_is_learned_as_well(profile: Profile) -> None:
     history = History(profile)
     history.fold(events)
     for state in STATES:
-        told = again.probabilities(inputs_of(events[-20:], history, description.encoding, state))
-        assert told.win.shape == (20, profile.slots)
-        np.testing.assert_allclose(told.win.sum(axis=1), 1)
+        probabilities = again.probabilities(inputs_of(events[-20:], history, description.encoding, state))
+        assert probabilities.win.shape == (20, profile.slots)
+        np.testing.assert_allclose(probabilities.win.sum(axis=1), 1)
 
 
 def test_a_source_without_observations_has_a_policy_where_winners_are_paid() -> None:
@@ -153,19 +153,26 @@ def test_a_source_without_observations_has_a_policy_where_winners_are_paid() -> 
         for event in seasons(DUEL)
     ]
 
-    found = trained(paid, DUEL, training=replace(TINY, policy=POLICY, policy_members=1))
+    result = train_on(paid, DUEL, training=replace(TINY, policy=POLICY, policy_members=1))
 
-    assert found.model.policy is not None
-    assert len(found.policy_curves) == 1
-    assert made().model.policy is None
+    assert result.model.policy is not None
+    assert len(result.policy_curves) == 1
+    assert tiny_result().model.policy is None
 
 
 def test_the_same_seed_and_history_give_the_same_model(tmp_path: Path) -> None:
-    """From other processes, whatever their hashes and however many work side by side: a version is a hash of all."""
+    """In other processes with other hash seeds and numbers of workers. The version is a hash of the whole model."""
 
     def version(workers: int) -> str:
-        place = tmp_path / str(workers)
-        command = (sys.executable, "-m", "tests.services.predictor.training_process", "version", place, str(workers))
+        directory = tmp_path / str(workers)
+        command = (
+            sys.executable,
+            "-m",
+            "tests.services.predictor.training_process",
+            "version",
+            directory,
+            str(workers),
+        )
         seeded = os.environ | {"PYTHONHASHSEED": str(workers)}
         return subprocess.run(command, env=seeded, check=True, capture_output=True, text=True, timeout=600).stdout
 

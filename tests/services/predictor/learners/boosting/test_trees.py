@@ -1,4 +1,4 @@
-"""Our own evaluation of trees against LightGBM's, and what is refused."""
+"""Our evaluation of trees, compared with LightGBM's, and the refusal of damaged trees."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shared.errors import ConfigError
 
 
 @cache
-def trained(leaves: int, unknown: bool) -> tuple[lightgbm.Booster, Floats32]:
+def train_booster(leaves: int, unknown: bool) -> tuple[lightgbm.Booster, Floats32]:
     rng = np.random.default_rng(leaves)
     rows = rng.standard_normal((3000, 6)).astype(np.float32)
     rows[:, 3] = rng.integers(0, 3, 3000)
@@ -36,21 +36,21 @@ def theirs(booster: lightgbm.Booster, rows: Floats32) -> Floats:
 
 @pytest.mark.parametrize(("leaves", "unknown"), [(2, False), (15, False), (15, True), (31, True), (64, True)])
 def test_our_sums_are_those_of_lightgbm(leaves: int, unknown: bool) -> None:
-    booster, rows = trained(leaves, unknown)
+    booster, rows = train_booster(leaves, unknown)
 
     np.testing.assert_allclose(ours(booster).sums(rows), theirs(booster, rows), rtol=0, atol=1e-12)
 
 
-def test_unknown_where_training_knew_everything_goes_where_lightgbm_sends_it() -> None:
-    booster, rows = trained(15, False)
-    holed = rows.copy()
-    holed[np.random.default_rng(3).random(rows.shape) < 0.3] = np.nan
+def test_an_unknown_value_that_training_never_had_is_handled_as_by_lightgbm() -> None:
+    booster, rows = train_booster(15, False)
+    with_unknown = rows.copy()
+    with_unknown[np.random.default_rng(3).random(rows.shape) < 0.3] = np.nan
 
-    np.testing.assert_allclose(ours(booster).sums(holed), theirs(booster, holed), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(ours(booster).sums(with_unknown), theirs(booster, with_unknown), rtol=0, atol=1e-12)
 
 
 def test_a_value_on_the_threshold_goes_left() -> None:
-    booster, rows = trained(15, False)
+    booster, rows = train_booster(15, False)
     trees = ours(booster)
     at = np.zeros((trees.threshold.size, rows.shape[1]), dtype=np.float32)
     at[np.arange(len(at)), np.maximum(trees.feature.ravel(), 0)] = trees.threshold.ravel()
@@ -58,8 +58,8 @@ def test_a_value_on_the_threshold_goes_left() -> None:
     np.testing.assert_allclose(trees.sums(at), theirs(booster, at), rtol=0, atol=1e-12)
 
 
-def test_a_row_has_the_same_sum_in_every_company() -> None:
-    booster, rows = trained(15, True)
+def test_a_row_has_the_same_sum_in_every_batch() -> None:
+    booster, rows = train_booster(15, True)
     trees = ours(booster)
     together = trees.sums(rows[:500])
 
@@ -67,8 +67,8 @@ def test_a_row_has_the_same_sum_in_every_company() -> None:
     assert np.array_equal(trees.sums(rows[100:107]), together[100:107])
 
 
-def test_trees_come_back_from_their_arrays() -> None:
-    booster, rows = trained(15, True)
+def test_trees_are_restored_from_their_arrays() -> None:
+    booster, rows = train_booster(15, True)
     trees = ours(booster)
 
     assert np.array_equal(trees_of(trees.arrays()).sums(rows), trees.sums(rows))
@@ -85,7 +85,7 @@ def test_trees_of_one_leaf_and_no_trees_at_all_add_up() -> None:
 
 
 def test_damaged_arrays_are_refused() -> None:
-    good = ours(trained(15, False)[0]).arrays()
+    good = ours(train_booster(15, False)[0]).arrays()
     circle = good["left"].copy()
     circle[2, 1] = 0
     with pytest.raises(ConfigError, match="tree 2 is not valid"):
@@ -102,4 +102,4 @@ def test_damaged_arrays_are_refused() -> None:
 
 def test_rows_with_too_few_features_are_refused() -> None:
     with pytest.raises(ValueError, match="the rows have 1"):
-        ours(trained(15, False)[0]).sums(np.zeros((1, 1), dtype=np.float32))
+        ours(train_booster(15, False)[0]).sums(np.zeros((1, 1), dtype=np.float32))
