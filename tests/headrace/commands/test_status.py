@@ -62,7 +62,53 @@ def test_status_shows_failed_windows_and_causes_of_dead_letters(headrace: Headra
     _, out, _ = headrace("status")
 
     assert "results 2026-01-31: no JSON" in out
-    assert "cleaner: 1 x InvalidEvent: expected a slot, got 9 (for example raw-events/2/17)" in out
+    assert "cleaner: 1 x InvalidEvent: expected a slot, got 9 (for example cleaner.dlq/2/17)" in out
+
+
+SECOND_LETTER = """
+INSERT INTO facts.dead_letters
+SELECT service, gen_random_uuid(), topic, p, 18, key, error, message, attempts, failed_at FROM facts.dead_letters
+"""
+SETTLE = (
+    "INSERT INTO ops.dead_letters_settled (service, p, off, outcome, operation_id, settled_by)"
+    " SELECT service, p, off, %s, '1', 'me' FROM facts.dead_letters WHERE off = %s"
+)
+
+
+@pytest.fixture
+def settle(access: Access) -> Iterator[Callable[[str, int], None]]:
+    """Records the outcome of the cleaner's dead letter at this offset; there are letters at 17 and 18."""
+    with access.connect() as connection:
+        connection.execute(SECOND_LETTER.encode())
+
+        def settle(outcome: str, offset: int) -> None:
+            connection.execute(SETTLE.encode(), (outcome, offset))
+
+        yield settle
+        connection.execute(b"DELETE FROM ops.dead_letters_settled; DELETE FROM facts.dead_letters WHERE off = 18;")
+
+
+@pytest.mark.parametrize("outcome", ["redriven", "discarded"])
+def test_status_counts_only_open_dead_letters(
+    headrace: Headrace, settle: Callable[[str, int], None], outcome: str
+) -> None:
+    assert "cleaner: 2 x InvalidEvent" in headrace("status")[1]
+
+    settle(outcome, 17)
+
+    out = headrace("status")[1]
+    assert "cleaner: 1 x InvalidEvent: expected a slot, got 9 (for example cleaner.dlq/2/18)" in out
+
+
+def test_status_says_that_no_dead_letter_is_open(
+    headrace: Headrace, access: Access, settle: Callable[[str, int], None]
+) -> None:
+    for offset in (17, 18):
+        settle("discarded", offset)
+    with access.connect() as connection:
+        connection.execute("DELETE FROM ops.replicas WHERE service = 'fetcher'")
+
+    assert "no failed windows, no open dead letters" in headrace("status")[1]
 
 
 PAUSE = """
