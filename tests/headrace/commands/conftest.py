@@ -1,4 +1,4 @@
-"""A real embedded server in a data directory of its own, with made-up rows, for the commands that look."""
+"""A real embedded server with synthetic rows in its own data directory, for read-only commands."""
 
 from __future__ import annotations
 

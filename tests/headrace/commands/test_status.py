@@ -1,4 +1,4 @@
-"""`headrace status` over rows of services that live and that do not."""
+"""`headrace status` with rows of live and of stopped services."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ INSERT INTO ops.replicas VALUES
 
 @pytest.fixture(autouse=True)
 def replicas(access: Access) -> None:
-    """Written anew for each test: one that is older than some seconds counts as stopped."""
+    """Written before each test, because a row that is some seconds old counts as stopped."""
     with access.connect() as connection:
         connection.execute(REPLICAS.encode())
 
 
-def test_status_lists_every_service_and_only_what_lives(headrace: Headrace) -> None:
+def test_status_lists_every_service_and_only_live_replicas(headrace: Headrace) -> None:
     code, out, _ = headrace("status", "--output", "json")
 
     rows = {row["service"]: row for row in json.loads(out)}
@@ -121,8 +121,8 @@ OBSERVED = (
 
 
 @pytest.fixture
-def paused(access: Access) -> Iterator[Callable[..., None]]:
-    """Gives the order; the replica reports these states of its partitions."""
+def pause(access: Access) -> Iterator[Callable[..., None]]:
+    """Pauses the loader; its replica reports these states of its partitions."""
 
     def pause(**partitions: str) -> None:
         with access.connect() as connection:
@@ -148,10 +148,10 @@ def row_of(out: str, service: str) -> str:
         ({}, "  paused  "),
     ],
 )
-def test_a_paused_service_is_not_called_running(
-    headrace: Headrace, paused: Callable[..., None], partitions: dict[str, str], state: str
+def test_a_paused_service_is_not_shown_as_running(
+    headrace: Headrace, pause: Callable[..., None], partitions: dict[str, str], state: str
 ) -> None:
-    paused(**partitions)
+    pause(**partitions)
 
     _, out, _ = headrace("status")
 
@@ -160,10 +160,10 @@ def test_a_paused_service_is_not_called_running(
     assert "running" in row_of(out, "fetcher")
 
 
-def test_as_json_the_state_is_the_services_own_and_paused_partitions_are_counted(
-    headrace: Headrace, paused: Callable[..., None]
+def test_in_json_the_state_is_the_services_own_and_paused_partitions_are_counted(
+    headrace: Headrace, pause: Callable[..., None]
 ) -> None:
-    paused(a="paused", b="running")
+    pause(a="paused", b="running")
 
     rows = {row["service"]: row for row in json.loads(headrace("status", "--output", "json")[1])}
 
@@ -176,8 +176,8 @@ def test_as_json_the_state_is_the_services_own_and_paused_partitions_are_counted
     ]
 
 
-def test_status_fits_100_columns(headrace: Headrace, paused: Callable[..., None]) -> None:
-    paused(a="paused", b="running")
+def test_status_fits_100_columns(headrace: Headrace, pause: Callable[..., None]) -> None:
+    pause(a="paused", b="running")
 
     table = headrace("status")[1].splitlines()[:7]
 
