@@ -135,7 +135,7 @@ def test_models_change_their_state_without_a_service_or_database(headrace: Headr
     )
     code, out, err = headrace("rollback", "--reason", "it is odd")
     assert out == f"model {first} is live; {second} is retired\n"
-    assert "the trail does not say so: there is no database" in err
+    assert "the change is made but missing from the audit trail: there is no database" in err
 
     details = json.loads(headrace("models", "show", second)[1])
     assert [(each["after"], each["why"]) for each in details["history"]][-2:] == [
