@@ -187,8 +187,7 @@ def event_statuses(connection: Rows) -> dict[str, int]:
 
 
 def dead_letter_causes(connection: Rows) -> list[dict[str, Any]]:
-    """Counts of open dead letters by service and cause, each with the place of one letter. Redriven and discarded letters
-    are not open."""
+    """Open dead letters by service and cause, with an example. Redriven and discarded letters are not open."""
     rows = connection.execute(
         "SELECT service, error, min(message), count(*), min(topic || '/' || p || '/' || off) FROM facts.dead_letters d"
         " WHERE NOT EXISTS (SELECT FROM ops.dead_letters_settled s WHERE (s.service, s.p, s.off) ="
