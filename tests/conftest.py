@@ -1,4 +1,4 @@
-"""What many tests need: a real PostgreSQL of the session's own, a fresh, migrated database for each test, a Kafka."""
+"""Fixtures of many tests: a PostgreSQL for each session, a new, migrated database for each test, a Kafka."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ pytest_plugins = ("tests.selection", "tests.skips", "tests.timing")
 
 @pytest.hookimpl(tryfirst=True)  # before Hypothesis loads the profile that the command line names
 def pytest_configure(config: pytest.Config) -> None:
-    """kafka-python reads its schemas in a way that Python 3.11 and 3.12 call deprecated, and 3.13 no longer does."""
+    """Ignore a warning of kafka-python: it calls functions that are deprecated in Python 3.11 and 3.12 only."""
     config.addinivalue_line("filterwarnings", "ignore:.*_text is deprecated:DeprecationWarning")
-    # Hypothesis: examples follow from the test alone, so that a change passes or fails by what it changes. Others are
-    # looked for with `--hypothesis-profile explore`. A loaded machine may be slow, so no example has a deadline.
+    # Hypothesis: the test alone determines its examples, so the result depends only on the change. Search for others
+    # with `--hypothesis-profile explore`. A loaded machine may be slow, so no example has a deadline.
     settings.register_profile("explore", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
     settings.register_profile("fixed", settings.get_profile("explore"), derandomize=True)
     settings.load_profile("fixed")
@@ -32,9 +32,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    """A running server; its database `headrace` is migrated and serves as the template of the others.
+    """A running server. Its database `headrace` is migrated and is the template of the others.
 
-    It does not wait for its disk: processes are killed here, machines are not, and a fresh database takes a fifth.
+    It does not wait for its disk: tests kill processes but not machines, and a new database takes a fifth of the time.
     """
     server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"))
     server.start()
@@ -51,7 +51,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostg
 
 @pytest.fixture
 def database_url(postgres: EmbeddedPostgres) -> Iterator[str]:
-    """The owner's URL (with its password) of a fresh database with all migrations."""
+    """The owner's URL (with its password) of a new database with all migrations."""
     name = f"test_{uuid4().hex}"
     with psycopg.connect(postgres.url_with_password(database="postgres"), autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}" TEMPLATE headrace STRATEGY wal_log')
@@ -63,23 +63,23 @@ def database_url(postgres: EmbeddedPostgres) -> Iterator[str]:
 
 @pytest.fixture
 def database(database_url: str) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
-    """An autocommit connection of the owner to a fresh database."""
+    """An autocommit connection of the owner to a new database."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         yield connection
 
 
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaInUse]:
-    """A running Kafka: the one that HEADRACE_KAFKA names, or one of the session's own."""
-    from tests.kafka.server import KafkaServer  # loads kafka-python: once its warnings are settled, above
+    """A running Kafka: the one that HEADRACE_KAFKA names, or one for the session."""
+    from tests.kafka.server import KafkaServer  # imports kafka-python, after pytest_configure has ignored its warning
 
-    if given := os.environ.get("HEADRACE_KAFKA"):
-        yield KafkaInUse(given)
+    if address := os.environ.get("HEADRACE_KAFKA"):
+        yield KafkaInUse(address)
         return
     try:
         server = KafkaServer(tmp_path_factory.mktemp("kafka"), proxied=2)
-    except KafkaMissingError as missing:
-        pytest.skip(str(missing))
+    except KafkaMissingError as error:
+        pytest.skip(str(error))
     server.start()
     try:
         yield KafkaInUse(server.bootstrap, server)

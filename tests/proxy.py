@@ -1,6 +1,6 @@
-"""A proxy in front of a server: accepts connections and passes data on, in one thread per connection.
+"""A proxy of a server: accepts connections and passes data on, in one thread for each connection.
 
-Subclasses decide what happens to the data, in `pass_on`.
+Subclasses define in `pass_on` what happens to the data.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ Pair = tuple[socket.socket, socket.socket]
 
 
 class Proxy:
-    """Leaving its block breaks every connection and ends its threads."""
+    """Leaving the block breaks every connection and ends all threads."""
 
-    def __init__(self, listening: socket.socket, connect: Callable[[], socket.socket]) -> None:
-        """`connect` raises OSError where the server is away: the client is then disconnected."""
-        self._listening = listening
+    def __init__(self, listener: socket.socket, connect: Callable[[], socket.socket]) -> None:
+        """`connect` raises OSError if the server is unavailable; the client is then disconnected."""
+        self._listener = listener
         self._connect = connect
         self._lock = threading.Lock()
         self._open: list[Pair] = []
@@ -39,11 +39,11 @@ class Proxy:
         self.close()
 
     def pass_on(self, client: socket.socket, server: socket.socket) -> None:
-        """Returns where the connection is to end. May raise OSError."""
+        """Pass data on until the connection is to be closed. May raise OSError."""
         raise NotImplementedError
 
     def cut(self) -> int:
-        """Break every connection; returns how many."""
+        """Break every connection. Returns their number."""
         with self._lock:
             broken, self._open = self._open, []
         for pair in broken:
@@ -51,8 +51,8 @@ class Proxy:
         return len(broken)
 
     def close(self) -> None:
-        self._listening.shutdown(socket.SHUT_RDWR)
-        self._listening.close()
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
         self._threads[0].join()
         self.cut()
         for thread in self._threads:
@@ -61,7 +61,7 @@ class Proxy:
     def _accept(self) -> None:
         while True:
             try:
-                client, _ = self._listening.accept()
+                client, _ = self._listener.accept()
             except OSError:
                 return
             try:
@@ -87,7 +87,7 @@ class Proxy:
 
 
 def received(client: socket.socket, server: socket.socket) -> Iterator[tuple[socket.socket, bytes]]:
-    """Each piece of data with the side that it came from, until one side ends."""
+    """Each piece of data with the socket that it came from, until one side closes."""
     with selectors.DefaultSelector() as selector:
         for each in (client, server):
             selector.register(each, selectors.EVENT_READ)
@@ -100,15 +100,15 @@ def received(client: socket.socket, server: socket.socket) -> Iterator[tuple[soc
 
 
 def postgres_listener(directory: Path) -> socket.socket:
-    """A socket in `directory` where PostgreSQL's clients look for the server's."""
-    listening = socket.socket(socket.AF_UNIX)
-    listening.bind(str(directory / POSTGRES_SOCKET))
-    listening.listen()
-    return listening
+    """A listening socket in `directory`, with the name that PostgreSQL's clients expect."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(directory / POSTGRES_SOCKET))
+    listener.listen()
+    return listener
 
 
 def connect_postgres(directory: Path) -> socket.socket:
-    """A connection to the server whose socket lies in `directory`."""
+    """A connection to the server whose socket is in `directory`."""
     server = socket.socket(socket.AF_UNIX)
     server.connect(str(directory / POSTGRES_SOCKET))
     return server

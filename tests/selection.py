@@ -1,4 +1,4 @@
-"""A pytest plugin: marks tests by what they need, so that one can choose, and orders their files."""
+"""A pytest plugin: marks tests that need Kafka, and orders the files."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config.option, "loadscopereorder"):
-        config.option.loadscopereorder = False  # else pytest-xdist begins with the files that hold the most tests
+        config.option.loadscopereorder = False  # else pytest-xdist begins with the files that have the most tests
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest looks at -m
+@pytest.hookimpl(tryfirst=True)  # before pytest applies -m
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         if _starts_kafka(item):
@@ -31,21 +31,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _starts_kafka(item: pytest.Item) -> bool:
-    """It uses the fixture, or is the variant of a test that runs on several brokers."""
+    """Whether the test uses the fixture `kafka`, or is the Kafka variant of a test that runs on several brokers."""
     return isinstance(item, pytest.Function) and (
         "kafka" in item.fixturenames or (hasattr(item, "callspec") and "kafka" in item.callspec.params.values())
     )
 
 
 def _slow_files_first(items: list[pytest.Item]) -> None:
-    """In place. A slow file that began last would keep one worker busy when the others are done."""
+    """Sort in position. A slow file that starts last would keep one worker busy when the others have finished."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
 
 
-def _shuffle_files(items: list[pytest.Item], chance: random.Random) -> None:
-    """In place. The tests of a file stay together and in their order: they share servers."""
+def _shuffle_files(items: list[pytest.Item], rng: random.Random) -> None:
+    """Shuffle in position. The tests of a file stay together and in their order, because they share servers."""
     files = list(dict.fromkeys(item.path for item in items))
-    chance.shuffle(files)
-    rank = {path: place for place, path in enumerate(files)}
+    rng.shuffle(files)
+    rank = {path: position for position, path in enumerate(files)}
     items.sort(key=lambda item: rank[item.path])

@@ -1,6 +1,6 @@
-"""A pytest plugin: nothing is left out silently. A summary names what was skipped; under CI, much of it is a failure.
+"""A pytest plugin that makes skipped tests visible: a summary names them.
 
-With CI=true a skipped test of Kafka or of compose fails, unless HEADRACE_ALLOW_SKIPS (kafka,compose) names it.
+With CI=true a skipped test of Kafka or of compose fails, unless HEADRACE_ALLOW_SKIPS (kafka,compose) allows it.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections.abc import Generator, Iterable, Mapping
 import pytest
 
 VARIABLE = "HEADRACE_ALLOW_SKIPS"
-# Marks whose tests may not be skipped under CI, and how VARIABLE names them.
+# Marks whose tests must not be skipped under CI, and their names in VARIABLE.
 REQUIRED = {"kafka": "kafka", "containers": "compose"}
-_SUMMED_UP = (*REQUIRED, "recorded")
+_SUMMARIZED = (*REQUIRED, "recorded")
 
 
-def refused(marks: Iterable[str], environ: Mapping[str, str]) -> str | None:
-    """What VARIABLE would have to name for a test with these marks to be skipped; None where it may be."""
+def missing_permission(marks: Iterable[str], environ: Mapping[str, str]) -> str | None:
+    """The name that VARIABLE must contain to allow skipping a test with these marks; None if it may be skipped."""
     if environ.get("CI") not in {"true", "1"}:
         return None
     allowed = {each.strip() for each in environ.get(VARIABLE, "").split(",")}
@@ -28,16 +28,16 @@ def refused(marks: Iterable[str], environ: Mapping[str, str]) -> str | None:
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     if report.skipped and not hasattr(report, "wasxfail"):
-        name = refused((mark.name for mark in item.iter_markers()), os.environ)
+        name = missing_permission((mark.name for mark in item.iter_markers()), os.environ)
         if name is not None:
             report.outcome = "failed"
-            report.longrepr = f"{_reason(report)}\nUnder CI this is a failure, unless {VARIABLE} names {name}."
+            report.longrepr = f"{_reason(report)}\nUnder CI this is a failure, unless {VARIABLE} contains {name}."
     return report
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     skipped = terminalreporter.stats.get("skipped", [])
-    for mark in _SUMMED_UP:
+    for mark in _SUMMARIZED:
         reasons = [_reason(report) for report in skipped if mark in report.keywords]
         if reasons:
             terminalreporter.section(f"NOT TESTED: {mark}", sep="!", red=True, bold=True)

@@ -1,4 +1,4 @@
-"""A pytest plugin: says at the end how long each folder of tests took, over all workers together."""
+"""A pytest plugin: prints at the end how long each folder of tests took, as the sum over all workers."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from pathlib import PurePath
 
 import pytest
 
-# Their folders are parts of their own.
+# Folders whose subfolders are listed separately.
 _DIVIDED = {"services", "shared"}
 
 
-class _Seconds:
-    """Of each folder, so far."""
+class _FolderTimes:
+    """Adds up the durations of each folder."""
 
     def __init__(self) -> None:
-        self._by_folder: Counter[str] = Counter()
+        self._ms_by_folder: Counter[str] = Counter()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         folders = PurePath(report.nodeid.partition("::")[0]).parts[1:-1]
         name = "/".join(folders[: 2 if folders and folders[0] in _DIVIDED else 1])
-        self._by_folder[name or "."] += round(report.duration * 1000)
+        self._ms_by_folder[name or "."] += round(report.duration * 1000)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        if len(self._by_folder) > 1:
+        if len(self._ms_by_folder) > 1:
             terminalreporter.section("seconds by folder")
-            for name, taken_ms in self._by_folder.most_common():
-                terminalreporter.line(f"{taken_ms / 1000:8.0f}  {name}")
+            for name, total_ms in self._ms_by_folder.most_common():
+                terminalreporter.line(f"{total_ms / 1000:8.0f}  {name}")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.pluginmanager.register(_Seconds())
+    config.pluginmanager.register(_FolderTimes())

@@ -1,6 +1,7 @@
-"""Wait for a condition with a deadline, never for a time.
+"""Waits for a condition with a deadline, never for a fixed time.
 
-A deadline costs time only where something is broken, so it is generous: a loaded machine must not exceed it."""
+A deadline costs time only if something is broken. It is generous, because a loaded machine must not exceed it.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from typing import Any, TypeVar
 import psycopg
 
 DEADLINE_S = 120.0
-_LOOK_EVERY_S = 0.01
+_POLL_INTERVAL_S = 0.01
 
 T = TypeVar("T")
 
@@ -22,7 +23,7 @@ def wait_until(
     deadline_s: float = DEADLINE_S,
     forgive: type[Exception] | tuple[type[Exception], ...] = (),
 ) -> T:
-    """The first true value of the condition. `forgive`: errors that count as "not yet"."""
+    """The first true value of the condition. `forgive`: errors that count as "not yet". Raises AssertionError."""
     end_s = time.monotonic() + deadline_s
     last: object = None
     while True:
@@ -33,13 +34,13 @@ def wait_until(
         except forgive as error:
             last = error
         assert time.monotonic() < end_s, f"{what} did not come true within {deadline_s:g} s; last: {last!r}"
-        time.sleep(_LOOK_EVERY_S)
+        time.sleep(_POLL_INTERVAL_S)
 
 
 def terminate_backends(admin: psycopg.Connection[Any], where: str, parameters: Sequence[object] = ()) -> list[int]:
-    """End the other sessions that the condition on pg_stat_activity selects. Returns their pids once they are gone.
+    """End the other sessions that the condition on pg_stat_activity selects. Returns their pids when they have ended.
 
-    Without its second argument pg_terminate_backend only sends a signal, and a client may use its connection on.
+    Without its second argument pg_terminate_backend only sends a signal, and the client can still use its connection.
     """
     query = f"SELECT pid, pg_terminate_backend(pid, %s) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND {where}"
     pids = [pid for pid, _ in admin.execute(query, (int(1000 * DEADLINE_S), *parameters))]

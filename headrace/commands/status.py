@@ -81,7 +81,7 @@ class StatusOverview:
 
 @grouped_options
 def status(options: DatabaseOptions, output: OutputOption = Output.TABLE, wide: WideOption = False) -> None:
-    """Show all services, failed windows, causes of dead letters, pauses and open operations. Starts nothing."""
+    """Show all services, failed windows, open dead letters by cause, pauses and open operations. Starts nothing."""
     overview = read_overview(options.settings)
     if output is Output.JSON:
         print_json(overview.as_json())
@@ -90,8 +90,7 @@ def status(options: DatabaseOptions, output: OutputOption = Output.TABLE, wide: 
 
 
 def read_overview(settings: Settings) -> StatusOverview:
-    """From the database; if it is down, failed windows and causes of dead letters come from the notes of the last
-    run."""
+    """From the database; if it is down, failed windows and open dead letters come from the record of the last run."""
     access = access_of(settings)
     if access.is_up():
         try:
@@ -142,13 +141,13 @@ def print_overview(overview: StatusOverview, wide: bool) -> None:
     for cause in overview.causes:
         console.print(f"dead letters   {cause_text(cause)}", markup=False)
     if not overview.failed and not overview.causes:
-        console.print("no failed windows, no dead letters")
+        console.print("no failed windows, no open dead letters")
     for line in overview.control:
         console.print(line, markup=False)
 
 
 def _read_last_run(settings: Settings) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
-    """Failed windows and causes of dead letters, as the last run recorded them."""
+    """Failed windows and open dead letters by cause, as the last run recorded them."""
     try:
         last_run = orjson.loads(DataDir(settings.data_dir).last_run.read_bytes())
     except (OSError, orjson.JSONDecodeError):

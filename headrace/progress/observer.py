@@ -141,9 +141,10 @@ def event_statuses(connection: Rows) -> dict[str, int]:
 
 
 def dead_letter_causes(connection: Rows) -> list[dict[str, Any]]:
-    """Dead letters counted by service and error, each with the place of one example."""
+    """Open dead letters by service and cause, with an example. Redriven and discarded letters are not open."""
     rows = connection.execute(
-        "SELECT service, error, min(message), count(*), min(topic || '/' || p || '/' || off)"
-        " FROM facts.dead_letters GROUP BY service, error ORDER BY count(*) DESC, 1, 2 LIMIT 20"
+        "SELECT service, error, min(message), count(*), min(topic || '/' || p || '/' || off) FROM facts.dead_letters d"
+        " WHERE NOT EXISTS (SELECT FROM ops.dead_letters_settled s WHERE (s.service, s.p, s.off) ="
+        " (d.service, d.p, d.off)) GROUP BY service, error ORDER BY count(*) DESC, 1, 2 LIMIT 20"
     ).fetchall()
     return [dict(zip(("service", "error", "message", "records", "example"), row, strict=True)) for row in rows]

@@ -1,4 +1,4 @@
-"""The rules of the tree, each a function from modules to the sentences that say where it is broken."""
+"""The rules of the source tree. Each is a function that returns one line for each violation."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 from tests.architecture.shape import (
-    BROUGHT_ALONG,
+    ADDITIONAL_EXTRAS,
     CLOCK_READS,
     CONNECTION,
     FORBIDDEN_NAMES,
     IMPORT_NAME,
+    INSTALLED_WITH,
+    IO_CALLS,
+    IO_LIBRARIES,
+    IO_METHODS,
+    IO_MODULES,
+    IO_PLACES,
     LAYERS,
-    MORE_EXTRAS,
-    MOST_LINES_OF_A_FUNCTION,
-    OUTSIDE,
-    OUTSIDE_CALLS,
-    OUTSIDE_METHODS,
-    OUTSIDE_MODULES,
-    OUTSIDE_PLACES,
+    MAX_FUNCTION_LINES,
     SIMULATOR_MAY_IMPORT,
 )
 from tests.architecture.tree import Module, Tree, imports_of
 
 
-def pointing_upwards(tree: Tree) -> list[str]:
+def upward_imports(tree: Tree) -> list[str]:
     """Imports of a higher layer, and modules that have no layer at all."""
-    found = []
+    violations = []
     for module in _layered(tree):
         own = _layer(module.name)
         if own is None:
-            found.append(f"{module.name} has no layer; give it one in LAYERS of shape.py")
+            violations.append(f"{module.name} has no layer; give it one in LAYERS of shape.py")
             continue
-        for target in _ours(module, tree):
+        for target in _project_imports(module, tree):
             layer = _layer(target)
             if target.split(".")[0] != "simulator" and (layer is None or layer < own):
-                found.append(f"{module.name} imports {target}, which is above it")
-    return found
+                violations.append(f"{module.name} imports {target}, which is above it")
+    return violations
 
 
 def services_importing_services(tree: Tree) -> list[str]:
@@ -49,127 +49,125 @@ def services_importing_services(tree: Tree) -> list[str]:
         f"{module.name} imports {target} of another service"
         for module in tree.values()
         if module.service
-        for target in _ours(module, tree)
+        for target in _project_imports(module, tree)
         if tree[target].service not in {None, module.service}
     ]
 
 
-def circles(tree: Tree) -> list[str]:
+def import_cycles(tree: Tree) -> list[str]:
     try:
-        TopologicalSorter({name: set(_ours(module, tree)) for name, module in tree.items()}).prepare()
+        TopologicalSorter({name: set(_project_imports(module, tree)) for name, module in tree.items()}).prepare()
     except CycleError as error:
         return [" -> ".join(error.args[1])]
     return []
 
 
-def circles_of_folders(tree: Tree) -> list[str]:
-    """Circles among the files and folders of one package, where a folder imports what any of its modules imports."""
-    found = []
+def folder_cycles(tree: Tree) -> list[str]:
+    """Import cycles among the files and folders of one package; a folder imports what its modules import."""
+    violations = []
     for package in sorted(
         {".".join(name.split(".")[:depth]) for name in tree for depth in range(1, name.count(".") + 1)}
     ):
         edges: dict[str, set[str]] = {}
         for module in tree.values():
             here = _child(package, module.name)
-            there = {_child(package, target) for target in _ours(module, tree)}
+            there = {_child(package, target) for target in _project_imports(module, tree)}
             if here is not None:
                 edges.setdefault(here, set()).update(child for child in there if child not in {None, here})
         try:
             TopologicalSorter(edges).prepare()
         except CycleError as error:
-            found.append(f"{package}: " + " -> ".join(error.args[1]))
-    return found
+            violations.append(f"{package}: " + " -> ".join(error.args[1]))
+    return violations
 
 
-def too_long(tree: Tree, most_lines: int = MOST_LINES_OF_A_FUNCTION) -> list[str]:
-    """Functions above a number of lines, decorators not counted."""
+def long_functions(tree: Tree, max_lines: int = MAX_FUNCTION_LINES) -> list[str]:
+    """Functions with more lines than allowed, without their decorators."""
     return [
-        f"{module.name}: {node.name} has {length} lines, at most {most_lines} are allowed"
+        f"{module.name}: {node.name} has {length} lines, at most {max_lines} are allowed"
         for module in tree.values()
         for node in ast.walk(module.syntax)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        if (length := (node.end_lineno or node.lineno) - node.lineno + 1) > most_lines
+        if (length := (node.end_lineno or node.lineno) - node.lineno + 1) > max_lines
     ]
 
 
 def imports_of_the_top(tree: Tree) -> list[str]:
-    """Nothing imports the command or the simulator; the simulator imports nearly nothing of ours."""
+    """Nothing imports the command or the simulator, and the simulator imports only what shape.py allows."""
     return [
         f"{module.name} imports {target}"
         for module in tree.values()
-        for target in _ours(module, tree)
+        for target in _project_imports(module, tree)
         if ((top := target.split(".")[0]) != module.name.split(".")[0] and top in {"headrace", "simulator"})
         or (module.name.split(".")[0] == "simulator" and not target.startswith(SIMULATOR_MAY_IMPORT))
     ]
 
 
-def impure(tree: Tree, outside_modules: Sequence[str] = OUTSIDE_MODULES) -> list[str]:
-    """Modules that touch the outside, or import one of their service's modules that does, in a place that is pure."""
-    found = []
+def impure_modules(tree: Tree, io_modules: Sequence[str] = IO_MODULES) -> list[str]:
+    """Pure modules that do I/O, or that import a module of their service that does."""
+    violations = []
     for module in tree.values():
-        if does_io(module.name, outside_modules):
+        if does_io(module.name, io_modules):
             continue
-        found += [f"{module.name} imports {target}" for target in sorted(module.imports) if _is_outside(target)]
-        found += [
-            f"{module.name} imports {target}, which touches the outside"
-            for target in _ours(module, tree)
+        violations += [f"{module.name} imports {target}" for target in sorted(module.imports) if _is_io_library(target)]
+        violations += [
+            f"{module.name} imports {target}, which does I/O"
+            for target in _project_imports(module, tree)
             if module.service and target.startswith("services.")
-            if does_io(target, outside_modules)
+            if does_io(target, io_modules)
         ]
         if any(isinstance(node, ast.Name) and node.id == CONNECTION for node in ast.walk(module.syntax)):
-            found.append(f"{module.name} takes a {CONNECTION}")
-        found += [f"{module.name}:{line} calls {name}" for line, name in _outside_calls(module.syntax)]
-    return found
+            violations.append(f"{module.name} takes a {CONNECTION}")
+        violations += [f"{module.name}:{line} calls {name}" for line, name in _io_calls(module.syntax)]
+    return violations
 
 
-def does_io(name: str, outside_modules: Sequence[str] = OUTSIDE_MODULES) -> bool:
-    """Whether the place of a module allows it to touch the outside."""
-    by_place = not OUTSIDE_PLACES.isdisjoint(name.split(".")[1:])
-    return by_place or any(matches(name, pattern) for pattern in outside_modules)
+def does_io(name: str, io_modules: Sequence[str] = IO_MODULES) -> bool:
+    """Whether the place of a module allows it to do I/O."""
+    by_place = not IO_PLACES.isdisjoint(name.split(".")[1:])
+    return by_place or any(matches(name, pattern) for pattern in io_modules)
 
 
-def unused_entries(
-    tree: Tree, outside_modules: Sequence[str] = OUTSIDE_MODULES, places: Set[str] = OUTSIDE_PLACES
-) -> list[str]:
-    """Names of places and patterns of modules that match nothing in the tree."""
+def unused_entries(tree: Tree, io_modules: Sequence[str] = IO_MODULES, places: Set[str] = IO_PLACES) -> list[str]:
+    """Places and module patterns of shape.py that match nothing in the tree."""
     parts = {part for name in tree for part in name.split(".")[1:]}
-    modules = [pattern for pattern in outside_modules if not any(matches(name, pattern) for name in tree)]
+    modules = [pattern for pattern in io_modules if not any(matches(name, pattern) for name in tree)]
     return modules + sorted(places - parts)
 
 
-def not_carried(tree: Tree, pyproject: Path) -> list[str]:
-    """Imports of what an image does not install: base dependencies and the part's own extra, nothing else."""
+def uninstalled_imports(tree: Tree, pyproject: Path) -> list[str]:
+    """Imports of distributions that an image does not install: it has the base dependencies and its own extra."""
     project = tomllib.loads(pyproject.read_text())["project"]
-    found = []
+    violations = []
     for module in tree.values():
-        extras = [extra for extra in (_extra_of(module), _further_extra(module)) if extra]
-        carried = {_import_name(wanted) for wanted in _wanted(project, extras)}
-        carried |= {name for carrier in carried for name in BROUGHT_ALONG.get(carrier, ())}
-        found += [
+        extras = [extra for extra in (_extra_of(module), _additional_extra(module)) if extra]
+        installed = {_import_name(requirement) for requirement in _requirements(project, extras)}
+        installed |= {name for package in installed for name in INSTALLED_WITH.get(package, ())}
+        violations += [
             f"{module.name} imports {target}, which its image does not install"
             for target in sorted(module.imports)
-            if (top := target.split(".")[0]) not in carried
+            if (top := target.split(".")[0]) not in installed
             and top not in sys.stdlib_module_names
             and target not in tree
         ]
-    return found
+    return violations
 
 
-def eager(tree: Tree) -> list[str]:
-    """Imports at the top of a module that make its part need another part's extra just to start."""
+def eager_imports(tree: Tree) -> list[str]:
+    """Module-level imports because of which a program needs another program's extra to start."""
     return [
-        f"{module.name} imports {target} when it is imported itself"
+        f"{module.name} imports {target} at module level"
         for module in tree.values()
-        if _further_extra(module) is None
-        for target in _ours(module, tree)
-        if _further_extra(tree[target]) is not None and not _is_lazy(module, target)
+        if _additional_extra(module) is None
+        for target in _project_imports(module, tree)
+        if _additional_extra(tree[target]) is not None and not _is_lazy(module, target)
     ]
 
 
 def code_in_init(tree: Tree) -> list[str]:
-    """An __init__.py may hold a docstring."""
+    """Code in an __init__.py, which may only contain a docstring."""
     return [
-        f"{module.path.name} of {module.name} holds code"
+        f"{module.path.name} of {module.name} contains code"
         for module in tree.values()
         if module.path.name == "__init__.py" and any(not _is_docstring(statement) for statement in module.syntax.body)
     ]
@@ -184,12 +182,12 @@ def relative_imports(tree: Tree) -> list[str]:
     ]
 
 
-def empty_names(tree: Tree) -> list[str]:
-    """Names that say nothing about what is inside."""
+def meaningless_names(tree: Tree) -> list[str]:
+    """Module names without a meaning."""
     return [name for name in tree if FORBIDDEN_NAMES.search(name.split(".")[-1])]
 
 
-def without_docstring(tree: Tree) -> list[str]:
+def modules_without_docstring(tree: Tree) -> list[str]:
     return [
         module.name
         for module in tree.values()
@@ -202,7 +200,7 @@ def matches(name: str, pattern: str) -> bool:
 
 
 def _layered(tree: Tree) -> Iterator[Module]:
-    """Packages themselves are empty; only modules have a place in the layers."""
+    """Without packages, which are empty, and the simulator, which is in no layer."""
     return (
         module
         for module in tree.values()
@@ -214,54 +212,54 @@ def _layer(name: str) -> int | None:
     return next((i for i, top in enumerate(LAYERS) if f"{name}.".startswith(f"{top}.")), None)
 
 
-def _ours(module: Module, tree: Tree) -> Iterator[str]:
+def _project_imports(module: Module, tree: Tree) -> Iterator[str]:
     return (target for target in sorted(module.imports) if target in tree)
 
 
 def _child(package: str, name: str) -> str | None:
-    """The file or folder of the package that a module lies in; None: in none of them."""
+    """The file or folder of the package that contains the module; None if the module is outside the package."""
     return name.removeprefix(f"{package}.").split(".")[0] if name.startswith(f"{package}.") else None
 
 
-def _is_outside(target: str) -> bool:
-    return any(f"{target}.".startswith(f"{name}.") for name in OUTSIDE)
+def _is_io_library(target: str) -> bool:
+    return any(f"{target}.".startswith(f"{name}.") for name in IO_LIBRARIES)
 
 
-def _outside_calls(syntax: ast.Module) -> Iterator[tuple[int, str]]:
+def _io_calls(syntax: ast.Module) -> Iterator[tuple[int, str]]:
     for node in ast.walk(syntax):
         if not isinstance(node, ast.Call):
             continue
-        called = ast.unparse(node.func)
-        if called in OUTSIDE_CALLS or called.split(".")[-1] in OUTSIDE_METHODS or CLOCK_READS.search(called):
-            yield node.lineno, called
+        function = ast.unparse(node.func)
+        if function in IO_CALLS or function.split(".")[-1] in IO_METHODS or CLOCK_READS.search(function):
+            yield node.lineno, function
 
 
 def _extra_of(module: Module) -> str | None:
-    """shared/ gets no extra: every image carries it."""
+    """None for shared/, which every image contains."""
     top = module.name.split(".")[0]
     return {"services": module.service, "headrace": "cli", "simulator": "simulator"}.get(top)
 
 
-def _further_extra(module: Module) -> str | None:
-    return next((extra for pattern, extra in MORE_EXTRAS.items() if matches(module.name, pattern)), None)
+def _additional_extra(module: Module) -> str | None:
+    return next((extra for pattern, extra in ADDITIONAL_EXTRAS.items() if matches(module.name, pattern)), None)
 
 
 def _is_lazy(module: Module, target: str) -> bool:
-    """Whether a module of ours is imported inside functions only."""
+    """Whether the module imports the target only inside functions."""
     top = ast.Module([node for node in module.syntax.body if isinstance(node, ast.Import | ast.ImportFrom)], [])
     return target not in imports_of(top, [target])
 
 
-def _wanted(project: Mapping[str, object], extras_of_module: Sequence[str]) -> list[str]:
+def _requirements(project: Mapping[str, object], extras_of_module: Sequence[str]) -> list[str]:
     base = project["dependencies"]
     extras = project["optional-dependencies"]
     assert isinstance(base, list)
     assert isinstance(extras, dict)
-    return [*base, *(wanted for extra in extras_of_module for wanted in extras[extra])]
+    return [*base, *(requirement for extra in extras_of_module for requirement in extras[extra])]
 
 
-def _import_name(wanted: str) -> str:
-    name = re.split(r"[\[<>=!~; ]", wanted, maxsplit=1)[0].lower()
+def _import_name(requirement: str) -> str:
+    name = re.split(r"[\[<>=!~; ]", requirement, maxsplit=1)[0].lower()
     name = re.sub(r"[-_.]+", "-", name)
     return IMPORT_NAME.get(name, name.replace("-", "_"))
 

@@ -1,4 +1,4 @@
-"""The tree as it should be: its layers, which modules touch the outside, and what counts as touching it."""
+"""The required shape of the source tree: its layers, the places that do I/O, and what counts as I/O."""
 
 from __future__ import annotations
 
@@ -24,20 +24,18 @@ LAYERS = (
     "shared.backoff",
     "shared.errors",
 )
-# The simulator stands beside the pipeline: a source, known to it by its address only.
+# The simulator is a source: the pipeline knows only its address.
 SIMULATOR_MAY_IMPORT = ("simulator", "shared.clock")
 
-# Where I/O is done: a module below a folder of one of these names, or of one of these names itself, touches the world
-# outside the process. Every other module is pure.
-OUTSIDE_PLACES = frozenset(
+# Places that do I/O: modules of these names, and modules below folders of these names. Every other module is pure.
+IO_PLACES = frozenset(
     [
         *("__main__", "api", "archive", "channels", "commands", "control", "counting", "database", "jobs", "kafka"),
         *("loops", "postgres", "process", "processes", "promotion", "readers", "registry", "run"),
     ]
 )
-# The same for these packages, prefixes and programs, where pure modules and programs share a folder. "*" stays within
-# one part.
-OUTSIDE_MODULES = (
+# Further modules that do I/O, in folders that also contain pure modules. "*" matches within one part of the name.
+IO_MODULES = (
     "headrace.*",
     "headrace.audit.audit_pass",
     "headrace.backtest.*",
@@ -71,7 +69,7 @@ OUTSIDE_MODULES = (
     "shared.settings.*",
     "simulator.server",
 )
-OUTSIDE = frozenset(
+IO_LIBRARIES = frozenset(
     {
         "aiohttp",
         "asyncio",
@@ -100,23 +98,23 @@ OUTSIDE = frozenset(
         "uvicorn",
     }
 )
-# Reading a file, the terminal or the clock needs no import that would give it away. A clock that was passed in is fine.
-OUTSIDE_CALLS = frozenset({"input", "open", "print"})
-OUTSIDE_METHODS = frozenset({"read_text", "read_bytes", "write_text", "write_bytes"})
+# Calls that read a file, the terminal or the clock without an import. A clock that is passed in is allowed.
+IO_CALLS = frozenset({"input", "open", "print"})
+IO_METHODS = frozenset({"read_text", "read_bytes", "write_text", "write_bytes"})
 CLOCK_READS = re.compile(r"(^|\.)(datetime\.(now|utcnow|today)|date\.today)$")
 
-# Who is handed a connection does I/O, whatever it imports. (Where the type is defined and passed on is shared/.)
+# A module that takes a connection does I/O, whatever it imports.
 CONNECTION = "DbConnection"
 
-# Parts of the command that want another extra besides its own. Its own image does without them: they are imported when
-# they are asked for, and then say what is missing.
-MORE_EXTRAS = {"headrace.backtest.*": "predictor"}
+# Parts of the command that need a second extra. The command's image does not install it: these modules are imported on
+# demand, and report missing packages.
+ADDITIONAL_EXTRAS = {"headrace.backtest.*": "predictor"}
 
-# Distributions whose import name is not their own name.
+# Import names of distributions that differ from the name of the distribution.
 IMPORT_NAME = {"discord-py": "discord", "kafka-python": "kafka", "pyyaml": "yaml"}
-# What a dependency is never installed without, and is part of its interface.
-BROUGHT_ALONG = {"pydantic": {"pydantic_core"}, "fastapi": {"starlette"}, "discord": {"aiohttp"}}
+# Packages that are always installed with a dependency and are part of its interface.
+INSTALLED_WITH = {"pydantic": {"pydantic_core"}, "fastapi": {"starlette"}, "discord": {"aiohttp"}}
 
-MOST_LINES_OF_A_FUNCTION = 50
+MAX_FUNCTION_LINES = 50
 
 FORBIDDEN_NAMES = re.compile(r"(^|_)(utils?|helpers?|misc|common)(_|$)")

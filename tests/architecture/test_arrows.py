@@ -1,4 +1,4 @@
-"""The import graph points downwards and never in a circle; every rule fails on a planted violation."""
+"""Imports point downwards and form no cycle. Each rule is also tested with a violation."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def tree() -> Tree:
     return read_tree(Path(__file__).parents[2])
 
 
-def planted(root: Path, **sources: str) -> Tree:
+def tree_of(root: Path, **sources: str) -> Tree:
     """A tree with these modules; a double underscore in a name is a dot (services__cleaner__clean)."""
     for name, source in sources.items():
         path = root / f"{name.replace('__', '/')}.py"
@@ -36,30 +36,30 @@ def planted(root: Path, **sources: str) -> Tree:
     return read_tree(root)
 
 
-def test_the_tree_is_seen(tree: Tree) -> None:
+def test_the_tree_contains_modules_and_their_imports(tree: Tree) -> None:
     assert {"shared.events", "shared.broker.contract", "services.cleaner.clean", "headrace.run.session"} <= tree.keys()
     assert "shared.events" in tree["services.cleaner.clean"].imports
 
 
 def test_imports_never_point_upwards(tree: Tree) -> None:
-    assert rules.pointing_upwards(tree) == []
+    assert rules.upward_imports(tree) == []
 
 
 def test_an_import_upwards_is_found(tmp_path: Path) -> None:
-    tree = planted(
+    tree = tree_of(
         tmp_path,
         shared__events="import shared.broker.contract",
         shared__broker__contract="import shared.topics",
         shared__topics="",
     )
 
-    assert rules.pointing_upwards(tree) == ["shared.events imports shared.broker.contract, which is above it"]
+    assert rules.upward_imports(tree) == ["shared.events imports shared.broker.contract, which is above it"]
 
 
 def test_a_module_without_a_layer_is_found(tmp_path: Path) -> None:
-    tree = planted(tmp_path, shared__surprise="")
+    tree = tree_of(tmp_path, shared__surprise="")
 
-    assert rules.pointing_upwards(tree) == ["shared.surprise has no layer; give it one in LAYERS of shape.py"]
+    assert rules.upward_imports(tree) == ["shared.surprise has no layer; give it one in LAYERS of shape.py"]
 
 
 def test_no_service_imports_another(tree: Tree) -> None:
@@ -67,32 +67,32 @@ def test_no_service_imports_another(tree: Tree) -> None:
 
 
 def test_a_service_that_imports_another_is_found(tmp_path: Path) -> None:
-    tree = planted(tmp_path, services__loader__rows="", services__cleaner__clean="from services.loader import rows")
+    tree = tree_of(tmp_path, services__loader__rows="", services__cleaner__clean="from services.loader import rows")
 
     assert rules.services_importing_services(tree) == [
         "services.cleaner.clean imports services.loader.rows of another service"
     ]
 
 
-def test_there_is_no_circle(tree: Tree) -> None:
-    assert rules.circles(tree) == []
+def test_there_is_no_import_cycle(tree: Tree) -> None:
+    assert rules.import_cycles(tree) == []
 
 
-def test_a_circle_is_found(tmp_path: Path) -> None:
-    tree = planted(
+def test_an_import_cycle_is_found(tmp_path: Path) -> None:
+    tree = tree_of(
         tmp_path, services__cleaner__a="import services.cleaner.b", services__cleaner__b="import services.cleaner.a"
     )
 
-    assert len(rules.circles(tree)) == 1
+    assert len(rules.import_cycles(tree)) == 1
 
 
-def test_folders_do_not_import_each_other_in_a_circle(tree: Tree) -> None:
-    assert rules.circles_of_folders(tree) == []
+def test_folders_form_no_import_cycle(tree: Tree) -> None:
+    assert rules.folder_cycles(tree) == []
 
 
-def test_a_circle_of_folders_is_found(tmp_path: Path) -> None:
+def test_a_cycle_of_folders_is_found(tmp_path: Path) -> None:
     """No two modules import each other, but their folders do."""
-    tree = planted(
+    tree = tree_of(
         tmp_path,
         shared__ops__rules__a="import shared.ops.rows.b",
         shared__ops__rows__b="",
@@ -100,16 +100,16 @@ def test_a_circle_of_folders_is_found(tmp_path: Path) -> None:
         shared__ops__rows__d="import shared.ops.rules.c",
     )
 
-    assert rules.circles(tree) == []
-    assert [found.split(":")[0] for found in rules.circles_of_folders(tree)] == ["shared.ops"]
+    assert rules.import_cycles(tree) == []
+    assert [cycle.split(":")[0] for cycle in rules.folder_cycles(tree)] == ["shared.ops"]
 
 
-def test_command_and_simulator_stand_on_top(tree: Tree) -> None:
+def test_nothing_imports_the_command_or_the_simulator(tree: Tree) -> None:
     assert rules.imports_of_the_top(tree) == []
 
 
 @pytest.mark.parametrize(
-    ("sources", "found"),
+    ("sources", "violation"),
     [
         ({"headrace__a": "", "services__cleaner__a": "import headrace.a"}, "services.cleaner.a imports headrace.a"),
         ({"simulator__world": "", "shared__topics": "import simulator.world"}, "shared.topics imports simulator.world"),
@@ -117,22 +117,24 @@ def test_command_and_simulator_stand_on_top(tree: Tree) -> None:
         ({"shared__events": "", "simulator__a": "import shared.events"}, "simulator.a imports shared.events"),
     ],
 )
-def test_an_import_of_the_top_is_found(tmp_path: Path, sources: dict[str, str], found: str) -> None:
-    assert rules.imports_of_the_top(planted(tmp_path, **sources)) == [found]
+def test_an_import_of_the_command_or_the_simulator_is_found(
+    tmp_path: Path, sources: dict[str, str], violation: str
+) -> None:
+    assert rules.imports_of_the_top(tree_of(tmp_path, **sources)) == [violation]
 
 
-def test_the_simulator_may_share_the_clock(tmp_path: Path) -> None:
-    tree = planted(tmp_path, shared__clock="", simulator__serve="import shared.clock")
+def test_the_simulator_may_import_the_clock(tmp_path: Path) -> None:
+    tree = tree_of(tmp_path, shared__clock="", simulator__serve="import shared.clock")
 
     assert rules.imports_of_the_top(tree) == []
 
 
 def test_pure_modules_touch_nothing_outside(tree: Tree) -> None:
-    assert rules.impure(tree) == []
+    assert rules.impure_modules(tree) == []
 
 
 @pytest.mark.parametrize(
-    ("source", "found"),
+    ("source", "violation"),
     [
         ("import os", "services.cleaner.clean imports os"),
         ("from urllib.request import urlopen", "services.cleaner.clean imports urllib.request"),
@@ -142,46 +144,46 @@ def test_pure_modules_touch_nothing_outside(tree: Tree) -> None:
         ("def f(c: DbConnection): ...", "services.cleaner.clean takes a DbConnection"),
     ],
 )
-def test_an_impure_module_is_found(tmp_path: Path, source: str, found: str) -> None:
-    assert rules.impure(planted(tmp_path, services__cleaner__clean=source)) == [found]
+def test_an_impure_module_is_found(tmp_path: Path, source: str, violation: str) -> None:
+    assert rules.impure_modules(tree_of(tmp_path, services__cleaner__clean=source)) == [violation]
 
 
-def test_a_pure_module_that_leans_on_an_impure_one_is_found(tmp_path: Path) -> None:
-    tree = planted(
+def test_a_pure_module_that_imports_an_impure_one_is_found(tmp_path: Path) -> None:
+    tree = tree_of(
         tmp_path, services__loader__postgres_rows="", services__loader__rows="import services.loader.postgres_rows"
     )
 
-    assert rules.impure(tree) == [
-        "services.loader.rows imports services.loader.postgres_rows, which touches the outside"
-    ]
+    assert rules.impure_modules(tree) == ["services.loader.rows imports services.loader.postgres_rows, which does I/O"]
 
 
-def test_a_clock_that_was_passed_in_may_be_read(tmp_path: Path) -> None:
-    assert rules.impure(planted(tmp_path, services__cleaner__clean="def f(clock):\n    return clock.now()")) == []
+def test_a_clock_that_is_passed_in_may_be_read(tmp_path: Path) -> None:
+    assert (
+        rules.impure_modules(tree_of(tmp_path, services__cleaner__clean="def f(clock):\n    return clock.now()")) == []
+    )
 
 
-def test_a_module_in_a_place_for_io_may_touch_the_outside(tmp_path: Path) -> None:
-    tree = planted(
+def test_a_module_in_a_place_for_io_may_do_io(tmp_path: Path) -> None:
+    tree = tree_of(
         tmp_path, services__loader__kafka__reader="import socket", services__loader__kafkaesque="import socket"
     )
 
-    assert rules.impure(tree) == ["services.loader.kafkaesque imports socket"]
+    assert rules.impure_modules(tree) == ["services.loader.kafkaesque imports socket"]
 
 
-def test_every_listed_outside_module_exists(tree: Tree) -> None:
+def test_every_listed_io_module_exists(tree: Tree) -> None:
     assert rules.unused_entries(tree) == []
 
 
-def test_a_listed_module_that_is_gone_is_found(tmp_path: Path) -> None:
-    tree = planted(tmp_path, services__cleaner__clean="")
+def test_a_listed_module_that_does_not_exist_is_found(tmp_path: Path) -> None:
+    tree = tree_of(tmp_path, services__cleaner__clean="")
 
-    found = rules.unused_entries(tree, ("services.*.clean", "services.*.postgres_store"), {"clean", "storage"})
+    unused = rules.unused_entries(tree, ("services.*.clean", "services.*.postgres_store"), {"clean", "storage"})
 
-    assert found == ["services.*.postgres_store", "storage"]
+    assert unused == ["services.*.postgres_store", "storage"]
 
 
-def test_a_part_imports_only_what_its_image_installs(tree: Tree, repository: Path) -> None:
-    assert rules.not_carried(tree, repository / "pyproject.toml") == []
+def test_a_program_imports_only_what_its_image_installs(tree: Tree, repository: Path) -> None:
+    assert rules.uninstalled_imports(tree, repository / "pyproject.toml") == []
 
 
 @pytest.mark.parametrize(
@@ -195,33 +197,33 @@ def test_a_part_imports_only_what_its_image_installs(tree: Tree, repository: Pat
     ],
 )
 def test_an_import_that_no_image_installs_is_found(tmp_path: Path, name: str, source: str) -> None:
-    tree = planted(tmp_path, **{name: source})
+    tree = tree_of(tmp_path, **{name: source})
 
-    assert len(rules.not_carried(tree, tmp_path / "pyproject.toml")) == 1
-
-
-def test_base_and_own_extra_may_be_imported(tmp_path: Path) -> None:
-    tree = planted(tmp_path, services__fetcher__http_source="import httpx\nimport psycopg\nimport yaml\nimport os")
-
-    assert rules.not_carried(tree, tmp_path / "pyproject.toml") == []
+    assert len(rules.uninstalled_imports(tree, tmp_path / "pyproject.toml")) == 1
 
 
-def test_a_part_that_wants_another_extra_may_import_it(tmp_path: Path) -> None:
-    tree = planted(tmp_path, headrace__backtest__run="import torch\nimport typer")
+def test_base_dependencies_and_the_own_extra_may_be_imported(tmp_path: Path) -> None:
+    tree = tree_of(tmp_path, services__fetcher__http_source="import httpx\nimport psycopg\nimport yaml\nimport os")
 
-    assert rules.not_carried(tree, tmp_path / "pyproject.toml") == []
-
-
-def test_what_wants_another_extra_is_imported_when_it_is_asked_for(tree: Tree) -> None:
-    assert rules.eager(tree) == []
+    assert rules.uninstalled_imports(tree, tmp_path / "pyproject.toml") == []
 
 
-def test_an_import_of_it_at_the_top_is_found(tmp_path: Path) -> None:
-    tree = planted(
+def test_a_module_with_an_additional_extra_may_import_it(tmp_path: Path) -> None:
+    tree = tree_of(tmp_path, headrace__backtest__run="import torch\nimport typer")
+
+    assert rules.uninstalled_imports(tree, tmp_path / "pyproject.toml") == []
+
+
+def test_modules_with_an_additional_extra_are_imported_on_demand(tree: Tree) -> None:
+    assert rules.eager_imports(tree) == []
+
+
+def test_a_module_level_import_of_such_a_module_is_found(tmp_path: Path) -> None:
+    tree = tree_of(
         tmp_path,
         headrace__backtest__run="import torch",
         headrace__cli="from headrace.backtest.run import backtest",
         headrace__commands__backtest="def run() -> None:\n    from headrace.backtest.run import backtest",
     )
 
-    assert rules.eager(tree) == ["headrace.cli imports headrace.backtest.run when it is imported itself"]
+    assert rules.eager_imports(tree) == ["headrace.cli imports headrace.backtest.run at module level"]

@@ -1,4 +1,4 @@
-"""What the documents say of the tree is true of the tree."""
+"""Links, paths, functions, tests and commands that the documents name exist."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 PATH = re.compile(r"`((?:services|shared|headrace|simulator|tests|deploy|docs)/[\w./-]*\w/?)`")
 STEP = re.compile(r"^\|[^|]*\| `(?P<path>[\w/]+\.py)` \| (?P<functions>[^|]+) \|", re.MULTILINE)
-# Made on the operator's machine, never in the repository.
-MADE = ("deploy/.env", "deploy/secrets/")
+# Created on the operator's machine, never in the repository.
+CREATED = ("deploy/.env", "deploy/secrets/")
 each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 
 
 def broken_links(document: Path) -> list[str]:
-    """Relative links that lead nowhere."""
+    """Relative links whose target does not exist."""
     links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", document.read_text(encoding="utf-8"))
     return [link for link in links if "://" not in link and not (document.parent / link).exists()]
 
@@ -35,7 +35,7 @@ def names_in(path: Path) -> set[str]:
 
 
 @each_document
-def test_links_lead_somewhere(document: Path) -> None:
+def test_targets_of_links_exist(document: Path) -> None:
     assert broken_links(document) == []
 
 
@@ -49,10 +49,10 @@ def test_a_broken_link_is_found(tmp_path: Path) -> None:
 def test_paths_exist(document: Path) -> None:
     named = set(PATH.findall(document.read_text(encoding="utf-8")))
 
-    assert [path for path in sorted(named) if not path.startswith(MADE) and not (ROOT / path).exists()] == []
+    assert [path for path in sorted(named) if not path.startswith(CREATED) and not (ROOT / path).exists()] == []
 
 
-def test_every_function_of_the_walk_exists() -> None:
+def test_every_function_in_the_path_of_a_record_exists() -> None:
     steps = STEP.findall((ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8"))
 
     assert len(steps) >= 10
@@ -60,18 +60,18 @@ def test_every_function_of_the_walk_exists() -> None:
         assert set(re.findall(r"`([\w.]+)`", functions)) <= names_in(ROOT / path), path
 
 
-def test_every_promise_names_tests_that_exist() -> None:
+def test_every_test_named_by_a_guarantee_exists() -> None:
     text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
-    promises = text.partition("## Guarantees")[2].partition("\n## ")[0]
-    named = re.findall(r"\b(test_\w+)`", promises)
-    there = {
+    guarantees = text.partition("## Guarantees")[2].partition("\n## ")[0]
+    named = re.findall(r"\b(test_\w+)`", guarantees)
+    existing = {
         name
         for path in (ROOT / "tests").rglob("test_*.py")
         for name in re.findall(r"^def (test_\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
     }
 
     assert named
-    assert set(named) <= there
+    assert set(named) <= existing
 
 
 def test_every_decision_is_in_the_list() -> None:

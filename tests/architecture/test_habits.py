@@ -1,4 +1,4 @@
-"""Small habits that keep the tree readable; each rule fails on a planted violation."""
+"""Small rules for a readable tree. Each rule is also tested with a violation."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def one_module(root: Path, path: str, source: str) -> Tree:
     return read_tree(root)
 
 
-def test_no_init_holds_code(tree: Tree) -> None:
+def test_no_init_contains_code(tree: Tree) -> None:
     assert rules.code_in_init(tree) == []
 
 
 def test_code_in_an_init_is_found(tmp_path: Path) -> None:
     tree = one_module(tmp_path, "shared/__init__.py", '"""Fine."""\nVERSION = 1\n')
 
-    assert rules.code_in_init(tree) == ["__init__.py of shared holds code"]
+    assert rules.code_in_init(tree) == ["__init__.py of shared contains code"]
 
 
 def test_imports_are_absolute(tree: Tree) -> None:
@@ -41,28 +41,28 @@ def test_a_relative_import_is_found(tmp_path: Path) -> None:
     assert rules.relative_imports(tree) == ["services.cleaner.clean imports .rules relatively"]
 
 
-def test_no_module_has_an_empty_name(tree: Tree) -> None:
-    assert rules.empty_names(tree) == []
+def test_every_module_has_a_meaningful_name(tree: Tree) -> None:
+    assert rules.meaningless_names(tree) == []
 
 
 @pytest.mark.parametrize("name", ["utils", "helpers", "common", "date_utils"])
-def test_an_empty_name_is_found(tmp_path: Path, name: str) -> None:
-    assert rules.empty_names(one_module(tmp_path, f"shared/{name}.py", "")) == [f"shared.{name}"]
+def test_a_meaningless_name_is_found(tmp_path: Path, name: str) -> None:
+    assert rules.meaningless_names(one_module(tmp_path, f"shared/{name}.py", "")) == [f"shared.{name}"]
 
 
-def test_every_module_opens_with_its_job(tree: Tree) -> None:
-    assert rules.without_docstring(tree) == []
+def test_every_module_has_a_docstring(tree: Tree) -> None:
+    assert rules.modules_without_docstring(tree) == []
 
 
 def test_a_module_without_docstring_is_found(tmp_path: Path) -> None:
-    assert rules.without_docstring(one_module(tmp_path, "shared/topics.py", "RAW = 1\n")) == ["shared.topics"]
+    assert rules.modules_without_docstring(one_module(tmp_path, "shared/topics.py", "RAW = 1\n")) == ["shared.topics"]
 
 
 def test_no_function_is_too_long(tree: Tree) -> None:
-    assert rules.too_long(tree) == []
+    assert rules.long_functions(tree) == []
 
 
 def test_a_function_that_is_too_long_is_found(tmp_path: Path) -> None:
     tree = one_module(tmp_path, "shared/topics.py", "def f():\n" + "    x = 1\n" * 50)
 
-    assert rules.too_long(tree) == ["shared.topics: f has 51 lines, at most 50 are allowed"]
+    assert rules.long_functions(tree) == ["shared.topics: f has 51 lines, at most 50 are allowed"]

@@ -1,4 +1,4 @@
-"""The source tree as data: every module with what it imports. Read with `ast`; nothing is imported."""
+"""Reads the source tree with `ast`: every module with its imports. Imports no module."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PACKAGES = ("headrace", "simulator", "services", "shared")
 
 
 class Module(NamedTuple):
-    """A module of ours: its dotted name, its file, its syntax tree and the dotted names it imports."""
+    """A module of the project: its dotted name, its file, its syntax tree and the dotted names that it imports."""
 
     name: str
     path: Path
@@ -20,7 +20,7 @@ class Module(NamedTuple):
 
     @property
     def service(self) -> str | None:
-        """The service it belongs to, if it belongs to one."""
+        """The service that the module belongs to, if any."""
         parts = self.name.split(".")
         return parts[1] if parts[0] == "services" and len(parts) > 1 else None
 
@@ -47,12 +47,12 @@ def _name(path: Path, root: Path) -> str:
     return ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
 
 
-def imports_of(syntax: ast.Module, ours: Collection[str]) -> Iterator[str]:
-    """`from a import b` is an import of `a.b` where that is a module of ours, else of `a`."""
+def imports_of(syntax: ast.Module, modules: Collection[str]) -> Iterator[str]:
+    """`from a import b` is an import of `a.b` if that is a module of the project, else of `a`."""
     for node in ast.walk(syntax):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             parent = "." * node.level + (node.module or "")
             for alias in node.names:
-                yield f"{parent}.{alias.name}" if f"{parent}.{alias.name}" in ours else parent
+                yield f"{parent}.{alias.name}" if f"{parent}.{alias.name}" in modules else parent

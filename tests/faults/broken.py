@@ -1,4 +1,4 @@
-"""Units that break their promise on purpose: with each of them the suite must fail."""
+"""Units that break their guarantee on purpose: with each of them the suite must fail."""
 
 from __future__ import annotations
 
@@ -6,46 +6,46 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 
 from shared.broker.contract import DatabaseUnit, NewRecord, Ownership, Producer, TopicPartition, Unit
-from tests.faults.passed_on import PassedOn
-from tests.faults.points import Mine
+from tests.faults.passed_on import DelegatingUnit
+from tests.faults.points import KillPoints
 from tests.faults.schedule import Point
 
-# The first units of a service are small; one of the later ones is ignored, and again and again.
+# Every fourth unit is ignored, and not the first one, because the first units of a service are small.
 IGNORED_EVERY = 4
 
 
-class _Breakable(PassedOn):
-    """A unit with another at hand, for what shall come too early."""
+class _Breakable(DelegatingUnit):
+    """A unit that can open a second one, to commit one half of its work too early."""
 
-    def __init__(self, inner: Unit, early: Callable[[], Unit], mine: Mine, number: int) -> None:
+    def __init__(self, inner: Unit, open_early_unit: Callable[[], Unit], kill_points: KillPoints, number: int) -> None:
         super().__init__(inner)
-        self._early = early
-        self._mine = mine
+        self._open_early_unit = open_early_unit
+        self._kill_points = kill_points
         self._number = number
 
 
 class AdvancedFirst(_Breakable):
-    """Positions move in a unit of their own before the records are appended: a crash between loses records."""
+    """Advances the positions in a separate unit before it appends the records: a crash in between loses records."""
 
     def advance(self, token: Ownership, offsets: Mapping[TopicPartition, int], ctl_seq: int | None = None) -> None:
-        with self._early() as early:
-            early.advance(token, offsets, ctl_seq)
-            early.commit()
-        self._mine.passing(Point.BETWEEN_HALVES)
+        with self._open_early_unit() as early_unit:
+            early_unit.advance(token, offsets, ctl_seq)
+            early_unit.commit()
+        self._kill_points.reach(Point.BETWEEN_HALVES)
 
 
 class AppendedFirst(_Breakable):
-    """Records are appended in a unit of their own before positions move: a crash between tells them twice."""
+    """Appends the records in a separate unit before it advances positions: a crash in between duplicates records."""
 
     def append(self, records: Sequence[NewRecord]) -> None:
-        with self._early() as early:
-            early.append(records)
-            early.commit()
-        self._mine.passing(Point.BETWEEN_HALVES)
+        with self._open_early_unit() as early_unit:
+            early_unit.append(records)
+            early_unit.commit()
+        self._kill_points.reach(Point.BETWEEN_HALVES)
 
 
 class CommitIgnored(_Breakable):
-    """Every now and then a commit does nothing and says nothing."""
+    """Silently skips every fourth commit."""
 
     def commit(self) -> None:
         if self._number % IGNORED_EVERY == IGNORED_EVERY - 1:
@@ -62,20 +62,20 @@ BROKEN: dict[str, type[_Breakable]] = {
 
 
 class BrokenProducer:
-    """Makes units of a broken kind; the second producer makes the units that come too early."""
+    """Makes units of a broken kind; a second producer makes the units that are committed too early."""
 
-    def __init__(self, make: Callable[[str], Producer], slot: str, kind: str, mine: Mine) -> None:
+    def __init__(self, make: Callable[[str], Producer], slot: str, kind: str, kill_points: KillPoints) -> None:
         self._inner = make(slot)
         self._second = make(f"{slot}-early")
         self._kind = BROKEN[kind]
-        self._mine = mine
+        self._kill_points = kill_points
         self._numbers = count()
 
     def unit(self) -> Unit:
-        return self._kind(self._inner.unit(), self._second.unit, self._mine, next(self._numbers))
+        return self._kind(self._inner.unit(), self._second.unit, self._kill_points, next(self._numbers))
 
     def db_unit(self) -> DatabaseUnit:
-        return self._kind(self._inner.db_unit(), self._second.db_unit, self._mine, next(self._numbers))
+        return self._kind(self._inner.db_unit(), self._second.db_unit, self._kill_points, next(self._numbers))
 
     def close(self) -> None:
         self._inner.close()

@@ -1,6 +1,5 @@
-"""The documents of a run: recorded days, thinned out to some venues, or made-up ones where no recording is there.
-
-Written into a temporary archive in the layout of the recorded one, and gone with it.
+"""Writes the documents of a run to a temporary archive: recorded days of some venues, or synthetic days if there is no
+recording.
 """
 
 from __future__ import annotations
@@ -20,22 +19,22 @@ from tests.recorded_days import recording
 FEEDS = ("programs", "previews", "results")
 JAPAN = timezone(timedelta(hours=9))
 
-Find = Callable[[str, date], bytes | None]
+ReadDocument = Callable[[str, date], bytes | None]
 
 
 def write_archive(folder: Path, history: list[date], upcoming: date, venues: int) -> bool:
-    """The days of `history` whole, `upcoming` without its results; whether they are recorded ones."""
+    """Write the days of `history`, and `upcoming` without results. Returns whether they are recorded days."""
     recorded = recording()
-    find = made_up(history, upcoming, venues) if recorded is None else recorded_in(recorded)
+    read_document = synthetic_documents(history, upcoming, venues) if recorded is None else recorded_documents(recorded)
     for day in [*history, upcoming]:
-        chosen: list[int] = []
+        venue_numbers: list[int] = []
         for feed in FEEDS[: 2 if day == upcoming else 3]:
-            body = find(feed, day)
+            body = read_document(feed, day)
             if body is None:
                 continue
             races = orjson.loads(body)[feed]
-            chosen = chosen or sorted({race["race_stadium_number"] for race in races})[:venues]
-            _write(folder, feed, day, [race for race in races if race["race_stadium_number"] in chosen])
+            venue_numbers = venue_numbers or sorted({race["race_stadium_number"] for race in races})[:venues]
+            _write(folder, feed, day, [race for race in races if race["race_stadium_number"] in venue_numbers])
     return recorded is not None
 
 
@@ -48,28 +47,28 @@ def morning(day: date) -> datetime:
     return datetime.combine(day, time(5), JAPAN).astimezone(UTC)
 
 
-def recorded_in(directory: Path) -> Find:
-    def find(feed: str, day: date) -> bytes | None:
+def recorded_documents(directory: Path) -> ReadDocument:
+    def read_document(feed: str, day: date) -> bytes | None:
         file = path_of(directory, feed, day)
         return gzip.decompress(file.read_bytes()) if file.exists() else None
 
-    return find
+    return read_document
 
 
-def made_up(history: list[date], upcoming: date, venues: int) -> Find:
-    """What a simulated source published of those days in the end."""
+def synthetic_documents(history: list[date], upcoming: date, venues: int) -> ReadDocument:
+    """The documents of these days in the final state of a simulated source."""
     numbers = tuple(range(1, venues + 1))
     season = SimulatedSeason(
         SeasonPlan(first_date=history[0], days=len(history) + 1, venues=numbers, races_per_venue=12)
     )
     publisher = Publisher(season, PublicationSchedule())
-    later = datetime.combine(upcoming, time(), UTC) + timedelta(days=3)
+    published_at = datetime.combine(upcoming, time(), UTC) + timedelta(days=3)
 
-    def find(feed: str, day: date) -> bytes | None:
-        page = publisher.page(f"/{feed}/v2/{day:%Y/%Y%m%d}.json", later)
+    def read_document(feed: str, day: date) -> bytes | None:
+        page = publisher.page(f"/{feed}/v2/{day:%Y/%Y%m%d}.json", published_at)
         return None if page is None else page.body
 
-    return find
+    return read_document
 
 
 def _write(folder: Path, feed: str, day: date, races: list[object]) -> None:

@@ -1,4 +1,4 @@
-"""Lines between services and their servers that can be cut, slowed down and blocked: TCP proxies in one thread."""
+"""TCP proxies between services and their servers that can cut, delay and block connections. All run in one thread."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def is_postgres_commit(data: bytes) -> bool:
 
 
 def is_kafka_commit(data: bytes) -> bool:
-    """EndTxn (request 26) at the beginning of what came: four bytes of length before it."""
+    """Whether the data begins with an EndTxn request (API key 26), after four bytes of length."""
     return data[4:6] == b"\x00\x1a"
 
 
-class Line:
-    """One proxied server. Everything is done in the loop's thread; methods may be called from any other."""
+class FaultyProxy:
+    """A proxy of one server. It works in the loop's thread; its public methods may be called from any other thread."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, target: Target, commits: Commits) -> None:
         self.port = 0
@@ -37,7 +37,7 @@ class Line:
         self._delay_s = 0.0
         self._open = asyncio.Event()
         self._open.set()
-        self._losing = False
+        self._lose_next_reply = False
         self._writers: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
 
@@ -46,26 +46,26 @@ class Line:
         self.port = self._server.sockets[0].getsockname()[1]
 
     def cut(self) -> None:
-        """Break what is connected; new connections are welcome."""
+        """Break all connections; new ones are accepted."""
         self._call(self._cut)
 
     def slow_down(self, delay_s: float) -> None:
-        """Let each piece of data wait; 0 ends it."""
+        """Delay each piece of data; 0 ends the delay."""
         self._call(lambda: setattr(self, "_delay_s", delay_s))
 
     def block(self) -> None:
-        """Take everything and pass nothing on, until `unblock`."""
+        """Accept data and pass nothing on, until `unblock`."""
         self._call(self._open.clear)
 
-    def unblock(self, *, cutting: bool) -> None:
-        """Pass on what waited, or break the connections that waited."""
-        if cutting:
+    def unblock(self, *, cut: bool) -> None:
+        """Pass on the data that waits, or break the connections."""
+        if cut:
             self.cut()
         self._call(self._open.set)
 
     def lose_reply(self) -> None:
-        """The next commit that comes by reaches the server, and its reply is lost with the connection."""
-        self._call(lambda: setattr(self, "_losing", True))
+        """The next commit reaches the server, and the connection breaks before its reply."""
+        self._call(lambda: setattr(self, "_lose_next_reply", True))
 
     async def close(self) -> None:
         if self._server is not None:
@@ -74,7 +74,7 @@ class Line:
         self._cut()
 
     def _call(self, change: Callable[[], object]) -> None:
-        """Wait until the loop has done it: a fault's time is when it happened."""
+        """Wait until the loop has made the change, because recovery is measured from then on."""
         done = threading.Event()
 
         def run() -> None:
@@ -97,26 +97,28 @@ class Line:
         except OSError:
             writer.transport.abort()
             return
-        both = {writer, server}
-        self._writers |= both
-        lost = asyncio.Event()
+        pair = {writer, server}
+        self._writers |= pair
+        reply_lost = asyncio.Event()
         with suppress(OSError):
-            await asyncio.gather(self._pass(reader, server, lost, True), self._pass(server_reader, writer, lost, False))
-        self._writers -= both
-        for each in both:
+            await asyncio.gather(
+                self._pass(reader, server, reply_lost, True), self._pass(server_reader, writer, reply_lost, False)
+            )
+        self._writers -= pair
+        for each in pair:
             each.transport.abort()
 
     async def _pass(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, lost: asyncio.Event, forth: bool
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, reply_lost: asyncio.Event, to_server: bool
     ) -> None:
         while data := await reader.read(CHUNK_BYTES):
             if self._delay_s:
                 await asyncio.sleep(self._delay_s)
             await self._open.wait()
-            if forth and self._losing and self._commits(data):
-                self._losing = False
-                lost.set()
-            if not forth and lost.is_set():
+            if to_server and self._lose_next_reply and self._commits(data):
+                self._lose_next_reply = False
+                reply_lost.set()
+            if not to_server and reply_lost.is_set():
                 self.replies_lost += 1
                 break
             writer.write(data)
@@ -124,24 +126,24 @@ class Line:
         writer.close()
 
 
-class Lines:
-    """The thread in which all lines live. Leaving the block closes them."""
+class FaultyProxies:
+    """The thread in which all proxies run."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="lines", daemon=True)
-        self._lines: list[Line] = []
+        self._thread = threading.Thread(target=self._loop.run_forever, name="proxies", daemon=True)
+        self._proxies: list[FaultyProxy] = []
         self._thread.start()
 
-    def open(self, target: Target, commits: Commits, port: int = 0) -> Line:
-        line = Line(self._loop, target, commits)
-        self._run(line.listen(port)).result(10)
-        self._lines.append(line)
-        return line
+    def open(self, target: Target, commits: Commits, port: int = 0) -> FaultyProxy:
+        proxy = FaultyProxy(self._loop, target, commits)
+        self._run(proxy.listen(port)).result(10)
+        self._proxies.append(proxy)
+        return proxy
 
     def close(self) -> None:
-        for line in self._lines:
-            self._run(line.close()).result(10)
+        for proxy in self._proxies:
+            self._run(proxy.close()).result(10)
         time.sleep(0.05)
         self._run(self._cancel()).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)

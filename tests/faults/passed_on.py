@@ -1,4 +1,4 @@
-"""A unit that does what another does: what is to be different overrides."""
+"""A unit that delegates to another one; subclasses override what differs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from shared.broker.contract import DatabaseUnit, NewRecord, Ownership, TopicPart
 from shared.database.connection import DbConnection
 
 
-class PassedOn:
+class DelegatingUnit:
     def __init__(self, inner: Unit) -> None:
         self._inner = inner
 

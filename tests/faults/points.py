@@ -1,6 +1,6 @@
-"""Named points of a unit's life: a broker that is the real one, except that the process dies where it was told to.
+"""Kills the process at a named point of a unit's life. The broker is the real one with wrapped producers.
 
-Armed by a file that holds a point and a number; whoever comes by that point for that time removes it and dies.
+A file with a point and a number arms it: the process that reaches this point for that time removes the file and dies.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from pathlib import Path
 from typing import Any
 
 from shared.broker.contract import Broker, DatabaseUnit, NewRecord, Producer, Unit
-from tests.faults.passed_on import PassedOn
+from tests.faults.passed_on import DelegatingUnit
 from tests.faults.schedule import Point
 
 # A commit takes some milliseconds.
 DURING_S = 0.003
 
 
-class Mine:
-    """The points of one process, armed by a file of its own."""
+class KillPoints:
+    """The kill points of one process, armed by its file."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
         self._armed = ""
         self._passed = 0
 
-    def passing(self, point: Point) -> None:
-        """Die here if this is the point, and the time, that was named."""
+    def reach(self, point: Point) -> None:
+        """Kill the process if its file names this point, and the point is reached often enough."""
         try:
             armed = self._file.read_text()
         except FileNotFoundError:
@@ -47,27 +47,27 @@ class Mine:
             threading.Timer(random.uniform(0, DURING_S), os.kill, (os.getpid(), signal.SIGKILL)).start()
 
 
-class MinedUnit(PassedOn):
-    """A unit that comes by the points."""
+class UnitWithKillPoints(DelegatingUnit):
+    """A unit that reaches the points."""
 
-    def __init__(self, inner: Unit, mine: Mine) -> None:
+    def __init__(self, inner: Unit, kill_points: KillPoints) -> None:
         super().__init__(inner)
-        self._mine = mine
+        self._kill_points = kill_points
 
     def append(self, records: Sequence[NewRecord]) -> None:
-        self._mine.passing(Point.BEFORE_APPEND)
+        self._kill_points.reach(Point.BEFORE_APPEND)
         self._inner.append(records)
-        self._mine.passing(Point.AFTER_APPEND)
+        self._kill_points.reach(Point.AFTER_APPEND)
 
     def commit(self) -> None:
-        self._mine.passing(Point.BEFORE_COMMIT)
-        self._mine.passing(Point.DURING_COMMIT)
+        self._kill_points.reach(Point.BEFORE_COMMIT)
+        self._kill_points.reach(Point.DURING_COMMIT)
         self._inner.commit()
-        self._mine.passing(Point.AFTER_COMMIT)
+        self._kill_points.reach(Point.AFTER_COMMIT)
 
 
 class Pace:
-    """How long to wait before a unit, as a file says that may change at any time."""
+    """The wait before each unit, read from a file that may change at any time."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -84,28 +84,28 @@ class Pace:
             return 0.0
 
 
-class MinedProducer:
-    """A producer of mined units."""
+class ProducerWithKillPoints:
+    """A producer of units with kill points."""
 
-    def __init__(self, inner: Producer, mine: Mine, pace: Pace) -> None:
+    def __init__(self, inner: Producer, kill_points: KillPoints, pace: Pace) -> None:
         self._inner = inner
-        self._mine = mine
+        self._kill_points = kill_points
         self._pace = pace
 
     def unit(self) -> Unit:
         self._pace.wait()
-        return MinedUnit(self._inner.unit(), self._mine)
+        return UnitWithKillPoints(self._inner.unit(), self._kill_points)
 
     def db_unit(self) -> DatabaseUnit:
         self._pace.wait()
-        return MinedUnit(self._inner.db_unit(), self._mine)
+        return UnitWithKillPoints(self._inner.db_unit(), self._kill_points)
 
     def close(self) -> None:
         self._inner.close()
 
 
 class ProducerBroker:
-    """A broker whose producers are wrapped; everything else is the inner one's."""
+    """A broker with wrapped producers; everything else is delegated to the real one."""
 
     def __init__(self, inner: Broker, wrap: Callable[[Broker, str, bool], Producer]) -> None:
         self._inner = inner

@@ -1,9 +1,8 @@
-"""When a hit stage is back. Pure.
+"""Decides when a stage has recovered from a fault.
 
-A stage is back when each of its partitions has committed something that it had not at the fault, or has nothing left
-to do while the source has nothing left either. One replica that goes on beside a dead one is not enough: the dead
-one's partitions must move too. New records of every partition come with each unit of the fetcher, so the pace of the
-fetcher is what this cannot see below.
+A stage has recovered when each of its partitions has committed something new, or has nothing left to do and the source
+is drained. One live replica next to a dead one is not enough: the partitions of the dead one must move too. Every unit
+of the fetcher brings new records to every partition, so the fetcher's pace is the resolution of the measurement.
 """
 
 from __future__ import annotations
@@ -16,38 +15,38 @@ from typing import NamedTuple
 from shared.broker.contract import TopicPartition
 from shared.topics import CLEAN, LOADED, RAW
 
-# What each stage's progress is read from; the fetcher reads nothing, and its progress is what it appends.
+# The topic that shows the progress of each stage. The fetcher reads none; it appends to raw-events.
 READS = {"cleaner": RAW, "loader": CLEAN, "predictor": LOADED, "notifier": LOADED}
-# On Kafka a partition ends with the mark of a transaction, or with some, that nobody can read past.
+# On Kafka a partition ends with one or more transaction markers, which no consumer reads.
 MARKERS = 3
 MEDIAN_LIMIT_S, WORST_LIMIT_S = 5.0, 20.0
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Positions at one moment: what each stage has committed, and where its topic ends."""
+    """Positions at one time: committed by each stage, ends of the topics. `drained`: all windows are fetched."""
 
-    done: Mapping[str, Mapping[TopicPartition, int]]
+    committed: Mapping[str, Mapping[TopicPartition, int]]
     ends: Mapping[TopicPartition, int]
     drained: bool = False
 
-    def stage(self, service: str) -> Mapping[TopicPartition, int]:
+    def positions_of(self, service: str) -> Mapping[TopicPartition, int]:
         if service == "fetcher":
             return {tp: end for tp, end in self.ends.items() if tp.topic == RAW}
-        return self.done[service]
+        return self.committed[service]
 
 
-def is_back(service: str, before: Sample, now: Sample) -> bool:
-    """Whether the stage has moved on since `before`."""
-    was, is_ = before.stage(service), now.stage(service)
-    waiting = [tp for tp in was if is_[tp] <= was[tp]]
+def has_recovered(service: str, before: Sample, now: Sample) -> bool:
+    """Whether the stage has made progress in every partition since `before`."""
+    then, current = before.positions_of(service), now.positions_of(service)
+    waiting = [tp for tp in then if current[tp] <= then[tp]]
     if service == "fetcher":
-        return len(waiting) < len(was) or now.drained
-    return not waiting or (now.drained and all(is_[tp] >= now.ends[tp] - MARKERS for tp in waiting))
+        return len(waiting) < len(then) or now.drained
+    return not waiting or (now.drained and all(current[tp] >= now.ends[tp] - MARKERS for tp in waiting))
 
 
-class Took(NamedTuple):
-    """One fault and how long its stage was away, in seconds; None where it did not come back in time."""
+class Recovery(NamedTuple):
+    """One fault and the time until its stages recovered, in seconds; None if they did not recover in time."""
 
     kind: str
     what: str
@@ -56,21 +55,21 @@ class Took(NamedTuple):
 
 @dataclass
 class Recoveries:
-    """All of a run's."""
+    """All recoveries of a run."""
 
-    taken: list[Took] = field(default_factory=list)
+    measured: list[Recovery] = field(default_factory=list)
 
     def problems(self) -> list[str]:
-        """Where the limits are broken."""
-        wrong = [f"NOT BACK: {took.what}" for took in self.taken if took.seconds is None]
-        median_s, worst_s = median_and_worst(self.taken)
+        """The exceeded limits, one line each."""
+        lines = [f"NOT RECOVERED: {recovery.what}" for recovery in self.measured if recovery.seconds is None]
+        median_s, worst_s = median_and_worst(self.measured)
         if median_s > MEDIAN_LIMIT_S:
-            wrong.append(f"SLOW: the median recovery took {median_s:.1f} s, more than {MEDIAN_LIMIT_S:g}")
+            lines.append(f"SLOW: the median recovery took {median_s:.1f} s, more than {MEDIAN_LIMIT_S:g}")
         if worst_s > WORST_LIMIT_S:
-            wrong.append(f"SLOW: the worst recovery took {worst_s:.1f} s, more than {WORST_LIMIT_S:g}")
-        return wrong
+            lines.append(f"SLOW: the worst recovery took {worst_s:.1f} s, more than {WORST_LIMIT_S:g}")
+        return lines
 
 
-def median_and_worst(taken: Iterable[Took]) -> tuple[float, float]:
-    seconds = [took.seconds for took in taken if took.seconds is not None]
+def median_and_worst(recoveries: Iterable[Recovery]) -> tuple[float, float]:
+    seconds = [recovery.seconds for recovery in recoveries if recovery.seconds is not None]
     return (statistics.median(seconds), max(seconds)) if seconds else (0.0, 0.0)

@@ -1,4 +1,4 @@
-"""What a run of the suite says in the end."""
+"""The report about a run of the suite."""
 
 from __future__ import annotations
 
@@ -13,43 +13,43 @@ from tests.faults.schedule import Schedule
 
 @dataclass
 class Report:
-    """One schedule's. `problems` empty means: nothing lost, nothing twice, nothing reordered, and back in time."""
+    """The report about one schedule. No `problems`: nothing lost, duplicated or reordered, and recovered in time."""
 
     schedule: Schedule
     recorded: bool
     recoveries: Recoveries = field(default_factory=Recoveries)
     problems: list[str] = field(default_factory=list)
     not_injected: list[str] = field(default_factory=list)
-    left_out: int = 0
+    skipped: int = 0
     deaths: Counter[str] = field(default_factory=Counter)
     outcome: Outcome | None = None
     seconds: float = 0.0
 
-    def judge(self) -> None:
-        """What is too slow, and what was never tried, is a problem too."""
+    def add_problems(self) -> None:
+        """Add slow recoveries and faults that were not injected to the problems."""
         self.problems += self.recoveries.problems()
         self.problems += [f"NOT INJECTED: {each}" for each in self.not_injected]
 
     def lines(self) -> list[str]:
         schedule = self.schedule
-        days = f"{schedule.first} and {schedule.days - 1} more days" + ("" if self.recorded else " (MADE UP)")
-        wrong = self.problems or ["nothing lost, nothing twice, nothing reordered, nothing slow"]
+        days = f"{schedule.first} and {schedule.days - 1} more days" + ("" if self.recorded else " (SYNTHETIC)")
+        verdict = self.problems or ["nothing lost, nothing duplicated, nothing reordered, nothing slow"]
         return [
             f"{schedule.broker}, seed {schedule.seed}, {days}, {schedule.replicas}, {self.seconds:.0f} s",
             *_table(self.recoveries),
-            *([f"{self.left_out} faults were left out: the days were over"] if self.left_out else []),
+            *([f"{self.skipped} faults were skipped, because all days were fetched"] if self.skipped else []),
             *([_amounts(self.outcome, self.deaths)] if self.outcome else []),
-            *wrong,
+            *verdict,
             *([f"run it again with --schedule '{schedule.model_dump_json()}'"] if self.problems else []),
         ]
 
 
 def _table(recoveries: Recoveries) -> list[str]:
-    kinds = sorted({took.kind for took in recoveries.taken})
+    kinds = sorted({recovery.kind for recovery in recoveries.measured})
     rows = [f"{'fault':<55} {'times':>5} {'median s':>9} {'worst s':>8}"]
     for kind in [*kinds, ""]:
-        taken = [took for took in recoveries.taken if kind in {"", took.kind}]
-        rows.append(_row(kind or "all", len(taken), *median_and_worst(taken)))
+        measured = [recovery for recovery in recoveries.measured if kind in {"", recovery.kind}]
+        rows.append(_row(kind or "all", len(measured), *median_and_worst(measured)))
     return rows
 
 
@@ -61,8 +61,8 @@ def _amounts(outcome: Outcome, deaths: Counter[str]) -> str:
     topics = ", ".join(f"{len(entries)} in {topic}" for topic, entries in outcome.topics.items() if entries)
     rows = sum(len(rows) for rows in outcome.tables.values())
     states = Counter(state for state, _ in outcome.ledger.values())
-    notes = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
-    return f"records: {topics}; rows of views: {rows}; notifications: {notes or 'none'}; deaths: {dict(deaths)}"
+    notifications = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+    return f"records: {topics}; rows of views: {rows}; notifications: {notifications or 'none'}; deaths: {dict(deaths)}"
 
 
 def summary(reports: Sequence[Report]) -> str:

@@ -1,9 +1,9 @@
-"""A service as it is, except for its producers: they wait, die at named points, or make broken units, when told to.
+"""Runs a real service with wrapped producers: they wait, die at named points, or make broken units on request.
 
     python -m tests.faults.service NAME
 
-FAULTS_DIR holds what it is told: `mines/NAME-SLOT` arms a point, `pace` is the fetcher's seconds per unit.
-FAULTS_BROKEN names a kind of broken unit (tests/faults/broken.py). Nothing of this is in the services themselves.
+In the directory FAULTS_DIR, `kill-points/NAME-SLOT` arms a point, and `pace` holds the fetcher's seconds for each unit.
+FAULTS_BROKEN names a kind of broken unit (tests/faults/broken.py). The services themselves contain no hooks for this.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from shared.runtime.process.run import launch
 from shared.runtime.service import service_starter
 from shared.settings.sections import Settings
 from tests.faults.broken import BrokenProducer
-from tests.faults.points import Mine, MinedProducer, Pace, ProducerBroker
+from tests.faults.points import KillPoints, Pace, ProducerBroker, ProducerWithKillPoints
 
 
-def mine_file(directory: Path, replica: str) -> Path:
-    return directory / "mines" / replica
+def kill_point_file(directory: Path, replica: str) -> Path:
+    return directory / "kill-points" / replica
 
 
 def pace_file(directory: Path) -> Path:
@@ -36,14 +36,16 @@ def main(name: str) -> int:
     directory, broken = Path(os.environ["FAULTS_DIR"]), os.environ.get("FAULTS_BROKEN")
 
     def mined(settings: Settings, conninfo: str) -> Broker:
-        mine = Mine(mine_file(directory, f"{name}-{settings.service.slot}"))
+        kill_points = KillPoints(kill_point_file(directory, f"{name}-{settings.service.slot}"))
         pace = Pace(pace_file(directory) if name == "fetcher" else directory / "no-pace")
 
         def producer(broker: Broker, slot: str, in_database: bool) -> Producer:
             def make(name: str) -> Producer:
                 return broker.producer(name, in_database=in_database)
 
-            return MinedProducer(BrokenProducer(make, slot, broken, mine) if broken else make(slot), mine, pace)
+            return ProducerWithKillPoints(
+                BrokenProducer(make, slot, broken, kill_points) if broken else make(slot), kill_points, pace
+            )
 
         return ProducerBroker(connect(settings, conninfo), producer)
 

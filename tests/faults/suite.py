@@ -1,4 +1,4 @@
-"""One schedule from its documents to its verdict: a serial run without faults, the same with them, and the oracle."""
+"""Runs one schedule: a reference run without faults, the same days with faults, and the comparison of the results."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from tests.faults.days import write_archive
 from tests.faults.inject import Injector
 from tests.faults.report import Report
 from tests.faults.schedule import Fault, Kind, Schedule
-from tests.faults.world import Plan, Stuck, World
+from tests.faults.world import Plan, RunStuckError, World
 
-# Seconds between two documents: a stage keeps up easily, and every fault hits work in progress.
+# Seconds between two documents. Every stage keeps up, and every fault hits work in progress.
 UNIT_S = 0.8
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Serial:
-    """What a run without faults left, over which archive, and the model it trained."""
+class ReferenceRun:
+    """The result of a run without faults, its archive, and the model that it trained."""
 
     archive: Path
     recorded: bool
@@ -34,8 +34,8 @@ class Serial:
 
 
 @contextmanager
-def folder(keep: bool = False) -> Iterator[Path]:
-    """A temporary one; with `keep` it stays, for its logs."""
+def run_directory(keep: bool = False) -> Iterator[Path]:
+    """A temporary directory; `keep` does not remove it, so that its logs can be read."""
     path = Path(tempfile.mkdtemp(prefix="hr-faults-"))
     try:
         yield path
@@ -44,11 +44,11 @@ def folder(keep: bool = False) -> Iterator[Path]:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def serial_run(schedule: Schedule, directory: Path, *, predictions: bool, say: Say) -> Serial:
-    """One replica of each, the embedded broker, no faults."""
+def reference_run(schedule: Schedule, directory: Path, *, predictions: bool, log: Log) -> ReferenceRun:
+    """Run one replica of each service on the embedded broker, without faults."""
     archive = directory / "archive"
     recorded = write_archive(archive, schedule.history, schedule.upcoming, schedule.venues)
-    with World(directory / "serial", Plan(archive, {}, proxied=False)) as world:
+    with World(directory / "reference", Plan(archive, {}, proxied=False)) as world:
         began_s = time.monotonic()
         world.start(schedule.history, schedule.first)
         world.settle()
@@ -60,53 +60,53 @@ def serial_run(schedule: Schedule, directory: Path, *, predictions: bool, say: S
             world.settle()
         world.stop()
         with world.connect() as connection:
-            outcome = oracle.read(connection, world.observer.broker, world.told())
+            outcome = oracle.read(connection, world.observer.broker, world.received())
         if models is not None:
             models = Path(shutil.copytree(models, directory / "models"))
-        say(f"serial run without faults: {time.monotonic() - began_s:.0f} s")
-    if wrong := oracle.problems(outcome, outcome):
-        raise Stuck(f"the run without faults is wrong itself: {wrong}")
-    return Serial(archive, recorded, outcome, models)
+        log(f"reference run without faults: {time.monotonic() - began_s:.0f} s")
+    if differences := oracle.differences(outcome, outcome):
+        raise RunStuckError(f"the reference run has differences to itself: {differences}")
+    return ReferenceRun(archive, recorded, outcome, models)
 
 
 def faulty_run(
-    schedule: Schedule, serial: Serial, directory: Path, say: Say, broken: tuple[str, str] | None = None
+    schedule: Schedule, reference: ReferenceRun, directory: Path, log: Log, broken: tuple[str, str] | None = None
 ) -> Report:
-    """The same days with the schedule's faults, compared. `broken`: a service and its kind of broken unit."""
-    report = Report(schedule, serial.recorded)
+    """Run the same days with the schedule's faults, and compare. `broken`: a service and its kind of broken unit."""
+    report = Report(schedule, reference.recorded)
     began_s = time.monotonic()
-    wrapped = wrapped_in(schedule) | ({broken[0]} if broken else set())
-    plan = Plan(serial.archive, schedule.replicas, wrapped, broken, schedule.broker)
+    wrapped = services_to_wrap(schedule) | ({broken[0]} if broken else set())
+    plan = Plan(reference.archive, schedule.replicas, wrapped, broken, schedule.broker)
     with World(directory, plan) as world:
         try:
-            _pass(world, schedule, serial, report, say)
-        except Stuck as stuck:
+            _run_days(world, schedule, reference, report, log)
+        except RunStuckError as stuck:
             report.problems.append(f"STUCK: {stuck}")
         world.stop()
-        report.deaths = world.died
+        report.deaths = world.deaths
         with world.connect() as connection:
-            report.outcome = oracle.read(connection, world.observer.broker, world.told())
-    report.problems += oracle.problems(serial.outcome, report.outcome)
-    report.judge()
+            report.outcome = oracle.read(connection, world.observer.broker, world.received())
+    report.problems += oracle.differences(reference.outcome, report.outcome)
+    report.add_problems()
     report.seconds = time.monotonic() - began_s
     return report
 
 
-def wrapped_in(schedule: Schedule) -> frozenset[str]:
-    """The paced fetcher, and whoever has a named point; all others run as they are."""
-    every = (*schedule.faults, *schedule.late)
-    return frozenset({"fetcher"} | {fault.service for fault in every if fault.kind is Kind.POINT})
+def services_to_wrap(schedule: Schedule) -> frozenset[str]:
+    """The fetcher, for its pace, and the services with a named point; all others run unchanged."""
+    faults = (*schedule.faults, *schedule.late)
+    return frozenset({"fetcher"} | {fault.service for fault in faults if fault.kind is Kind.POINT})
 
 
-def _pass(world: World, schedule: Schedule, serial: Serial, report: Report, say: Say) -> None:
+def _run_days(world: World, schedule: Schedule, reference: ReferenceRun, report: Report, log: Log) -> None:
     world.pace(UNIT_S)
     world.start(schedule.history, schedule.first)
-    _hit(world, schedule.faults, report, say)
+    _inject_all(world, schedule.faults, report, log)
     world.pace(0)
     world.settle()
-    if serial.models is not None:
+    if reference.models is not None:
         world.stop()
-        world.take_model(serial.models)
+        world.copy_model(reference.models)
         for fault in schedule.late:
             world.arm(fault.target, f"{fault.point}/{fault.nth}")
         world.start([schedule.upcoming], schedule.upcoming, results=False)
@@ -114,22 +114,21 @@ def _pass(world: World, schedule: Schedule, serial: Serial, report: Report, say:
         report.not_injected += [f"{fault} (late)" for fault in schedule.late if world.is_armed(fault.target)]
 
 
-def _hit(world: World, faults: tuple[Fault, ...], report: Report, say: Say) -> None:
-    """All faults in order; those for which the days did not suffice are counted."""
-    injector = Injector(world, report.recoveries, say)
-    empty = world.sample()
-    world.wait(lambda: started(world, empty.ends), 60, "the first records of every stage")
+def _inject_all(world: World, faults: tuple[Fault, ...], report: Report, log: Log) -> None:
+    """Inject all faults in order. Those that remain when the source is drained are counted."""
+    injector = Injector(world, report.recoveries, log)
+    world.wait(lambda: started(world), 60, "the first records of every stage")
     for fault in faults:
         if world.sample().drained:
-            report.left_out += 1
+            report.skipped += 1
             continue
         try:
             injector.inject(fault)
-        except Stuck as stuck:
+        except RunStuckError as stuck:
             report.not_injected.append(f"{fault}: {stuck}")
 
 
-def started(world: World, _before: object) -> bool:
-    """Whether every stage has handled something."""
+def started(world: World) -> bool:
+    """Whether every stage has committed something."""
     sample = world.observer.sample()
-    return sample is not None and all(any(done.values()) for done in sample.done.values())
+    return sample is not None and all(any(committed.values()) for committed in sample.committed.values())

@@ -1,4 +1,4 @@
-"""The system under test: a real PostgreSQL, the real broker, the five services as supervised processes."""
+"""The system under test: a real PostgreSQL, the real broker, and the five services as supervised processes."""
 
 from __future__ import annotations
 
@@ -23,32 +23,33 @@ from headrace.run.programs import common_environment, python, services
 from shared.settings.sections import Settings, read_secret
 from shared.topics import SERVICES
 from tests.faults.days import morning
-from tests.faults.lines import Line, Lines, is_kafka_commit, is_postgres_commit
+from tests.faults.lines import FaultyProxies, FaultyProxy, is_kafka_commit, is_postgres_commit
 from tests.faults.observer import Observer
 from tests.faults.recovery import Sample
 from tests.faults.schedule import EMBEDDED, KAFKA
-from tests.faults.service import mine_file, pace_file
+from tests.faults.service import kill_point_file, pace_file
 from tests.kafka.server import KafkaServer
 from tests.services.notifier.http_receiver import receiving
 
 TICK_S = 0.05
-# Nothing moves, and something is left to do: for so long at most. A kill between sending and marking leaves a note that
-# is settled only after the sender's lease of 60 s; a broken unit may leave what nobody ever does.
+# The longest time without progress while work remains. After a kill between sending and marking, a notification is
+# settled only after the sender's lease of 60 s; after a broken unit, work may remain forever.
 STALL_S, BROKEN_STALL_S = 100.0, 5.0
 SAMPLE_LIMIT_S = 60.0
-# Two looks at a pipeline that stands still, so far apart that nothing was in flight between them.
+# The time between two readings without progress after which nothing can be in flight.
 STILL_S = 1.5
-# Low thresholds: notifications enough to count.
+# Low thresholds, so that there are enough notifications.
 NOTIFIER = {"CHANNELS": "webhook", "BIG_AMOUNT": "30000", "TIP_PROBABILITY": "0.3"}
 
 
-class Stuck(Exception):
-    """What was waited for did not come; says what."""
+class RunStuckError(Exception):
+    """An expected condition did not come true. The message names it."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How a world is set up. `wrapped`: services that run under tests/faults/service.py; `broken`: whose units are."""
+    """How a world is set up. `wrapped`: services that run under tests/faults/service.py; `broken`: a service and the
+    kind of its broken units."""
 
     archive: Path
     replicas: Mapping[str, int]
@@ -59,18 +60,18 @@ class Plan:
 
 
 class World:
-    """Leaving the block stops everything that was started."""
+    """Leaving the block stops everything."""
 
     def __init__(self, directory: Path, plan: Plan) -> None:
         self.plan = plan
         self.data_dir = DataDir(directory / "data")
-        self.told_dir = directory / "faults"
+        self.control_dir = directory / "faults"
         self.server = EmbeddedPostgres(self.data_dir.path)
         self.access = Access(self.server, None)
         self.kafka: KafkaServer | None = None
-        self.lines: dict[str, Line] = {}
+        self.proxies: dict[str, FaultyProxy] = {}
         self.supervisor = Supervisor([])
-        self.died: Counter[str] = Counter()
+        self.deaths: Counter[str] = Counter()
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -86,10 +87,10 @@ class World:
 
     def _open(self) -> None:
         self.data_dir.create()
-        (self.told_dir / "mines").mkdir(parents=True)
+        (self.control_dir / "kill-points").mkdir(parents=True)
         if self.plan.broker == KAFKA:
-            (self.told_dir / "kafka").mkdir()
-            self.kafka = KafkaServer(self.told_dir / "kafka", proxied=len(SERVICES))
+            (self.control_dir / "kafka").mkdir()
+            self.kafka = KafkaServer(self.control_dir / "kafka", proxied=len(SERVICES))
             self._stack.callback(self.kafka.kill)
             self.kafka.start()
         settings = Settings.model_validate({"data_dir": self.data_dir.path, "broker": {"url": self.broker_url}})
@@ -99,33 +100,33 @@ class World:
         self.observer = Observer(self.access, settings, read_secret(self.data_dir.create_token()))
         self._stack.callback(self.observer.close)
         self._receiver = self._stack.enter_context(receiving())
-        self._webhook = self.told_dir / "webhook"
+        self._webhook = self.control_dir / "webhook"
         self._webhook.write_text(self._receiver.url)
         if self.plan.proxied:
-            lines = Lines()
-            self._stack.callback(lines.close)
-            self._lay(lines)
+            proxies = FaultyProxies()
+            self._stack.callback(proxies.close)
+            self._open_proxies(proxies)
         self._stack.callback(self.stop)
 
     @property
     def broker_url(self) -> str:
-        """Past all lines."""
+        """The broker's address without a proxy."""
         return EMBEDDED if self.kafka is None else f"kafka://{self.kafka.bootstrap}"
 
-    def own_kafka(self) -> KafkaServer:
+    def required_kafka(self) -> KafkaServer:
         assert self.kafka is not None, "this world has no Kafka"
         return self.kafka
 
-    def _lay(self, lines: Lines) -> None:
-        """One line from each service to the database, and one to Kafka, which tells its clients the line's address."""
+    def _open_proxies(self, proxies: FaultyProxies) -> None:
+        """One proxy of the database for each service, and one of Kafka, which advertises the proxy's address."""
         socket = self.server.socket_dir / ".s.PGSQL.5432"
-        self.lines = {service: lines.open(socket, is_postgres_commit) for service in SERVICES}
+        self.proxies = {service: proxies.open(socket, is_postgres_commit) for service in SERVICES}
         for service, listener in zip(SERVICES, self.kafka.proxied_listeners if self.kafka else (), strict=False):
             target = ("127.0.0.1", listener.port)
-            self.lines[f"{service}-kafka"] = lines.open(target, is_kafka_commit, listener.advertised_port)
+            self.proxies[f"{service}-kafka"] = proxies.open(target, is_kafka_commit, listener.advertised_port)
 
     def start(self, days: list[date], clock: date, *, results: bool = True) -> None:
-        """The services over these days, at the morning of the day `clock`."""
+        """Start the services for these days, on the morning of the day `clock`."""
         self.observer.expect(days, results=results)
         options = RunOptions(
             source="archive",
@@ -147,21 +148,21 @@ class World:
         return self.supervisor.stop()
 
     def pace(self, unit_s: float) -> None:
-        """How long the fetcher waits before each of its units, from now on; only where it is wrapped."""
-        pace_file(self.told_dir).write_text(str(unit_s))
+        """Set how long the fetcher waits before each unit from now on. The fetcher must be wrapped."""
+        pace_file(self.control_dir).write_text(str(unit_s))
 
     def arm(self, replica: str, armed: str) -> None:
-        mine_file(self.told_dir, replica).write_text(armed)
+        kill_point_file(self.control_dir, replica).write_text(armed)
 
     def disarm(self, service: str) -> None:
         for slot in range(self.plan.replicas.get(service, 1)):
-            mine_file(self.told_dir, f"{service}-{slot}").unlink(missing_ok=True)
+            kill_point_file(self.control_dir, f"{service}-{slot}").unlink(missing_ok=True)
 
     def is_armed(self, replica: str) -> bool:
-        return mine_file(self.told_dir, replica).exists()
+        return kill_point_file(self.control_dir, replica).exists()
 
     def train(self) -> Path:
-        """A model of what is loaded; where it lies."""
+        """Train a model on the loaded facts. Returns the directory of models."""
         program = Program(
             "train",
             python("-m", "headrace", "train", "--data-dir", str(self.data_dir.path)),
@@ -169,44 +170,46 @@ class World:
             common_environment(self.data_dir),
             restart=False,
         )
-        task = Supervisor([program])
-        task.start()
+        trainer = Supervisor([program])
+        trainer.start()
         try:
-            self.wait(lambda: bool(task.step()) or task.exit_status("train") is not None, 300, "the training to end")
+            self.wait(
+                lambda: bool(trainer.step()) or trainer.exit_status("train") is not None, 300, "the training to end"
+            )
         finally:
-            task.stop()
-        if task.exit_status("train"):
-            raise Stuck(f"training failed: {program.log.read_text()[-2000:]}")
+            trainer.stop()
+        if trainer.exit_status("train"):
+            raise RunStuckError(f"training failed: {program.log.read_text()[-2000:]}")
         return self.models
 
     @property
     def models(self) -> Path:
         return self.data_dir.path / "models"
 
-    def take_model(self, models: Path) -> None:
+    def copy_model(self, models: Path) -> None:
         shutil.copytree(models, self.models, dirs_exist_ok=True)
 
-    def told(self) -> Counter[str]:
-        """What arrived at the receiver, by the message's id."""
+    def received(self) -> Counter[str]:
+        """How often each message arrived at the receiver, by its id."""
         return Counter(seen.body["message_id"] for seen in self._receiver.seen)
 
     def connect(self) -> psycopg.Connection[Any]:
         return self.access.connect("headrace faults")
 
     def tick(self) -> None:
-        """Start again what died. Raises Stuck when a service refuses its settings."""
-        self.died.update(program.name for program in self.supervisor.step())
-        if refused := self.supervisor.misconfigured_program():
-            raise Stuck(f"{refused.name} refused its settings: {refused.log.read_text()[-2000:]}")
-        if hopeless := self.supervisor.failing_program():
-            raise Stuck(f"{hopeless.name} keeps dying: {hopeless.log.read_text()[-2000:]}")
+        """Restart programs that died. Raises RunStuckError if a service refuses its settings or keeps failing."""
+        self.deaths.update(program.name for program in self.supervisor.step())
+        if misconfigured := self.supervisor.misconfigured_program():
+            raise RunStuckError(f"{misconfigured.name} refused its settings: {misconfigured.log.read_text()[-2000:]}")
+        if failing := self.supervisor.failing_program():
+            raise RunStuckError(f"{failing.name} keeps failing: {failing.log.read_text()[-2000:]}")
         time.sleep(TICK_S)
 
     def wait(self, until: Callable[[], bool], limit_s: float, what: str) -> None:
         deadline_s = time.monotonic() + limit_s
         while not until():
             if time.monotonic() > deadline_s:
-                raise Stuck(f"waited {limit_s:g} s for {what}")
+                raise RunStuckError(f"waited {limit_s:g} s for {what}")
             self.tick()
 
     def rest(self, seconds: float) -> None:
@@ -215,27 +218,27 @@ class World:
             self.tick()
 
     def sample(self) -> Sample:
-        """As soon as it can be taken."""
-        found: list[Sample] = []
+        """Wait until a sample can be read."""
+        samples: list[Sample] = []
 
-        def taken() -> bool:
+        def can_be_read() -> bool:
             sample = self.observer.sample()
-            found.extend([sample] if sample else [])
-            return bool(found)
+            samples.extend([sample] if sample else [])
+            return bool(samples)
 
-        self.wait(taken, SAMPLE_LIMIT_S, "positions that can be read")
-        return found[0]
+        self.wait(can_be_read, SAMPLE_LIMIT_S, "positions that can be read")
+        return samples[0]
 
     def settle(self) -> None:
-        """Wait until nothing is left to do. Raises Stuck where that never comes."""
-        left, since_s = self.observer.left(), time.monotonic()
+        """Wait until no work remains. Raises RunStuckError if there is no progress while work remains."""
+        remaining, since_s = self.observer.remaining(), time.monotonic()
         stall_s = BROKEN_STALL_S if self.plan.broken else STALL_S
-        while left != 0 or time.monotonic() - since_s < STILL_S:
+        while remaining != 0 or time.monotonic() - since_s < STILL_S:
             self.tick()
-            before, left = left, self.observer.left()
-            since_s = since_s if left == before else time.monotonic()
+            before, remaining = remaining, self.observer.remaining()
+            since_s = since_s if remaining == before else time.monotonic()
             if time.monotonic() - since_s > stall_s:
-                raise Stuck(f"nothing has moved for {stall_s:g} s, and {left} records or messages are left")
+                raise RunStuckError(f"no progress for {stall_s:g} s, and {remaining} records or messages remain")
 
     def _program(self, program: Program) -> Program:
         service = program.name.partition("-")[0]
@@ -243,17 +246,17 @@ class World:
         command = program.command
         if service in self.plan.wrapped:
             command = python("-m", "tests.faults.service", service)
-            environment["FAULTS_DIR"] = str(self.told_dir)
+            environment["FAULTS_DIR"] = str(self.control_dir)
         if self.plan.broken and self.plan.broken[0] == service:
             environment["FAULTS_BROKEN"] = self.plan.broken[1]
         return replace(program, command=command, environment=environment)
 
     def _environment(self, service: str) -> dict[str, str]:
         environment: dict[str, str] = {}
-        if line := self.lines.get(service):
-            environment["HEADRACE_DATABASE__URL"] = f"postgresql://headrace_{service}@127.0.0.1:{line.port}/{DATABASE}"
-        if line := self.lines.get(f"{service}-kafka"):
-            environment["HEADRACE_BROKER__URL"] = f"kafka://127.0.0.1:{line.port}"
+        if proxy := self.proxies.get(service):
+            environment["HEADRACE_DATABASE__URL"] = f"postgresql://headrace_{service}@127.0.0.1:{proxy.port}/{DATABASE}"
+        if proxy := self.proxies.get(f"{service}-kafka"):
+            environment["HEADRACE_BROKER__URL"] = f"kafka://127.0.0.1:{proxy.port}"
         if service == "fetcher":
             environment["HEADRACE_FETCHER__BATCH_RECORDS"] = "1"  # a unit then holds one document
         if service == "notifier":

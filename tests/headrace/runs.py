@@ -1,4 +1,4 @@
-"""`headrace run` as a process, over made-up days in the real source's layout, and what it left."""
+"""Runs `headrace run` as a process over simulated days in the layout of the real source, and reads the results."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.waiting import wait_until
 
 DAYS = (date(2026, 1, 5), date(2026, 1, 6))
 RACES = 12
-# A deadline, not a measure: twenty times what a run takes on two idle cores.
+# A deadline, not a measurement: twenty times the duration of a run on two idle cores.
 RUN_LIMIT_S = 300.0
 STOP_LIMIT_S = 60.0
 T = TypeVar("T")
@@ -44,7 +44,7 @@ TABLES = {
 
 
 def write_archive(directory: Path) -> Path:
-    """One venue's two days as a simulated source published them in the end."""
+    """Two days of one venue, in the final state of a simulated source."""
     publisher = Publisher(
         SimulatedSeason(SeasonPlan(first_date=DAYS[0], days=2, venues=(9,), races_per_venue=RACES)),
         PublicationSchedule(),
@@ -71,15 +71,15 @@ def command(archive: Path, data_dir: Path, *more: str) -> list[str]:
 
 
 def run_once(archive: Path, data_dir: Path, *more: str, limit_s: float = RUN_LIMIT_S) -> dict[str, Any]:
-    done = subprocess.run(
+    result = subprocess.run(
         command(archive, data_dir, "--once", "--json", *more),
         capture_output=True,
         text=True,
         timeout=limit_s,
         check=False,
     )
-    assert done.returncode == 0, f"{done.stderr}\n{logs(data_dir)}"
-    summary: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    assert result.returncode == 0, f"{result.stderr}\n{logs(data_dir)}"
+    summary: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
     return summary
 
 
@@ -88,7 +88,7 @@ def logs(data_dir: Path) -> str:
 
 
 def tables(data_dir: Path) -> dict[str, list[str]]:
-    """Every row of every table as text, in order, without the numbers that rows get by their order of arrival."""
+    """Every row of every table as text, sorted, without the ids that depend on the order of arrival."""
     with open_database(Settings(data_dir=data_dir)) as access, access.connect() as connection:
         return {
             name: [row for (row,) in connection.execute(f"SELECT t::text FROM ({query}) t ORDER BY 1")]  # type: ignore[misc]
@@ -98,32 +98,33 @@ def tables(data_dir: Path) -> dict[str, list[str]]:
 
 def status(data_dir: Path) -> list[dict[str, Any]]:
     arguments = [sys.executable, "-m", "headrace", "status", "--output", "json", "--data-dir", str(data_dir)]
-    done = subprocess.run(arguments, capture_output=True, text=True, check=True)
-    rows: list[dict[str, Any]] = json.loads(done.stdout)
+    result = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    rows: list[dict[str, Any]] = json.loads(result.stdout)
     return rows
 
 
 def until(condition: Callable[[], T | None], process: subprocess.Popen[str], data_dir: Path) -> T:
     """The first true value of the condition, while the process runs."""
 
-    def look() -> T | None:
+    def check() -> T | None:
         assert process.poll() is None, f"{process.communicate()}\n{logs(data_dir)}"
         return condition()
 
     try:
-        return wait_until(look)
+        return wait_until(check)
     except AssertionError as error:
         error.add_note(logs(data_dir))
         raise
 
 
 def gone(pid: int) -> bool:
-    said = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
-    return said.strip() == "" or said.startswith("Z")
+    """No such process runs; a zombie counts as gone."""
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
+    return state.strip() == "" or state.startswith("Z")
 
 
 def pid_of(data_dir: Path, service: str) -> int | None:
-    """Of a service that has said it is there; None before, also while there is no database yet."""
+    """The pid of a service from its row in ops.replicas; None if there is no row or no database yet."""
     server = EmbeddedPostgres(data_dir)
     if not server.password_file("headrace_owner").exists() or not server.accepts_connections():
         return None

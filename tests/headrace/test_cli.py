@@ -11,28 +11,30 @@ import pytest
 from headrace.cli import command
 
 
-def test_looking_where_nothing_ran_says_what_to_do(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    nowhere = str(tmp_path / "nothing")
+def test_a_read_only_command_without_data_says_what_to_do(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    absent = str(tmp_path / "nothing")
 
-    assert command(["sql", "select 1", "--data-dir", nowhere]) == 2
-    assert command(["db", "uri", "--data-dir", nowhere]) == 2
-    assert command(["status", "--data-dir", nowhere]) == 0
+    assert command(["sql", "select 1", "--data-dir", absent]) == 2
+    assert command(["db", "uri", "--data-dir", absent]) == 2
+    assert command(["status", "--data-dir", absent]) == 0
 
     assert capfd.readouterr().err.count("`headrace run` makes one") == 2
-    assert not Path(nowhere).exists()
+    assert not Path(absent).exists()
 
 
 @pytest.mark.parametrize("arguments", [["sttus"], ["run", "--bogus"], ["status", "--output", "yaml"], ["sql"], ["db"]])
-def test_a_wrong_call_ends_with_2_and_no_traceback(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+def test_invalid_arguments_exit_with_2_and_no_traceback(
+    arguments: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
     assert command(arguments) == 2
 
     assert "Traceback" not in capfd.readouterr().err
 
 
 def test_the_command_is_installed() -> None:
-    done = subprocess.run(
+    result = subprocess.run(
         [Path(sys.executable).with_name("headrace"), "--help"], capture_output=True, text=True, check=False
     )
 
-    assert done.returncode == 0
-    assert "status" in done.stdout
+    assert result.returncode == 0
+    assert "status" in result.stdout

@@ -1,4 +1,4 @@
-"""The Makefile: its help, and what it says when the machine lacks something."""
+"""The Makefile: its help, its error messages for missing requirements, and its variables."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def make(repository: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_help_is_the_default_and_has_one_line_for_each_target(repository: Path) -> None:
-    done = make(repository)
+    result = make(repository)
 
-    lines = done.stdout.splitlines()
-    assert done.returncode == 0
+    lines = result.stdout.splitlines()
+    assert result.returncode == 0
     [phony] = [line for line in (repository / "Makefile").read_text().splitlines() if line.startswith(".PHONY:")]
     assert [line.split()[1] for line in lines] == phony.split()[1:]
     assert set(phony.split()) >= TARGETS
@@ -27,29 +27,29 @@ def test_help_is_the_default_and_has_one_line_for_each_target(repository: Path) 
 
 
 @pytest.mark.parametrize(
-    ("lacks", "said"),
+    ("variables", "message"),
     [
         (("PYTHON=",), "no Python 3.11 or later found"),
         (("NEEDED_MB=999999999",), "MB are free here and the environment needs 999999999"),
     ],
 )
-def test_what_is_missing_is_said_in_one_line(
-    repository: Path, tmp_path: Path, lacks: tuple[str, ...], said: str
+def test_a_missing_requirement_is_reported_in_one_line(
+    repository: Path, tmp_path: Path, variables: tuple[str, ...], message: str
 ) -> None:
-    done = make(repository, "setup", f"VENV={tmp_path / 'venv'}", *lacks)
+    result = make(repository, "setup", f"VENV={tmp_path / 'venv'}", *variables)
 
-    complaint = [line for line in done.stderr.splitlines() if line.startswith("make: ") and "***" not in line]
-    assert done.returncode == 2
-    assert len(complaint) == 1
-    assert said in complaint[0]
+    errors = [line for line in result.stderr.splitlines() if line.startswith("make: ") and "***" not in line]
+    assert result.returncode == 2
+    assert len(errors) == 1
+    assert message in errors[0]
     assert not (tmp_path / "venv").exists()
 
 
-def test_what_is_set_reaches_the_command(repository: Path, tmp_path: Path) -> None:
+def test_variables_of_make_become_options_of_the_command(repository: Path, tmp_path: Path) -> None:
     stamp = tmp_path / ".installed"
     stamp.touch()
 
-    done = make(
+    result = make(
         repository,
         "-n",
         "run",
@@ -60,6 +60,6 @@ def test_what_is_set_reaches_the_command(repository: Path, tmp_path: Path) -> No
         "TO=2026-02-01",
     )
 
-    line = " ".join(done.stdout.split())
+    line = " ".join(result.stdout.split())
     assert '--source "archive" --archive "some dir"' in line
     assert '--from "2026-01-31" --to "2026-02-01" --once' in line.replace("\\ ", "")

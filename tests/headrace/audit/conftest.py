@@ -1,4 +1,4 @@
-"""A whole run of real processes, once; each test gets a copy of what it left."""
+"""One run of the real pipeline for all tests; each test gets a copy of its database and archive."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from tests.headrace.runs import DAYS, run_once, write_archive
 
 
 @pytest.fixture(scope="session")
-def left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, EmbeddedPostgres]]:
-    """The data directory of two recorded days, with three predictions, and its server."""
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, EmbeddedPostgres]]:
+    """The data directory of a run over two days, with three predictions, and its server."""
     data_dir = tmp_path_factory.mktemp("audited") / "data"
     recorded = write_archive(tmp_path_factory.mktemp("recorded"))
     run_once(recorded, data_dir)
@@ -34,8 +34,8 @@ def left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path
 
 
 @pytest.fixture
-def copy_url(left_behind: tuple[Path, EmbeddedPostgres]) -> Iterator[str]:
-    server, name = left_behind[1], f"copy_{uuid4().hex}"
+def copy_url(finished_run: tuple[Path, EmbeddedPostgres]) -> Iterator[str]:
+    server, name = finished_run[1], f"copy_{uuid4().hex}"
     with psycopg.connect(server.url_with_password(database="postgres"), autocommit=True) as owner:
         owner.execute(f'CREATE DATABASE "{name}" TEMPLATE headrace STRATEGY wal_log')
         yield server.url_with_password(database=name)
@@ -44,17 +44,17 @@ def copy_url(left_behind: tuple[Path, EmbeddedPostgres]) -> Iterator[str]:
 
 @pytest.fixture
 def connection(copy_url: str) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
-    """Of the owner, to the copy: for injections."""
-    with psycopg.connect(copy_url, autocommit=True) as connected:
-        yield connected
+    """A connection of the owner to the copy, to damage it."""
+    with psycopg.connect(copy_url, autocommit=True) as copy_connection:
+        yield copy_connection
 
 
 @pytest.fixture
-def place(left_behind: tuple[Path, EmbeddedPostgres], copy_url: str, tmp_path: Path) -> Iterator[AuditTarget]:
-    """Where to look: the copy of the database, and one of the archive."""
+def target(finished_run: tuple[Path, EmbeddedPostgres], copy_url: str, tmp_path: Path) -> Iterator[AuditTarget]:
+    """The copy of the database and a copy of the archive, to be audited."""
     archive = tmp_path / "archive"
-    shutil.copytree(left_behind[0] / "archive", archive)
+    shutil.copytree(finished_run[0] / "archive", archive)
     broker = PostgresBroker(copy_url)
-    with psycopg.connect(copy_url, autocommit=True) as connected:
-        yield AuditTarget(connected, broker, archive, {"boatrace": load_source("boatrace")})
+    with psycopg.connect(copy_url, autocommit=True) as copy_connection:
+        yield AuditTarget(copy_connection, broker, archive, {"boatrace": load_source("boatrace")})
     broker.close()

@@ -1,4 +1,4 @@
-"""A finished run to audit, and ways to damage what it left, behind everybody's back."""
+"""Audits a finished run, and damages its topics to test that the audit finds it."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ Connection = psycopg.Connection[Any]
 EVERYTHING = AuditWindow()
 
 
-def findings(place: AuditTarget, window: AuditWindow = EVERYTHING) -> set[tuple[str, str]]:
-    """What is wrong and where."""
-    return {(each.kind, each.where) for each in look_twice(place, window).findings}
+def findings(target: AuditTarget, window: AuditWindow = EVERYTHING) -> set[tuple[str, str]]:
+    """Kind and place of each finding."""
+    return {(each.kind, each.where) for each in audit_now(target, window).findings}
 
 
-def look_twice(place: AuditTarget, window: AuditWindow = EVERYTHING) -> AuditResult:
-    """Nothing moves here, so the second look need not wait."""
-    return run_audit(place, window, second_pass_delay_s=0)
+def audit_now(target: AuditTarget, window: AuditWindow = EVERYTHING) -> AuditResult:
+    """Audit without a delay before the second pass: the pipeline does not run."""
+    return run_audit(target, window, second_pass_delay_s=0)
 
 
-def counts(look: AuditResult) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for _, fate in look.fates.values():
-        found[fate.class_] = found.get(fate.class_, 0) + 1
-    return found
+def counts(result: AuditResult) -> dict[str, int]:
+    by_class: dict[str, int] = {}
+    for _, fate in result.fates.values():
+        by_class[fate.class_] = by_class.get(fate.class_, 0) + 1
+    return by_class
 
 
 def ids_in(connection: Connection, topic: str) -> list[str]:
@@ -44,27 +44,27 @@ def ids_in(connection: Connection, topic: str) -> list[str]:
 
 def batches(connection: Connection, topic: str) -> list[tuple[tuple[int, int, int], list[Record]]]:
     """The stored batches of a topic, each with its primary key."""
-    found = connection.execute(
+    rows = connection.execute(
         "SELECT l.topic_id, l.p, l.base_off, l.payload FROM broker.log l JOIN broker.topics t ON t.id = l.topic_id"
         " WHERE t.name = %s ORDER BY l.p, l.base_off",
         (topic,),
     ).fetchall()
-    return [((topic_id, p, base), decode_batch(topic, p, base, payload)) for topic_id, p, base, payload in found]
+    return [((topic_id, p, base), decode_batch(topic, p, base, payload)) for topic_id, p, base, payload in rows]
 
 
 def edit(connection: Connection, topic: str, change: Callable[[list[Record]], Sequence[Record]]) -> None:
-    """Write every batch again as `change` gives it; an empty one is deleted. Positions and ends stay as they are."""
+    """Replace every batch by the result of `change`; delete empty ones. Positions and end offsets do not change."""
     for key, records in batches(connection, topic):
-        kept = change(records)
-        if list(kept) == records:
+        remaining = change(records)
+        if list(remaining) == records:
             continue
-        if not kept:
+        if not remaining:
             connection.execute("DELETE FROM broker.log WHERE (topic_id, p, base_off) = (%s, %s, %s)", key)
             continue
-        new = [NewRecord(each.topic, each.key, each.value, each.headers) for each in kept]
+        new = [NewRecord(each.topic, each.key, each.value, each.headers) for each in remaining]
         connection.execute(
             "UPDATE broker.log SET n = %s, payload = %s WHERE (topic_id, p, base_off) = (%s, %s, %s)",
-            (len(new), encode_batch(new, kept[0].timestamp_ms), *key),
+            (len(new), encode_batch(new, remaining[0].timestamp_ms), *key),
         )
 
 
@@ -79,13 +79,13 @@ def doubled(event_id: str) -> Callable[[list[Record]], list[Record]]:
 
 
 def predict(url: str, event_keys: Sequence[str]) -> None:
-    """Predictions as the predictor writes them; a recorded day has none of its own."""
+    """Append predictions as the predictor does; a past day has none."""
     broker = PostgresBroker(url)
     at = "2026-01-05T00:00:00Z"
     producer = broker.producer("predictor-0")
     with producer.unit() as unit:
         for key in event_keys:
-            said = Prediction(
+            prediction = Prediction(
                 source=key.split(":")[0],
                 event_key=key,
                 as_of=at,
@@ -95,7 +95,7 @@ def predict(url: str, event_keys: Sequence[str]) -> None:
                 inputs=("loaded-events/0/0",),
                 probabilities=(HeadProbability(head="result", slot=1, label="win", probability=1.0),),
             )
-            unit.append([encode(said, PREDICTIONS, "prediction/1", uuid5(NAMESPACE, f"p/{key}"), "predictor")])
+            unit.append([encode(prediction, PREDICTIONS, "prediction/1", uuid5(NAMESPACE, f"p/{key}"), "predictor")])
         unit.commit()
     producer.close()
     broker.close()

@@ -1,4 +1,4 @@
-"""The accounting by itself: whatever happened on the way, every id has one fate, and the sums close."""
+"""The accounting alone: whatever evidence exists, every id has one fate, and the counts add up."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from headrace.audit.accounting import (
 )
 
 pytestmark = pytest.mark.slow
-DEATH = DeadLetterEvidence("cleaner", "cleaner.dlq/0/1", "InvalidEvent: no date")
-LOADER_DEATH = DeadLetterEvidence("loader", "loader.dlq/0/1", "InvalidEvent: too long")
+CLEANER_LETTER = DeadLetterEvidence("cleaner", "cleaner.dlq/0/1", "InvalidEvent: no date")
+LOADER_LETTER = DeadLetterEvidence("loader", "loader.dlq/0/1", "InvalidEvent: too long")
 WHOLE = RecordEvidence(
     "id",
     "s:2026-01-31:01:01",
@@ -35,27 +35,27 @@ WHOLE = RecordEvidence(
 )
 CLEANED = replace(WHOLE, rows=None)
 FETCHED = replace(CLEANED, clean=None, clean_passed=False)
-# Every way that a record may go in a pipeline that loses nothing, and what becomes of it.
-WAYS = {
+# Evidence of every possible path of a record in a pipeline that loses nothing, by the fate of the record.
+EVIDENCE_BY_FATE = {
     "loaded": [WHOLE],
     "superseded": [replace(WHOLE, rows="superseded")],
     "parked": [replace(CLEANED, parked=True)],
     "dead": [
-        replace(FETCHED, dead_letters=(DEATH,)),
-        replace(CLEANED, dead_letters=(LOADER_DEATH,)),
-        replace(FETCHED, raw=None, rejected=True, dead_letters=(DEATH,)),
+        replace(FETCHED, dead_letters=(CLEANER_LETTER,)),
+        replace(CLEANED, dead_letters=(LOADER_LETTER,)),
+        replace(FETCHED, raw=None, rejected=True, dead_letters=(CLEANER_LETTER,)),
     ],
     "filtered": [replace(FETCHED, filter_reason="nothing"), replace(CLEANED, filter_reason="no result yet")],
     "in flight": [
         replace(FETCHED, raw_passed=False),
         replace(CLEANED, clean_passed=False),
-        replace(FETCHED, dead_letters=(DEATH,), retry_place="cleaner.retry/0/4"),
-        replace(CLEANED, dead_letters=(LOADER_DEATH,), retry_place="loader.retry/0/4"),
+        replace(FETCHED, dead_letters=(CLEANER_LETTER,), retry_place="cleaner.retry/0/4"),
+        replace(CLEANED, dead_letters=(LOADER_LETTER,), retry_place="loader.retry/0/4"),
     ],
 }
-JOURNEYS = [(class_, each) for class_, ways in WAYS.items() for each in ways]
-journeys = st.sampled_from(JOURNEYS)
-evidence = st.builds(
+PATHS = [(class_, each) for class_, examples in EVIDENCE_BY_FATE.items() for each in examples]
+paths = st.sampled_from(PATHS)
+any_evidence = st.builds(
     RecordEvidence,
     st.just("id"),
     st.just("key"),
@@ -70,58 +70,65 @@ evidence = st.builds(
     rows=st.sampled_from([None, "loaded", "superseded"]),
     parked=st.booleans(),
     retry_place=st.sampled_from([None, "loader.retry/0/1"]),
-    dead=st.sampled_from([(), (DEATH,), (DEATH, LOADER_DEATH)]),
+    dead_letters=st.sampled_from([(), (CLEANER_LETTER,), (CLEANER_LETTER, LOADER_LETTER)]),
     filter_reason=st.sampled_from([None, "nothing"]),
 )
 
 
-@given(journeys)
-def test_what_was_not_lost_has_the_fate_it_met(journey: tuple[str, RecordEvidence]) -> None:
-    class_, found = journey
+@given(paths)
+def test_a_record_that_was_not_lost_has_the_fate_of_its_path(path: tuple[str, RecordEvidence]) -> None:
+    class_, evidence = path
 
-    assert decide_fate(found).class_ == class_
+    assert decide_fate(evidence).class_ == class_
 
 
-@given(journeys, st.sampled_from(["raw", "clean", "rows"]))
-def test_what_is_taken_out_of_a_place_is_missing_before_it(journey: tuple[str, RecordEvidence], place: str) -> None:
-    """Unless it was not there, or it has another reason not to be there any more."""
-    class_, found = journey
-    if getattr(found, place) is None:
+@given(paths, st.sampled_from(["raw", "clean", "rows"]))
+def test_a_record_removed_from_a_place_is_missing_at_the_hop_before_it(
+    path: tuple[str, RecordEvidence], place: str
+) -> None:
+    """Unless it was not there, or the evidence gives another reason for its absence."""
+    class_, evidence = path
+    if getattr(evidence, place) is None:
         return
-    excused = found.parked or found.dead_letters or found.filter_reason or (place == "clean" and class_ == "in flight")
-    robbed: dict[str, Any] = {place: None}
+    is_explained = (
+        evidence.parked
+        or evidence.dead_letters
+        or evidence.filter_reason
+        or (place == "clean" and class_ == "in flight")
+    )
+    removed: dict[str, Any] = {place: None}
 
-    entry = decide_fate(replace(found, **robbed))
+    fate = decide_fate(replace(evidence, **removed))
 
-    if place == "raw" or not excused:
-        assert entry.is_missing
-        assert entry.why.endswith({"raw": "raw-events", "clean": "clean-events", "rows": "facts"}[place])
+    if place == "raw" or not is_explained:
+        assert fate.is_missing
+        assert fate.why.endswith({"raw": "raw-events", "clean": "clean-events", "rows": "facts"}[place])
 
 
-@given(journeys, st.booleans())
-def test_what_retention_took_is_not_missing(journey: tuple[str, RecordEvidence], archived: bool) -> None:
-    class_, found = journey
-    if class_ not in {"loaded", "superseded", "dead"} or found.rejected:
+@given(paths, st.booleans())
+def test_a_record_removed_by_retention_is_not_missing(path: tuple[str, RecordEvidence], archived: bool) -> None:
+    class_, evidence = path
+    if class_ not in {"loaded", "superseded", "dead"} or evidence.rejected:
         return
 
-    later = replace(found, raw=None, clean=None, raw_due=False, clean_due=False, archived=archived)
+    later = replace(evidence, raw=None, clean=None, raw_due=False, clean_due=False, archived=archived)
 
     assert decide_fate(later).class_ == class_
 
 
-@given(st.lists(evidence, max_size=50))
-def test_the_books_close_whatever_was_found(found: list[RecordEvidence]) -> None:
-    books = count_fates(map(decide_fate, found))
+@given(st.lists(any_evidence, max_size=50))
+def test_the_counts_add_up_for_any_evidence(records: list[RecordEvidence]) -> None:
+    totals = count_fates(map(decide_fate, records))
 
-    assert (books.fetched, books.difference) == (len(found), 0)
-    assert set(books.counts) <= set(CLASSES)
+    assert (totals.fetched, totals.difference) == (len(records), 0)
+    assert set(totals.counts) <= set(CLASSES)
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("xy"))), st.lists(st.sampled_from("abc")))
-def test_only_what_two_looks_saw_is_so(first: list[tuple[str, str]], second: list[str]) -> None:
-    seen = [Finding("missing", subject, where, detail="then") for subject, where in first]
-    again = [Finding("missing", subject, "x", detail="now") for subject in second]
+def test_only_findings_of_both_passes_are_confirmed(first: list[tuple[str, str]], second: list[str]) -> None:
+    first_findings = [Finding("missing", subject, where, detail="then") for subject, where in first]
+    second_findings = [Finding("missing", subject, "x", detail="now") for subject in second]
 
-    found = confirmed_findings(seen, again)
+    confirmed = confirmed_findings(first_findings, second_findings)
 
-    assert found == [each for each in again if (each.subject, "x") in first]
+    assert confirmed == [each for each in second_findings if (each.subject, "x") in first]

@@ -1,4 +1,4 @@
-"""An audit of a run on a real Kafka: nothing to tell where nothing was lost, and what a cleaner dropped is found."""
+"""An audit of a run on a real Kafka: no findings without losses, and a record that the cleaner dropped is found."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from shared.runtime.loops.consumer import next_offsets
 from shared.settings.sections import KafkaSettings, Settings
 from shared.topics import RAW
 from tests.contract.records import poll_some
-from tests.headrace.audit.pipeline import counts, look_twice
+from tests.headrace.audit.pipeline import audit_now, counts
 from tests.headrace.runs import DAYS, RACES, run_once, write_archive
 from tests.kafka.use import KafkaInUse
 
@@ -30,7 +30,7 @@ DROPPED = UUID(int=5)
 
 
 @pytest.fixture
-def place(kafka: KafkaInUse, tmp_path: Path) -> Iterator[AuditTarget]:
+def target(kafka: KafkaInUse, tmp_path: Path) -> Iterator[AuditTarget]:
     url = f"kafka://{kafka.bootstrap}"
     with kafka.empty():
         with closing(KafkaBroker(url, KafkaSettings(), "")) as broker:
@@ -48,36 +48,36 @@ def place(kafka: KafkaInUse, tmp_path: Path) -> Iterator[AuditTarget]:
                 yield AuditTarget(connection, broker, tmp_path / "data" / "archive", sources)
 
 
-def test_what_a_cleaner_dropped_is_missing_behind_raw_events(place: AuditTarget) -> None:
-    whole = look_twice(place)
-    assert (whole.findings, counts(whole)) == ([], {"loaded": ALL})
+def test_a_record_that_the_cleaner_dropped_is_missing_after_raw_events(target: AuditTarget) -> None:
+    complete = audit_now(target)
+    assert (complete.findings, counts(complete)) == ([], {"loaded": ALL})
 
-    _append_another(place.broker)
-    waiting = look_twice(place)
+    _append_copy(target.broker)
+    waiting = audit_now(target)
     assert (waiting.findings, counts(waiting)) == ([], {"loaded": ALL, "in flight": 1})
 
-    _read_and_drop(place.broker)
-    dropped = look_twice(place)
+    _read_and_drop(target.broker)
+    dropped = audit_now(target)
     assert [(each.kind, each.subject, each.where) for each in dropped.findings] == [
         ("missing", str(DROPPED), "raw-events -> clean-events")
     ]
 
 
-def _append_another(broker: Broker) -> None:
-    """A record like one that is there, of another id."""
+def _append_copy(broker: Broker) -> None:
+    """A copy of an existing record, with another id."""
     tps = broker.partitions(RAW)
     begins, ends = broker.begin_offsets(tps), broker.end_offsets(tps)
     batches = read_range(broker, {tp: (begins[tp], ends[tp]) for tp in tps})
-    like = next(record for batch in batches for record in batch if b"reference" not in record.key)
+    original = next(record for batch in batches for record in batch if b"reference" not in record.key)
     batches.close()
-    headers = {**like.headers, "event_id": str(DROPPED).encode()}
-    with closing(broker.producer("somebody")) as producer, producer.unit() as unit:
-        unit.append([NewRecord(RAW, like.key, like.value, headers)])
+    headers = {**original.headers, "event_id": str(DROPPED).encode()}
+    with closing(broker.producer("test")) as producer, producer.unit() as unit:
+        unit.append([NewRecord(RAW, original.key, original.value, headers)])
         unit.commit()
 
 
 def _read_and_drop(broker: Broker) -> None:
-    """What a cleaner with a bug does: it advances, and gives nothing."""
+    """Behaves like a cleaner with a bug: advances its position without an output."""
     with (
         closing(broker.consumer("cleaner", [RAW], "cleaner-0")) as consumer,
         closing(broker.producer("cleaner-0")) as producer,

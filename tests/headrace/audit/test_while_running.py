@@ -1,4 +1,4 @@
-"""An audit beside a pipeline at work, whose services are killed: it never calls missing or twice what is on its way."""
+"""Audits of a running pipeline whose services are killed: no record in flight is reported as missing or duplicate."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ from tests.headrace.runs import FEEDS, document, logs, pid_of
 pytestmark = pytest.mark.slow
 FIRST, DAYS, VENUES = date(2026, 1, 5), 4, (3, 9)
 FACTS = 3 * DAYS * len(VENUES) * 12
-BASE_TABLES = 9
+REFERENCE_TABLES = 9
 KILLS = 3
 LIMIT_S = 300.0
-# Small units, so that there is always something on its way.
-SMALL = "\n".join(f"{service}: {{batch_records: 12}}" for service in ("fetcher", "cleaner", "loader"))
+# Small units, so that records are always in flight.
+SMALL_BATCHES = "\n".join(f"{service}: {{batch_records: 12}}" for service in ("fetcher", "cleaner", "loader"))
 KILLED = ("fetcher", "cleaner", "loader")
 
 
@@ -61,12 +61,14 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def running(recorded: Path, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """`headrace run --once` in tmp_path; it is gone afterwards."""
-    (tmp_path / "small.yaml").write_text(SMALL)
+    """`headrace run --once` in tmp_path; stopped at the end."""
+    (tmp_path / "small.yaml").write_text(SMALL_BATCHES)
     source = ["--source", "archive", "--archive", str(recorded), "--once"]
-    here = ["--data-dir", str(tmp_path / "data"), "--config", str(tmp_path / "small.yaml")]
+    options = ["--data-dir", str(tmp_path / "data"), "--config", str(tmp_path / "small.yaml")]
     process = subprocess.Popen(
-        [sys.executable, "-m", "headrace", "run", *source, *here], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, "-m", "headrace", "run", *source, *options],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     yield process
     if process.poll() is None:
@@ -74,38 +76,38 @@ def running(recorded: Path, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]
     process.wait(60)
 
 
-def test_nothing_is_called_lost_while_services_work_and_are_killed(
+def test_nothing_is_reported_as_lost_while_services_run_and_are_killed(
     running: subprocess.Popen[bytes], tmp_path: Path
 ) -> None:
-    data_dir, seen, wrong, kills = tmp_path / "data", set[str](), list[Finding](), 0
-    draw = random.Random(5)
+    data_dir, classes, reported, kills = tmp_path / "data", set[str](), list[Finding](), 0
+    rng = random.Random(5)
     deadline = time.monotonic() + LIMIT_S
-    look = None
+    last_result = None
 
     while running.poll() is None:
         assert time.monotonic() < deadline, logs(data_dir)
-        found = _look(data_dir)
-        if found is None:
+        result = _audit(data_dir)
+        if result is None:
             time.sleep(0.05)
             continue
-        look, wrong = found, [*wrong, *found.findings]
-        seen |= counts(look).keys()
-        pid = pid_of(data_dir, draw.choice(KILLED)) if kills < KILLS else None
+        last_result, reported = result, [*reported, *result.findings]
+        classes |= counts(result).keys()
+        pid = pid_of(data_dir, rng.choice(KILLED)) if kills < KILLS else None
         if pid is not None:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
                 kills += 1
 
     assert running.returncode == 0, logs(data_dir)
-    assert wrong == []
+    assert reported == []
     assert kills == KILLS
-    assert {"in flight", "loaded"} <= seen
-    assert look is not None
-    assert sum(counts(look).values()) <= FACTS + BASE_TABLES
+    assert {"in flight", "loaded"} <= classes
+    assert last_result is not None
+    assert sum(counts(last_result).values()) <= FACTS + REFERENCE_TABLES
 
 
-def _look(data_dir: Path) -> AuditResult | None:
-    """None while there is no database yet, or none any more."""
+def _audit(data_dir: Path) -> AuditResult | None:
+    """None while the database is not there yet, or no longer."""
     server = EmbeddedPostgres(data_dir)
     if not server.password_file("headrace_owner").exists() or not server.accepts_connections():
         return None
@@ -113,9 +115,9 @@ def _look(data_dir: Path) -> AuditResult | None:
     broker = PostgresBroker(url)
     try:
         with psycopg.connect(url, autocommit=True) as connection:
-            place = AuditTarget(connection, broker, data_dir / "archive", {"boatrace": load_source("boatrace")})
-            return run_audit(place, AuditWindow(), second_pass_delay_s=0.5)
-    except (psycopg.Error, HeadraceError):  # it is being made, or stopped
+            target = AuditTarget(connection, broker, data_dir / "archive", {"boatrace": load_source("boatrace")})
+            return run_audit(target, AuditWindow(), second_pass_delay_s=0.5)
+    except (psycopg.Error, HeadraceError):  # the database is being created or stopped
         return None
     finally:
         broker.close()

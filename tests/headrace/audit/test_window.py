@@ -1,4 +1,4 @@
-"""What an audit is asked for: days, or instants."""
+"""The window of an audit: days or times."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from shared.events import as_utc_ms
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
-def test_days_are_inclusive_and_base_data_belongs_to_all() -> None:
+def test_days_are_inclusive_and_reference_data_belongs_to_all() -> None:
     window = AuditWindow(date(2026, 1, 30), date(2026, 1, 31))
 
     keys = (
@@ -23,7 +23,7 @@ def test_days_are_inclusive_and_base_data_belongs_to_all() -> None:
     assert [window.has_key(key) for key in keys] == [False, True, True, False, True]
 
 
-def test_an_instant_ends_before_its_to() -> None:
+def test_a_window_of_times_excludes_its_end() -> None:
     noon_ms = as_utc_ms(NOON)
     window = AuditWindow(from_ms=noon_ms, to_ms=noon_ms + 3_600_000)
 
@@ -31,6 +31,6 @@ def test_an_instant_ends_before_its_to() -> None:
     assert window.has_key("b:2020-01-01:01:01")
 
 
-def test_nothing_asked_for_is_everything() -> None:
+def test_an_empty_window_is_everything() -> None:
     assert AuditWindow().is_everything
     assert AuditWindow().has_time(None)

@@ -1,4 +1,4 @@
-"""A back-test over a made-up season in a folder: what is told of an event does not depend on what came after."""
+"""A back-test over a simulated season in a folder: its predictions do not depend on what happens after them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from headrace.backtest.run import run_backtest
 from headrace.cli import command
 from services.predictor.backtest.walk_forward import COLUMNS, Spans
 from services.predictor.learners.boosting.fit import BoostingOptions
-from services.predictor.learners.network.fit import OptimizerConfig as NetworkPlan
+from services.predictor.learners.network.fit import OptimizerConfig
 from services.predictor.policy.comparison import AGENT
 from services.predictor.policy.evaluate import EVERY_EVENT
 from services.predictor.policy.hyperparameters import DqnConfig
@@ -37,15 +37,15 @@ SPANS = Spans(
     FIRST + timedelta(days=7), FIRST + timedelta(days=9), FIRST + timedelta(days=10), FIRST + timedelta(days=13)
 )
 TURN = FIRST + timedelta(days=12)
-"""The day in the test span on which the future begins to differ."""
-TINY = EnsembleConfig(
+"""The day of the test span on which the two archives begin to differ."""
+SMALL_CONFIG = EnsembleConfig(
     networks=1,
     card_trees=1,
     observation_trees=1,
     top3_trees=1,
     width=16,
     dropout=0.1,
-    network=NetworkPlan(epochs=1, batch=64),
+    network=OptimizerConfig(epochs=1, batch=64),
     boosting=BoostingOptions(leaves=4, min_rows_in_leaf=20, max_trees=8, patience_trees=4),
     policy=DqnConfig(market_epochs=1, epochs=1),
     policy_members=1,
@@ -53,13 +53,13 @@ TINY = EnsembleConfig(
 Key = tuple[str, int, int]
 
 
-def season(folder: Path, seed: int, first: date = FIRST, days: int = 15) -> None:
+def write_season(folder: Path, seed: int, first: date = FIRST, days: int = 15) -> None:
     """Two venues, twelve events a day at each."""
-    made = SimulatedSeason(SeasonPlan(seed=seed, first_date=FIRST, days=15, venues=(3, 9)))
+    season = SimulatedSeason(SeasonPlan(seed=seed, first_date=FIRST, days=15, venues=(3, 9)))
     for day in (first + timedelta(days=offset) for offset in range(days)):
         for feed in FEEDS:
             record_file(
-                folder, feed, day, document(feed, [(race, final_stage(feed, race)) for race in made.races(day)])
+                folder, feed, day, document(feed, [(race, final_stage(feed, race)) for race in season.races(day)])
             )
 
 
@@ -68,8 +68,8 @@ def file_of(folder: Path, feed: str, day: date) -> Path:
 
 
 def races(folder: Path, feed: str, day: date) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(gzip.decompress(file_of(folder, feed, day).read_bytes()))[feed]
-    return found
+    slices: list[dict[str, Any]] = json.loads(gzip.decompress(file_of(folder, feed, day).read_bytes()))[feed]
+    return slices
 
 
 def change(folder: Path, feed: str, day: date, edit: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> None:
@@ -84,115 +84,119 @@ def places(race: dict[str, Any]) -> list[int | None]:
     return [boat["racer_place_number"] for boat in race["boats"]]
 
 
-def wish(archive: Path, place: Path, name: str) -> BacktestRequest:
+def request_of(archive: Path, directory: Path, name: str) -> BacktestRequest:
     return BacktestRequest(
         spans=SPANS,
         archive=archive,
-        out=place / f"{name}.csv",
-        pictures=place / f"{name}-pictures",
-        models_dir=place / "models",
+        out=directory / f"{name}.csv",
+        pictures=directory / f"{name}-pictures",
+        models_dir=directory / "models",
         ablation=False,
         references=False,
         workers=1,
-        training=TINY,
+        training=SMALL_CONFIG,
     )
 
 
 def rows_of(file: Path) -> dict[Key, list[str]]:
     """The lines of each event."""
-    head, *found = file.read_text().splitlines()
-    assert head == COLUMNS
+    header, *lines = file.read_text().splitlines()
+    assert header == COLUMNS
     rows = defaultdict(list)
-    for line in found:
+    for line in lines:
         day, stadium, race, _ = line.split(",", 3)
         rows[day, int(stadium), int(race)].append(line)
     return rows
 
 
 @dataclass(frozen=True)
-class Done:
+class FinishedBacktest:
     archive: Path
     out: Path
     report: BacktestReport
-    place: Path
-    said: list[str]
+    directory: Path
+    messages: list[str]
 
 
 @pytest.fixture(scope="module")
-def odd(tmp_path_factory: pytest.TempPathFactory) -> Done:
-    """With a boat that was absent, a dead heat for the first place and an event that nobody observed; judged whole."""
-    place = tmp_path_factory.mktemp("backtest")
-    archive = place / "archive"
-    season(archive, seed=5)
-    change(archive, "results", SPANS.test_from, odd_results)
-    change(archive, "previews", SPANS.test_from, lambda found: found[:2] + found[3:])
-    said: list[str] = []
-    asked = replace(wish(archive, place, "odd"), ablation=True, references=True, save_model=True)
-    return Done(archive, asked.out, run_backtest(asked, said.append), place, said)
+def finished(tmp_path_factory: pytest.TempPathFactory) -> FinishedBacktest:
+    """A back-test over days with an absent boat, a dead heat for the first place and an event without observation."""
+    directory = tmp_path_factory.mktemp("backtest")
+    archive = directory / "archive"
+    write_season(archive, seed=5)
+    change(archive, "results", SPANS.test_from, with_anomalies)
+    change(archive, "previews", SPANS.test_from, lambda previews: previews[:2] + previews[3:])
+    messages: list[str] = []
+    request = replace(request_of(archive, directory, "anomalies"), ablation=True, references=True, save_model=True)
+    return FinishedBacktest(archive, request.out, run_backtest(request, messages.append), directory, messages)
 
 
-def odd_results(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    absent, heat = found[0]["boats"], found[1]["boats"]
+def with_anomalies(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    absent, heat = results[0]["boats"], results[1]["boats"]
     last = max(absent, key=lambda boat: boat["racer_place_number"] or 0)
     last["racer_place_number"] = 16
     for boat in heat:
         boat["racer_place_number"] = 1 if boat["racer_place_number"] == 2 else boat["racer_place_number"]
-    return found
+    return results
 
 
-def test_every_event_with_six_entries_and_one_winner_has_six_rows(odd: Done) -> None:
+def test_every_event_with_six_entries_and_one_winner_has_six_rows(finished: FinishedBacktest) -> None:
     days = [SPANS.test_from + timedelta(days=offset) for offset in range(4)]
-    cards = {key_of(race): len(race["boats"]) for day in days for race in races(odd.archive, "programs", day)}
+    cards = {key_of(race): len(race["boats"]) for day in days for race in races(finished.archive, "programs", day)}
     expected = {
         key_of(race)
         for day in days
-        for race in races(odd.archive, "results", day)
+        for race in races(finished.archive, "results", day)
         if places(race).count(1) == 1 and cards[key_of(race)] == 6
     }
 
-    rows = rows_of(odd.out)
+    rows = rows_of(finished.out)
 
     assert set(rows) == expected
     assert 80 < len(rows) < 96
     assert all([line.split(",")[3] for line in lines] == list("123456") for lines in rows.values())
-    assert odd.report.coverage["told"] == odd.report.coverage["of them with six entries and one winner"] == len(rows)
+    assert (
+        finished.report.coverage["told"]
+        == finished.report.coverage["of them with six entries and one winner"]
+        == len(rows)
+    )
 
 
-def test_a_boat_that_was_absent_is_told_and_a_dead_heat_is_not_judged(odd: Done) -> None:
-    absent, heat, _ = (key_of(race) for race in races(odd.archive, "results", SPANS.test_from)[:3])
+def test_an_absent_boat_is_predicted_and_a_dead_heat_is_not_evaluated(finished: FinishedBacktest) -> None:
+    absent, heat, _ = (key_of(race) for race in races(finished.archive, "results", SPANS.test_from)[:3])
 
-    rows = rows_of(odd.out)
+    rows = rows_of(finished.out)
 
-    assert 16 in places(races(odd.archive, "results", SPANS.test_from)[0])
+    assert 16 in places(races(finished.archive, "results", SPANS.test_from)[0])
     assert len(rows[absent]) == 6
     assert heat not in rows
 
 
-def test_rows_are_whole_probabilities_in_order(odd: Done) -> None:
-    with odd.out.open() as opened:
-        found = list(csv.DictReader(opened))
+def test_rows_are_sorted_and_their_probabilities_sum_to_one(finished: FinishedBacktest) -> None:
+    with finished.out.open() as opened:
+        rows = list(csv.DictReader(opened))
 
-    keys = [(row["date"], int(row["stadium"]), int(row["race"]), int(row["boat"])) for row in found]
+    keys = [(row["date"], int(row["stadium"]), int(row["race"]), int(row["boat"])) for row in rows]
     assert keys == sorted(keys)
-    for start in range(0, len(found), 6):
-        event = found[start : start + 6]
+    for start in range(0, len(rows), 6):
+        event = rows[start : start + 6]
         assert math.isclose(sum(float(row["p_win"]) for row in event), 1, abs_tol=1e-12)
         assert all(0 < float(row["p_win"]) < 1 and 0 < float(row["p_top3"]) < 1 for row in event)
         assert sum(int(row["bet"]) for row in event) <= 1
-    assert any(len(row["p_win"]) > 15 for row in found)
+    assert any(len(row["p_win"]) > 15 for row in rows)
 
 
-def test_what_was_never_observed_is_told_from_the_card(odd: Done) -> None:
-    coverage = odd.report.coverage
+def test_an_event_without_observation_is_predicted_from_its_card(finished: FinishedBacktest) -> None:
+    coverage = finished.report.coverage
 
     assert coverage["told from the card"] == 1
     assert coverage["told as observed"] == coverage["told"] - 1
 
 
-def test_the_model_is_shown_beside_references_parts_and_policies(odd: Done) -> None:
-    found = odd.report.json()
+def test_the_report_compares_the_model_with_baselines_members_and_policies(finished: FinishedBacktest) -> None:
+    report = finished.report.json()
 
-    assert [row["model"] for row in found["quality"]] == [
+    assert [row["model"] for row in report["quality"]] == [
         "uniform",
         "slot base rate",
         "conditional logit, card",
@@ -203,22 +207,22 @@ def test_the_model_is_shown_beside_references_parts_and_policies(odd: Done) -> N
         "model, card only",
         "model, without history",
     ]
-    model = next(row for row in found["quality"] if row["model"] == "model")
+    model = next(row for row in report["quality"] if row["model"] == "model")
     assert None not in model.values()
-    assert found["quality"][0]["log_loss"] == pytest.approx(math.log(6))
-    assert {row["less that of"] for row in found["differences"]} == {row["model"] for row in found["quality"]} - {
+    assert report["quality"][0]["log_loss"] == pytest.approx(math.log(6))
+    assert {row["less that of"] for row in report["differences"]} == {row["model"] for row in report["quality"]} - {
         "model"
     }
-    assert all(row["difference"]["low"] <= row["difference"]["high"] for row in found["differences"])
-    assert [row["month"] for row in found["months"]] == ["2026-01"]
-    assert [row["member"] for row in found["shares"] if row["state"] == "observation"] == [
+    assert all(row["difference"]["low"] <= row["difference"]["high"] for row in report["differences"])
+    assert [row["month"] for row in report["months"]] == ["2026-01"]
+    assert [row["member"] for row in report["shares"] if row["state"] == "observation"] == [
         "network 1",
         "trees 1",
         "networks alone",
         "trees alone",
         "pooled",
     ]
-    assert {row["policy"] for row in found["policy"]} == {
+    assert {row["policy"] for row in report["policy"]} == {
         AGENT,
         "always slot 1",
         "random",
@@ -226,20 +230,20 @@ def test_the_model_is_shown_beside_references_parts_and_policies(odd: Done) -> N
         "p x expected payout",
         "boosting on return",
     }
-    json.dumps(found, allow_nan=False)
+    json.dumps(report, allow_nan=False)
 
 
-def test_the_text_says_what_a_policy_is_and_how_often_it_abstained(odd: Done) -> None:
-    text = odd.report.text()
+def test_the_text_explains_the_policy_and_how_often_it_abstained(finished: FinishedBacktest) -> None:
+    text = finished.report.text()
 
     assert "no claim of profit" in text
-    every = next(row for row in odd.report.policy if row.policy == AGENT and row.on == EVERY_EVENT)
+    every = next(row for row in finished.report.policy if row.policy == AGENT and row.on == EVERY_EVENT)
     assert f"of {every.bets} events and abstained on" in text
     assert "History features are worth" in text
 
 
-def test_pictures_lie_beside_the_file(odd: Done) -> None:
-    names = {path.name for path in (odd.place / "odd-pictures").iterdir()}
+def test_charts_are_written_next_to_the_file(finished: FinishedBacktest) -> None:
+    names = {path.name for path in (finished.directory / "anomalies-pictures").iterdir()}
 
     assert names >= {
         "reliability.png",
@@ -249,12 +253,14 @@ def test_pictures_lie_beside_the_file(odd: Done) -> None:
         "learning-network.png",
         "learning-trees.png",
     }
-    assert odd.report.pictures == [str(path) for path in map(Path, odd.report.pictures) if path.is_file()]
+    assert finished.report.pictures == [str(path) for path in map(Path, finished.report.pictures) if path.is_file()]
 
 
-def test_the_model_that_was_kept_tells_the_same_again(odd: Done, capfd: pytest.CaptureFixture[str]) -> None:
-    [kept] = [line for line in odd.said if line.startswith("saved as ")]
-    version, out = kept.split()[2].rstrip(","), odd.place / "again.csv"
+def test_the_saved_model_makes_the_same_predictions(
+    finished: FinishedBacktest, capfd: pytest.CaptureFixture[str]
+) -> None:
+    [saved_line] = [line for line in finished.messages if line.startswith("saved as ")]
+    version, out = saved_line.split()[2].rstrip(","), finished.directory / "again.csv"
 
     code = command(
         [
@@ -268,32 +274,36 @@ def test_the_model_that_was_kept_tells_the_same_again(odd: Done, capfd: pytest.C
             "--test-to",
             f"{SPANS.test_to}",
             "--archive",
-            str(odd.archive),
+            str(finished.archive),
             "--out",
             str(out),
             "--model",
             version,
             "--models-dir",
-            str(odd.place / "models"),
+            str(finished.directory / "models"),
             "--no-references",
             "--output",
             "json",
         ]
     )
 
-    written = capfd.readouterr()
-    assert (code, out.read_bytes()) == (0, odd.out.read_bytes())
-    assert json.loads(written.out)["coverage"]["told"] == odd.report.coverage["told"]
-    assert "test span predicted: " in written.err
+    output = capfd.readouterr()
+    assert (code, out.read_bytes()) == (0, finished.out.read_bytes())
+    assert json.loads(output.out)["coverage"]["told"] == finished.report.coverage["told"]
+    assert "test span predicted: " in output.err
 
 
-def test_a_policy_can_be_asked_what_it_would_back_if_it_had_to(odd: Done) -> None:
-    [kept] = [line for line in odd.said if line.startswith("saved as ")]
-    asked = replace(wish(odd.archive, odd.place, "every"), model=kept.split()[2].rstrip(","), bet_on_every_event=True)
+def test_a_policy_can_be_forced_to_bet_on_every_event(finished: FinishedBacktest) -> None:
+    [saved_line] = [line for line in finished.messages if line.startswith("saved as ")]
+    request = replace(
+        request_of(finished.archive, finished.directory, "every"),
+        model=saved_line.split()[2].rstrip(","),
+        bet_on_every_event=True,
+    )
 
-    run_backtest(asked, lambda _: None)
+    run_backtest(request, lambda _: None)
 
-    own, every = rows_of(odd.out), rows_of(asked.out)
+    own, every = rows_of(finished.out), rows_of(request.out)
     assert all([line[-1] for line in lines].count("1") == 1 for lines in every.values())
     chosen = [key for key, lines in own.items() if "1" in {line[-1] for line in lines}]
     assert all(every[key] == own[key] for key in chosen)
@@ -302,17 +312,17 @@ def test_a_policy_can_be_asked_what_it_would_back_if_it_had_to(odd: Done) -> Non
     }
 
 
-def test_the_future_changes_nothing_of_what_was_told_before(tmp_path: Path) -> None:
-    """All files after the turn are of another season; on the day itself the results of the later races are."""
-    season(tmp_path / "one", seed=5)
-    season(tmp_path / "two", seed=5)
-    season(tmp_path / "two", seed=6, first=TURN + timedelta(days=1), days=2)
+def test_the_future_does_not_change_earlier_predictions(tmp_path: Path) -> None:
+    """All files after TURN, and the results of the later races of that day, belong to another season."""
+    write_season(tmp_path / "one", seed=5)
+    write_season(tmp_path / "two", seed=5)
+    write_season(tmp_path / "two", seed=6, first=TURN + timedelta(days=1), days=2)
     closes = {key_of(race): race["race_closed_at"] for race in races(tmp_path / "one", "programs", TURN)}
     changed = sorted(closes, key=lambda key: closes[key])[10:]
-    change(tmp_path / "two", "results", TURN, lambda found: turned(found, changed))
+    change(tmp_path / "two", "results", TURN, lambda results: with_swapped_results(results, changed))
     known = datetime.fromisoformat(closes[changed[0]]) + timedelta(minutes=15)
 
-    one, two = (told(tmp_path / name, tmp_path, name) for name in ("one", "two"))
+    one, two = (predicted_rows(tmp_path / name, tmp_path, name) for name in ("one", "two"))
 
     before = {key for key in one if key[0] < str(TURN) or datetime.fromisoformat(closes.get(key, "9999-01-01")) < known}
     assert {key for key in before if key[0] == str(TURN)} > set(changed[:1])
@@ -321,44 +331,44 @@ def test_the_future_changes_nothing_of_what_was_told_before(tmp_path: Path) -> N
     assert any(one[key] != two[key] for key in after)
 
 
-def told(archive: Path, place: Path, name: str) -> dict[Key, list[str]]:
-    asked = wish(archive, place, name)
-    run_backtest(asked, lambda _: None)
-    return rows_of(asked.out)
+def predicted_rows(archive: Path, directory: Path, name: str) -> dict[Key, list[str]]:
+    request = request_of(archive, directory, name)
+    run_backtest(request, lambda _: None)
+    return rows_of(request.out)
 
 
-def turned(found: list[dict[str, Any]], changed: list[Key]) -> list[dict[str, Any]]:
-    """Each of these events ends as the next of them did, in the same boats."""
-    at = [place for place, race in enumerate(found) if key_of(race) in changed]
-    turned = list(found)
-    for place, other in zip(at, at[1:] + at[:1], strict=True):
-        mine, theirs = found[place], found[other]
-        own = {name: mine[name] for name in ("race_date", "race_stadium_number", "race_number")}
-        crews = [{name: boat[name] for name in ("racer_number", "racer_name")} for boat in mine["boats"]]
-        turned[place] = theirs | own | {"boats": [a | b for a, b in zip(theirs["boats"], crews, strict=True)]}
-    return turned
+def with_swapped_results(results: list[dict[str, Any]], changed: list[Key]) -> list[dict[str, Any]]:
+    """Each of these events gets the result of the next one, with its own racers."""
+    at = [index for index, race in enumerate(results) if key_of(race) in changed]
+    swapped = list(results)
+    for index, other in zip(at, at[1:] + at[:1], strict=True):
+        own, others = results[index], results[other]
+        key_fields = {name: own[name] for name in ("race_date", "race_stadium_number", "race_number")}
+        crews = [{name: boat[name] for name in ("racer_number", "racer_name")} for boat in own["boats"]]
+        swapped[index] = others | key_fields | {"boats": [a | b for a, b in zip(others["boats"], crews, strict=True)]}
+    return swapped
 
 
-def test_the_same_command_writes_the_same_bytes(odd: Done) -> None:
-    asked = wish(odd.archive, odd.place, "repeated")
+def test_the_same_command_writes_the_same_bytes(finished: FinishedBacktest) -> None:
+    request = request_of(finished.archive, finished.directory, "repeated")
 
-    run_backtest(asked, lambda _: None)
+    run_backtest(request, lambda _: None)
 
-    assert asked.out.read_bytes() == odd.out.read_bytes()
+    assert request.out.read_bytes() == finished.out.read_bytes()
 
 
-def days(**over: str) -> list[str]:
-    given = {
+def day_options(**changes: str) -> list[str]:
+    options = {
         "train_to": f"{SPANS.train_to}",
         "validate_to": f"{SPANS.validate_to}",
         "test_from": f"{SPANS.test_from}",
         "test_to": f"{SPANS.test_to}",
-    } | over
-    return [part for name, value in given.items() for part in (f"--{name.replace('_', '-')}", value)]
+    } | changes
+    return [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", value)]
 
 
 @pytest.mark.parametrize(
-    ("over", "said"),
+    ("changes", "message"),
     [
         ({"validate_to": "2026-01-08"}, "--validate-to 2026-01-08 must be after --train-to 2026-01-08"),
         ({"test_from": "2026-01-10"}, "--test-from 2026-01-10 must be after --validate-to 2026-01-10"),
@@ -369,61 +379,65 @@ def days(**over: str) -> list[str]:
     ],
 )
 def test_days_that_do_not_fit_are_refused(
-    odd: Done, over: dict[str, str], said: str, capfd: pytest.CaptureFixture[str]
+    finished: FinishedBacktest, changes: dict[str, str], message: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    out = odd.place / "refused.csv"
+    out = finished.directory / "refused.csv"
 
-    code = command(["backtest", *days(**over), "--archive", str(odd.archive), "--out", str(out)])
+    code = command(["backtest", *day_options(**changes), "--archive", str(finished.archive), "--out", str(out)])
 
     assert (code, out.exists()) == (2, False)
-    assert said in capfd.readouterr().err
+    assert message in capfd.readouterr().err
 
 
-def test_a_span_without_any_file_is_refused(odd: Done, capfd: pytest.CaptureFixture[str]) -> None:
-    archive = odd.place / "gap"
-    season(archive, seed=5, days=8)
-    season(archive, seed=5, first=SPANS.test_from, days=4)
+def test_a_span_without_any_file_is_refused(finished: FinishedBacktest, capfd: pytest.CaptureFixture[str]) -> None:
+    archive = finished.directory / "gap"
+    write_season(archive, seed=5, days=8)
+    write_season(archive, seed=5, first=SPANS.test_from, days=4)
 
-    code = command(["backtest", *days(), "--archive", str(archive), "--out", str(odd.place / "refused.csv")])
+    code = command(
+        ["backtest", *day_options(), "--archive", str(archive), "--out", str(finished.directory / "refused.csv")]
+    )
 
     assert code == 2
     expected = "has no file of 2026-01-09 to 2026-01-10: its days are 2026-01-01 to 2026-01-14"
     assert expected in " ".join(capfd.readouterr().err.split())
 
 
-def test_a_gap_is_told_and_reported(odd: Done) -> None:
-    archive, gap = odd.place / "shorter", SPANS.test_from + timedelta(days=1)
-    season(archive, seed=5)
+def test_a_gap_is_printed_and_reported(finished: FinishedBacktest) -> None:
+    archive, gap = finished.directory / "shorter", SPANS.test_from + timedelta(days=1)
+    write_season(archive, seed=5)
     for feed in FEEDS:
         file_of(archive, feed, gap).unlink()
-    said: list[str] = []
+    messages: list[str] = []
 
-    report = run_backtest(wish(archive, odd.place, "shorter"), said.append)
+    report = run_backtest(request_of(archive, finished.directory, "shorter"), messages.append)
 
-    assert f"days that have a file: 13 of 14; none for {gap}" in said
+    assert f"days that have a file: 13 of 14; none for {gap}" in messages
     assert report.facts["days to train on"] == "8 of 8"
     assert report.facts["days to validate on"] == "2 of 2"
     assert report.facts["days to test on"] == f"3 of 4; none for {gap}"
 
 
-def test_a_place_that_is_not_there_is_refused_before_anything_is_read(
-    odd: Done, capfd: pytest.CaptureFixture[str]
+def test_a_missing_folder_is_refused_before_anything_is_read(
+    finished: FinishedBacktest, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    nowhere = odd.place / "nowhere" / "out.csv"
+    missing = finished.directory / "nowhere" / "out.csv"
 
-    for archive, out, said in (
-        (odd.archive, nowhere, f"there is no folder {nowhere.parent}"),
-        (odd.archive, odd.place, "is a folder"),
-        (odd.place / "models", odd.out, "v2/"),
+    for archive, out, message in (
+        (finished.archive, missing, f"there is no folder {missing.parent}"),
+        (finished.archive, finished.directory, "is a folder"),
+        (finished.directory / "models", finished.out, "v2/"),
     ):
-        assert command(["backtest", *days(), "--archive", str(archive), "--out", str(out)]) == 2
-        assert said in capfd.readouterr().err
+        assert command(["backtest", *day_options(), "--archive", str(archive), "--out", str(out)]) == 2
+        assert message in capfd.readouterr().err
 
 
-def test_a_model_that_has_seen_the_test_span_is_refused(odd: Done) -> None:
-    [kept] = [line for line in odd.said if line.startswith("saved as ")]
+def test_a_model_that_has_seen_the_test_span_is_refused(finished: FinishedBacktest) -> None:
+    [saved_line] = [line for line in finished.messages if line.startswith("saved as ")]
     early = Spans(FIRST + timedelta(days=5), FIRST + timedelta(days=6), FIRST + timedelta(days=7), SPANS.test_to)
-    asked = replace(wish(odd.archive, odd.place, "early"), spans=early, model=kept.split()[2].rstrip(","))
+    request = replace(
+        request_of(finished.archive, finished.directory, "early"), spans=early, model=saved_line.split()[2].rstrip(",")
+    )
 
     with pytest.raises(ConfigError, match="was fitted on days up to 2026-01-10"):
-        run_backtest(asked, lambda _: None)
+        run_backtest(request, lambda _: None)

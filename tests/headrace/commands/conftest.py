@@ -1,4 +1,4 @@
-"""A real embedded server in a data directory of its own, with made-up rows, for the commands that look."""
+"""A real embedded server with synthetic rows in its own data directory, for read-only commands."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ INSERT INTO facts.events (event_key, session_id, number, scheduled_at, status)
     SELECT 'made-up:2026-01-31:07:01', id, 1, '2026-01-31 03:00+00', 'settled' FROM facts.sessions;
 INSERT INTO facts.transactions SELECT id, 'win', '1', 250, 1 FROM facts.events;
 INSERT INTO facts.transactions SELECT id, 'trifecta', '1-2-3', 1230, 1 FROM facts.events;
-INSERT INTO facts.dead_letters VALUES ('cleaner', gen_random_uuid(), 'raw-events', 2, 17, 'k', 'InvalidEvent',
+INSERT INTO facts.dead_letters VALUES ('cleaner', gen_random_uuid(), 'cleaner.dlq', 2, 17, 'k', 'InvalidEvent',
     'expected a slot, got 9', 1, now());
 """
 

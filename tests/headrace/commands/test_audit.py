@@ -1,4 +1,4 @@
-"""What `headrace audit` is asked for: days, or instants."""
+"""The window of `headrace audit`: days or times."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shared.errors import ConfigError
 from shared.events import as_utc_ms
 
 
-def test_days_and_instants_become_a_window() -> None:
+def test_days_and_times_become_a_window() -> None:
     noon_ms = as_utc_ms(datetime(2026, 1, 31, 12, tzinfo=UTC))
 
     assert audit_window("2026-01-30", "2026-01-31") == AuditWindow(date(2026, 1, 30), date(2026, 1, 31))
@@ -21,7 +21,7 @@ def test_days_and_instants_become_a_window() -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "last", "said"),
+    ("first", "last", "message"),
     [
         ("yesterday", None, "--from yesterday: expected a day"),
         ("2026-01-31T12:00:00", None, "name the time zone"),
@@ -30,6 +30,6 @@ def test_days_and_instants_become_a_window() -> None:
         ("2026-01-31T12:00:00Z", "2026-01-31T12:00:00Z", "is not after"),
     ],
 )
-def test_a_window_that_cannot_be_is_refused(first: str, last: str | None, said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
+def test_an_invalid_window_is_refused(first: str, last: str | None, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         audit_window(first, last)

@@ -13,7 +13,7 @@ from headrace.database.access import Access
 Headrace = Callable[..., tuple[int, str, str]]
 
 
-def test_psql_takes_the_uri_and_nothing_secret_is_in_it(headrace: Headrace, access: Access, filled_dir: Path) -> None:
+def test_psql_accepts_the_uri_which_contains_no_secret(headrace: Headrace, access: Access, filled_dir: Path) -> None:
     code, out, err = headrace("db", "uri", "--role", "reader")
 
     assert (code, err) == (0, "")

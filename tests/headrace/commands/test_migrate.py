@@ -1,4 +1,4 @@
-"""`headrace migrate`: a database as its owner finds it becomes one that the services can work with."""
+"""`headrace migrate` prepares an empty database for the services."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    """One of its own: roles and their passwords belong to the whole server."""
+    """A separate server, because roles and their passwords belong to a whole server."""
     server = EmbeddedPostgres(tmp_path_factory.mktemp("prepare"))
     server.start()
     yield server
@@ -33,7 +33,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgre
 @pytest.fixture
 def passwords(tmp_path: Path) -> Path:
     for role in ROLES:
-        (tmp_path / f"{role}.password").write_text(f"the one of {role}\n")
+        (tmp_path / f"{role}.password").write_text(f"password of {role}\n")
     return tmp_path
 
 
@@ -46,8 +46,8 @@ def prepare(server: EmbeddedPostgres, directory: Path) -> subprocess.CompletedPr
     )
 
 
-def migrate(*arguments: str, **given: str) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")} | given
+def migrate(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")} | variables
     command = [sys.executable, "-m", "headrace", "migrate", *arguments]
     return subprocess.run(command, check=False, capture_output=True, text=True, env=environment, cwd=ROOT)
 
@@ -57,11 +57,11 @@ def login(server: EmbeddedPostgres, role: str, password: str) -> psycopg.Connect
 
 
 def test_every_role_gets_the_password_of_its_file(server: EmbeddedPostgres, passwords: Path) -> None:
-    done = prepare(server, passwords)
+    result = prepare(server, passwords)
 
-    assert done.returncode == 0, done.stderr
+    assert result.returncode == 0, result.stderr
     for role in ROLES:
-        login(server, role, f"the one of {role}").close()
+        login(server, role, f"password of {role}").close()
         with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
             login(server, role, "another one")
 
@@ -69,63 +69,63 @@ def test_every_role_gets_the_password_of_its_file(server: EmbeddedPostgres, pass
 def test_a_service_finds_its_topics(server: EmbeddedPostgres, passwords: Path) -> None:
     prepare(server, passwords)
 
-    with login(server, "headrace_cleaner", "the one of headrace_cleaner") as connection:
+    with login(server, "headrace_cleaner", "password of headrace_cleaner") as connection:
         topics = {name for (name,) in connection.execute("SELECT name FROM broker.topics")}
     assert {"raw-events", "clean-events", "loaded-events", "predictions", "cleaner.dlq"} <= topics
 
 
-def test_preparing_again_changes_nothing(server: EmbeddedPostgres, passwords: Path) -> None:
+def test_a_second_migrate_changes_nothing(server: EmbeddedPostgres, passwords: Path) -> None:
     prepare(server, passwords)
 
-    again = prepare(server, passwords)
+    second = prepare(server, passwords)
 
-    assert (again.returncode, again.stdout.split(",")[0]) == (0, "0 migrations applied")
+    assert (second.returncode, second.stdout.split(",")[0]) == (0, "0 migrations applied")
 
 
-def test_a_missing_password_is_told_before_anything_is_done(server: EmbeddedPostgres, passwords: Path) -> None:
+def test_a_missing_password_file_is_reported_before_any_change(server: EmbeddedPostgres, passwords: Path) -> None:
     (passwords / "headrace_loader.password").unlink()
 
-    done = prepare(server, passwords)
+    result = prepare(server, passwords)
 
-    assert done.returncode == 2
-    assert "headrace_loader.password" in done.stderr
-
-
-def test_no_password_is_shown(server: EmbeddedPostgres, passwords: Path) -> None:
-    done = prepare(server, passwords)
-
-    assert "the one of" not in done.stdout + done.stderr
+    assert result.returncode == 2
+    assert "headrace_loader.password" in result.stderr
 
 
-def test_without_a_database_named_the_embedded_one_is_prepared(tmp_path: Path) -> None:
-    first, again = (migrate("--data-dir", str(tmp_path / "data")) for _ in range(2))
+def test_no_password_is_printed(server: EmbeddedPostgres, passwords: Path) -> None:
+    result = prepare(server, passwords)
 
-    assert (first.returncode, again.returncode) == (0, 0), first.stderr + again.stderr
+    assert "password of" not in result.stdout + result.stderr
+
+
+def test_without_a_database_url_the_embedded_one_is_prepared(tmp_path: Path) -> None:
+    first, second = (migrate("--data-dir", str(tmp_path / "data")) for _ in range(2))
+
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
     assert int(first.stdout.split()[0]) > 0
-    assert again.stdout.split()[0] == "0"
+    assert second.stdout.split()[0] == "0"
     assert not EmbeddedPostgres(tmp_path / "data").accepts_connections()
 
 
-def test_a_broker_that_does_not_answer_is_told_in_one_line_and_nothing_is_changed(tmp_path: Path) -> None:
+def test_a_broker_that_does_not_answer_is_reported_in_one_line_and_nothing_is_changed(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path / "data")
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # and nobody listens
-        address = f"127.0.0.1:{taken.getsockname()[1]}"
-        done = migrate("--data-dir", str(settings.data_dir), "--broker", f"kafka://{address}")
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))  # and does not listen
+        address = f"127.0.0.1:{bound.getsockname()[1]}"
+        result = migrate("--data-dir", str(settings.data_dir), "--broker", f"kafka://{address}")
 
-    assert (done.returncode, done.stdout) == (1, "")
-    assert f"no Kafka answers at {address}: is it running there?" in done.stderr
-    assert done.stderr.count("\n") == 1
+    assert (result.returncode, result.stdout) == (1, "")
+    assert f"no Kafka answers at {address}: is it running there?" in result.stderr
+    assert result.stderr.count("\n") == 1
     with open_database(settings) as access, access.connect() as connection:
         schemas = {name for (name,) in connection.execute("SELECT nspname FROM pg_namespace")}
     assert not {"broker", "facts", "ops"} & schemas
 
 
 @pytest.mark.parametrize("url", ["kafka:/127.0.0.1:9092", "localhost:9092", "kafka://user:secret@127.0.0.1:9092"])
-def test_a_broker_that_cannot_be_is_refused_before_anything_is_started(tmp_path: Path, url: str) -> None:
-    done = migrate("--data-dir", str(tmp_path / "data"), "--broker", url)
+def test_an_invalid_broker_url_is_refused_before_anything_is_started(tmp_path: Path, url: str) -> None:
+    result = migrate("--data-dir", str(tmp_path / "data"), "--broker", url)
 
-    assert done.returncode == 2
-    assert "broker.url" in done.stderr
-    assert "secret" not in done.stderr
+    assert result.returncode == 2
+    assert "broker.url" in result.stderr
+    assert "secret" not in result.stderr
     assert not (tmp_path / "data").exists()

@@ -1,4 +1,4 @@
-"""The commands about models: on the files of a machine where nothing runs, and by a predictor that serves."""
+"""The commands about models: on model files when no service runs, and through a running predictor."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from tests.services.predictor.training_replica import replica
 
 pytestmark = pytest.mark.slow
 Database = psycopg.Connection[Any]
-Said = tuple[int, str, str]
-Headrace = Callable[..., Said]
+CommandResult = tuple[int, str, str]
+Headrace = Callable[..., CommandResult]
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +53,9 @@ def models(data_dir: Path) -> Path:
 
 @pytest.fixture
 def headrace(data_dir: Path, capfd: pytest.CaptureFixture[str]) -> Headrace:
-    """Nothing runs, and there is no database."""
+    """No service runs, and there is no database."""
 
-    def run(*arguments: str) -> Said:
+    def run(*arguments: str) -> CommandResult:
         capfd.readouterr()
         code = command([*arguments, "--data-dir", str(data_dir)])
         return code, *capfd.readouterr()
@@ -67,7 +67,7 @@ def headrace(data_dir: Path, capfd: pytest.CaptureFixture[str]) -> Headrace:
 def with_database(
     headrace: Headrace, postgres: EmbeddedPostgres, shared_url: str, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> Headrace:
-    """Nothing runs, but there is a database."""
+    """No service runs, but there is a database."""
     name = str(psycopg.conninfo.conninfo_to_dict(shared_url)["dbname"])
     monkeypatch.setenv("HEADRACE_DATABASE__PASSWORD_FILE", str(postgres.password_file(OWNER)))
     return lambda *arguments: headrace(*arguments, "--database", postgres.url(database=name))
@@ -81,36 +81,36 @@ def settings(postgres: EmbeddedPostgres, shared_url: str, database: Database, da
 
 @pytest.fixture
 def over_rest(headrace: Headrace, settings: PredictorSettings, models: Path) -> Iterator[Headrace]:
-    """A predictor serves, on the same registry."""
-    with served(settings, lambda desk: router(desk, models)) as client:
+    """A predictor runs and uses the same registry."""
+    with served(settings, lambda context: router(context, models)) as client:
         url = str(client.base_url).removesuffix("/").removesuffix("/v1")
         yield lambda *arguments: headrace(*arguments, "--url", url)
 
 
-def added(models: Path, seed: int, metrics: dict[str, float] | None = None) -> str:
+def add_model(models: Path, seed: int, metrics: dict[str, float] | None = None) -> str:
     models.mkdir(parents=True, exist_ok=True)
     return transitions.add(models, "2031-04-30", label_of(seed, "2031-04-30", metrics), bytes(8), {}, order())
 
 
-def test_without_models_the_list_says_how_to_make_one(headrace: Headrace) -> None:
+def test_without_models_the_list_says_how_to_train_one(headrace: Headrace) -> None:
     assert headrace("models") == (0, "no models: `headrace train` makes one\n", "")
 
 
-def test_models_are_listed_from_files_alone(headrace: Headrace, models: Path) -> None:
-    version = added(models, 1)
+def test_models_are_listed_from_files(headrace: Headrace, models: Path) -> None:
+    version = add_model(models, 1)
 
-    shown = headrace("models")[1]
-    [listed] = json.loads(headrace("models", "list", "--output", "json")[1])
+    table = headrace("models")[1]
+    [model] = json.loads(headrace("models", "list", "--output", "json")[1])
 
     for part in (version, "candidate", "1.1500", "1.3600", "4,000"):
-        assert part in shown
-    assert (listed["version"], listed["state"], listed["seed"]) == (version, "candidate", 1)
+        assert part in table
+    assert (model["version"], model["state"], model["seed"]) == (version, "candidate", 1)
 
 
 def test_the_table_of_models_fits_100_columns_and_a_problem_is_printed_below_it(
     headrace: Headrace, models: Path
 ) -> None:
-    fine, damaged = added(models, 1), added(models, 2)
+    fine, damaged = add_model(models, 1), add_model(models, 2)
     (models / damaged / "model.json").write_text("{}")
 
     lines, wide = headrace("models")[1].splitlines(), headrace("models", "--wide")[1]
@@ -123,8 +123,8 @@ def test_the_table_of_models_fits_100_columns_and_a_problem_is_printed_below_it(
     assert below[0].split(" cannot be used: ")[1] in wide
 
 
-def test_a_model_goes_its_way_without_any_service_or_database(headrace: Headrace, models: Path) -> None:
-    first, second = added(models, 1), added(models, 2)
+def test_models_change_their_state_without_a_service_or_database(headrace: Headrace, models: Path) -> None:
+    first, second = add_model(models, 1), add_model(models, 2)
 
     code, out, err = headrace("promote", first)
     assert (code, out) == (0, f"model {first} is live\n")
@@ -135,36 +135,36 @@ def test_a_model_goes_its_way_without_any_service_or_database(headrace: Headrace
     )
     code, out, err = headrace("rollback", "--reason", "it is odd")
     assert out == f"model {first} is live; {second} is retired\n"
-    assert "the trail does not say so: there is no database" in err
+    assert "the change is made but missing from the audit trail: there is no database" in err
 
-    shown = json.loads(headrace("models", "show", second)[1])
-    assert [(each["after"], each["why"]) for each in shown["history"]][-2:] == [
+    details = json.loads(headrace("models", "show", second)[1])
+    assert [(each["after"], each["why"]) for each in details["history"]][-2:] == [
         ("live", "a test"),
         ("retired", "it is odd"),
     ]
-    assert shown["history"][-1]["who"].startswith("command:")
+    assert details["history"][-1]["who"].startswith("command:")
     assert headrace("models", "delete", second)[1] == f"model {second} is deleted\n"
 
 
-@pytest.mark.parametrize("given", ["20310430-00000000", "nonsense", "", "0"])
-def test_a_model_that_is_not_meant_clearly_is_refused(headrace: Headrace, models: Path, given: str) -> None:
-    version = added(models, 1)
+@pytest.mark.parametrize("version", ["20310430-00000000", "nonsense", "", "0"])
+def test_an_unknown_or_ambiguous_version_is_refused(headrace: Headrace, models: Path, version: str) -> None:
+    existing = add_model(models, 1)
 
-    code, _, err = headrace("models", "show", given)
+    code, _, err = headrace("models", "show", version)
 
     assert code == 2
-    assert version in err
+    assert existing in err
 
 
-def test_force_wants_a_reason(headrace: Headrace, models: Path) -> None:
-    code, _, err = headrace("promote", added(models, 1), "--force")
+def test_force_requires_a_reason(headrace: Headrace, models: Path) -> None:
+    code, _, err = headrace("promote", add_model(models, 1), "--force")
 
     assert (code, err) == (2, "headrace: --force requires --reason, which is kept with the change\n")
     assert not state_file.has_live(models)
 
 
-def test_what_cannot_be_is_refused_in_one_line(headrace: Headrace, models: Path) -> None:
-    bad, damaged = added(models, 1, BAD), added(models, 2)
+def test_an_impossible_change_is_refused_in_one_line(headrace: Headrace, models: Path) -> None:
+    bad, damaged = add_model(models, 1, BAD), add_model(models, 2)
     (models / damaged / WEIGHTS).write_bytes(b"")
 
     for arguments, code, words in [
@@ -172,15 +172,15 @@ def test_what_cannot_be_is_refused_in_one_line(headrace: Headrace, models: Path)
         (("promote", bad), 1, "not below the base rate's"),
         (("promote", damaged), 2, "train again"),
     ]:
-        said = headrace(*arguments)
-        assert (said[0], said[2].count("\n")) == (code, 1)
-        assert words in said[2]
+        exit_code, _, err = headrace(*arguments)
+        assert (exit_code, err.count("\n")) == (code, 1)
+        assert words in err
 
 
-def test_a_better_model_is_promoted_by_what_the_database_holds(
+def test_a_model_that_is_better_on_stored_facts_is_promoted(
     with_database: Headrace, models: Path, database: Database
 ) -> None:
-    live, better = added(models, 1), added(models, 2)
+    live, better = add_model(models, 1), add_model(models, 2)
     transitions.promote(models, live, order(), None)
     settle(database, {live: BLUNT, better: TRUE})
 
@@ -193,10 +193,10 @@ def test_a_better_model_is_promoted_by_what_the_database_holds(
     assert trail == ("promote", f"model {better}", "command")
 
 
-def test_a_model_that_is_not_better_is_refused_by_what_the_database_holds(
+def test_a_model_that_is_not_better_on_stored_facts_is_refused(
     with_database: Headrace, models: Path, database: Database
 ) -> None:
-    live, worse = added(models, 1), added(models, 2)
+    live, worse = add_model(models, 1), add_model(models, 2)
     transitions.promote(models, live, order(), None)
     settle(database, {live: TRUE, worse: BLUNT})
 
@@ -207,11 +207,11 @@ def test_a_model_that_is_not_better_is_refused_by_what_the_database_holds(
     assert state_file.read(models).live == live
 
 
-def test_a_predictor_that_serves_is_asked(over_rest: Headrace, models: Path) -> None:
-    first, second = added(models, 1), added(models, 2)
+def test_the_commands_use_a_running_predictor(over_rest: Headrace, models: Path) -> None:
+    first, second = add_model(models, 1), add_model(models, 2)
 
     assert over_rest("promote", first)[1] == f"model {first} is live\n"
-    assert over_rest("models", "shadow", second, "--reason", "a look")[1] == f"model {second} is shadow\n"
+    assert over_rest("models", "shadow", second, "--reason", "a comparison")[1] == f"model {second} is shadow\n"
     assert over_rest("promote", second, "--force", "--reason", "a test")[1] == (
         f"model {second} is live; {first} is retired\n"
     )
@@ -223,15 +223,15 @@ def test_a_predictor_that_serves_is_asked(over_rest: Headrace, models: Path) -> 
     assert {each["version"]: each["state"] for each in listed} == {first: "live", second: "retired"}
 
 
-def test_a_refusal_of_the_predictor_is_said_with_its_figures(over_rest: Headrace, models: Path) -> None:
-    code, _, err = over_rest("promote", added(models, 1, BAD))
+def test_a_refusal_by_the_predictor_is_printed_with_its_figures(over_rest: Headrace, models: Path) -> None:
+    code, _, err = over_rest("promote", add_model(models, 1, BAD))
 
     assert (code, err.count("\n")) == (1, 1)
     assert "the predictor refused the request (409)" in err
     assert "card 1.4000 (base 1.3600)" in err
 
 
-def test_a_training_is_waited_for_and_says_what_the_gate_said(
+def test_train_waits_and_prints_the_verdict_of_the_gate(
     over_rest: Headrace, settings: PredictorSettings, models: Path
 ) -> None:
     with replica(settings.database.conninfo(), models):
@@ -243,7 +243,7 @@ def test_a_training_is_waited_for_and_says_what_the_gate_said(
     assert "the gate: no model is live" in err
 
 
-def test_a_training_that_need_not_be_waited_for_is_an_operation(over_rest: Headrace, models: Path) -> None:
+def test_train_without_wait_prints_the_operation(over_rest: Headrace, models: Path) -> None:
     code, out, _ = over_rest("train", "--no-wait", "--no-promote", "--until", "2031-04-30")
 
     assert code == 0
@@ -251,7 +251,9 @@ def test_a_training_that_need_not_be_waited_for_is_an_operation(over_rest: Headr
     assert "is a training that has not finished" in over_rest("train")[2]
 
 
-def test_a_training_that_fails_says_why(over_rest: Headrace, settings: PredictorSettings, models: Path) -> None:
+def test_a_training_that_fails_is_reported_with_its_cause(
+    over_rest: Headrace, settings: PredictorSettings, models: Path
+) -> None:
     with replica(settings.database.conninfo(), models):
         code, _, err = over_rest("train", "--seed", str(IMPOSSIBLE))
 
@@ -259,10 +261,10 @@ def test_a_training_that_fails_says_why(over_rest: Headrace, settings: Predictor
     assert "training needs at least 100 settled events" in err
 
 
-def test_a_promotion_that_needs_a_look_at_stored_facts_is_waited_for(
+def test_promote_waits_for_a_comparison_on_stored_facts(
     over_rest: Headrace, settings: PredictorSettings, models: Path
 ) -> None:
-    live, new = added(models, 1), added(models, 2)
+    live, new = add_model(models, 1), add_model(models, 2)
     transitions.promote(models, live, order(), None)
 
     with replica(settings.database.conninfo(), models, "host-0", "--walks"):

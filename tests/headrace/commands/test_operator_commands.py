@@ -1,4 +1,4 @@
-"""The operator's commands against a pipeline that runs: real processes, real REST, made-up days."""
+"""The operator's commands on a running pipeline: real processes, the real REST API, simulated days."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from tests.headrace.runs import command as run_command
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
-Said = tuple[int, str, str]
-Headrace = Callable[..., Said]
+CommandResult = tuple[int, str, str]
+Headrace = Callable[..., CommandResult]
 RECORDS = 3 * len(DAYS) * RACES + 9
 LIMIT_S = 30.0
 STOP_S = 60.0
@@ -37,7 +37,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def data_dir(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Of a run that goes on; everything is loaded."""
+    """The data directory of a run that continues; everything is loaded."""
     data_dir = tmp_path_factory.mktemp("operated") / "data"
     run_once(archive, data_dir)
     process = subprocess.Popen(
@@ -61,7 +61,7 @@ def headrace(data_dir: Path, capfd: pytest.CaptureFixture[str]) -> Headrace:
 
 
 def _caller(data_dir: Path, capfd: pytest.CaptureFixture[str]) -> Headrace:
-    def run(*arguments: str) -> Said:
+    def run(*arguments: str) -> CommandResult:
         capfd.readouterr()
         code = command([*arguments, "--data-dir", str(data_dir)])
         return code, *capfd.readouterr()
@@ -69,58 +69,58 @@ def _caller(data_dir: Path, capfd: pytest.CaptureFixture[str]) -> Headrace:
     return run
 
 
-def as_json(said: Said) -> Any:
-    code, out, err = said
+def as_json(result: CommandResult) -> Any:
+    code, out, err = result
     assert code == 0, err
     return json.loads(out)
 
 
-def test_a_pause_holds_everywhere_until_it_is_resumed(headrace: Headrace) -> None:
-    paused = as_json(headrace("pause", "cleaner", RAW, "--reason", "a look", "--wait", "--output", "json"))
+def test_a_pause_lasts_until_it_is_resumed(headrace: Headrace) -> None:
+    paused = as_json(headrace("pause", "cleaner", RAW, "--reason", "a test", "--wait", "--output", "json"))
     assert (paused["kind"], paused["state"]) == ("pause", "succeeded")
-    assert "paused         cleaner on raw-events, by file token: a look" in headrace("status")[1]
+    assert "paused         cleaner on raw-events, by file token: a test" in headrace("status")[1]
 
     resumed = as_json(headrace("resume", "cleaner", "--all", "--wait", "--output", "json"))
     assert (resumed["kind"], resumed["state"]) == ("resume", "succeeded")
     assert "paused" not in headrace("status")[1]
 
 
-def test_what_is_replayed_is_what_the_dry_run_found(headrace: Headrace) -> None:
+def test_a_replay_handles_exactly_the_records_of_its_plan(headrace: Headrace) -> None:
     plan = as_json(
         headrace("replay", "cleaner", RAW, "--key", f"boatrace:{DAYS[0]}:*", "--dry-run", "--output", "json")
     )
     assert plan["records"] == 3 * RACES
 
-    done = as_json(headrace("replay", "cleaner", "--plan", plan["plan_id"], "--wait", "--output", "json"))
-    assert (done["state"], done["counts"]["selected"]) == ("succeeded", 3 * RACES)
+    operation = as_json(headrace("replay", "cleaner", "--plan", plan["plan_id"], "--wait", "--output", "json"))
+    assert (operation["state"], operation["counts"]["selected"]) == ("succeeded", 3 * RACES)
 
     code, _, err = headrace("replay", "cleaner", "--plan", plan["plan_id"])
     assert (code, err.count("\n")) == (1, 1)
     assert "headrace: the cleaner refused the request (409)" in err
 
 
-def test_a_replay_is_found_among_the_operations_and_in_the_trail(headrace: Headrace) -> None:
-    done = as_json(headrace("replay", "cleaner", RAW, "--offsets", "0:0-1", "--wait", "--output", "json"))
+def test_a_replay_is_listed_in_the_operations_and_in_the_trail(headrace: Headrace) -> None:
+    operation = as_json(headrace("replay", "cleaner", RAW, "--offsets", "0:0-1", "--wait", "--output", "json"))
 
-    shown = json.loads(headrace("operations", "show", "cleaner", str(int(done["id"])))[1])
-    assert shown["id"] == done["id"]
+    shown = json.loads(headrace("operations", "show", "cleaner", str(int(operation["id"])))[1])
+    assert shown["id"] == operation["id"]
     listed = as_json(headrace("operations", "list", "cleaner", "--kind", "replay", "--output", "json"))
-    assert done["id"] in {each["id"] for each in listed}
-    assert headrace("operations", "wait", "cleaner", done["id"])[0] == 0
+    assert operation["id"] in {each["id"] for each in listed}
+    assert headrace("operations", "wait", "cleaner", operation["id"])[0] == 0
     trail = as_json(headrace("trail", "cleaner", "--output", "json"))
     assert ("replay", "accepted") in {(line["action"], line["outcome"]) for line in trail}
 
 
-def test_what_is_over_cannot_be_cancelled(headrace: Headrace) -> None:
-    done = as_json(headrace("replay", "cleaner", RAW, "--offsets", "0:0-1", "--wait", "--output", "json"))
+def test_an_operation_that_has_ended_cannot_be_cancelled(headrace: Headrace) -> None:
+    operation = as_json(headrace("replay", "cleaner", RAW, "--offsets", "0:0-1", "--wait", "--output", "json"))
 
-    code, _, err = headrace("operations", "cancel", "cleaner", done["id"])
+    code, _, err = headrace("operations", "cancel", "cleaner", operation["id"])
 
     assert code == 1
     assert "has already ended: succeeded" in err
 
 
-def test_lag_is_told_for_every_partition_of_every_service(headrace: Headrace) -> None:
+def test_lag_lists_every_partition_of_every_service(headrace: Headrace) -> None:
     lag = as_json(headrace("lag", "--output", "json"))
 
     raw = [each for each in lag if (each["service"], each["topic"]) == ("cleaner", RAW)]
@@ -128,53 +128,52 @@ def test_lag_is_told_for_every_partition_of_every_service(headrace: Headrace) ->
     assert {each["service"] for each in lag} == {"cleaner", "loader", "predictor", "notifier"}
 
 
-def test_windows_can_be_looked_at_fetched_again_and_written_out(headrace: Headrace) -> None:
+def test_windows_can_be_listed_fetched_again_and_exported(headrace: Headrace) -> None:
     windows = as_json(headrace("windows", "--from", str(DAYS[0]), "--to", str(DAYS[0]), "--output", "json"))
     assert {each["feed"]: each["state"] for each in windows["windows"]} == dict.fromkeys(
         ("programs", "previews", "results"), "done"
     )
 
-    again = ("backfill", "--from", str(DAYS[0]), "--again", "--wait", "--output", "json")
-    assert as_json(headrace(*again))["counts"]["done"] == 3
+    backfill = ("backfill", "--from", str(DAYS[0]), "--again", "--wait", "--output", "json")
+    assert as_json(headrace(*backfill))["counts"]["done"] == 3
     export = ("export", "--from", str(DAYS[0]), "--to", str(DAYS[1]), "--wait", "--output", "json")
     assert as_json(headrace(*export))["state"] == "succeeded"
 
 
-def test_days_are_told_once_more_from_the_archive_of_documents(headrace: Headrace) -> None:
-    asked = ("replay", "fetcher", "--from-archive", "--from", str(DAYS[0]), "--to", str(DAYS[0]), "--output", "json")
-    plan = as_json(headrace(*asked, "--dry-run"))
+def test_days_are_replayed_from_the_archive_of_documents(headrace: Headrace) -> None:
+    replay = ("replay", "fetcher", "--from-archive", "--from", str(DAYS[0]), "--to", str(DAYS[0]), "--output", "json")
+    plan = as_json(headrace(*replay, "--dry-run"))
     assert (plan["selected"], len(plan["windows"])) == (3 * RACES, 3)
 
-    assert as_json(headrace(*asked, "--wait"))["state"] == "succeeded"
+    assert as_json(headrace(*replay, "--wait"))["state"] == "succeeded"
     audit = as_json(headrace("audit", "--output", "json"))
     assert (audit["fetched"], audit["missing"], audit["twice"]) == (RECORDS, 0, 0)
 
 
-def test_a_dead_letter_is_listed_shown_counted_and_put_aside(headrace: Headrace, data_dir: Path) -> None:
-    _poison(data_dir)
+def test_a_dead_letter_is_listed_shown_counted_redriven_and_discarded(headrace: Headrace, data_dir: Path) -> None:
+    _append_invalid_record(data_dir)
     listing = ("dead-letters", "list", "cleaner", "--state", "open", "--output", "json")
-    page = wait_until(lambda: as_json(headrace(*listing))["dead_letters"])
-    [letter] = page
+    [letter] = wait_until(lambda: as_json(headrace(*listing))["dead_letters"])
 
     shown = json.loads(headrace("dead-letters", "show", "cleaner", letter["id"])[1])
     assert shown["payload"]["value"] == "no JSON"
     assert as_json(headrace("dead-letters", "facets", "cleaner", "--output", "json"))["causes"][0]["records"] == 1
-    dry = as_json(headrace("dead-letters", "redrive", "cleaner", "--all", "--dry-run", "--output", "json"))
-    assert dry["counts"]["selected"] == 1
-    redriven = headrace("dead-letters", "redrive", "cleaner", letter["id"], "--wait", "--output", "json")
-    assert as_json(redriven)["state"] == "succeeded"
-    [back] = wait_until(lambda: as_json(headrace(*listing))["dead_letters"])
-    assert (back["redrives"], back["id"] == letter["id"]) == (1, False)
-    code, _, err = headrace("dead-letters", "discard", "cleaner", back["id"], "--reason", "made up")
+    dry_run = as_json(headrace("dead-letters", "redrive", "cleaner", "--all", "--dry-run", "--output", "json"))
+    assert dry_run["counts"]["selected"] == 1
+    redrive = headrace("dead-letters", "redrive", "cleaner", letter["id"], "--wait", "--output", "json")
+    assert as_json(redrive)["state"] == "succeeded"
+    [second_letter] = wait_until(lambda: as_json(headrace(*listing))["dead_letters"])
+    assert (second_letter["redrives"], second_letter["id"] == letter["id"]) == (1, False)
+    code, _, err = headrace("dead-letters", "discard", "cleaner", second_letter["id"], "--reason", "synthetic")
     assert (code, as_json(headrace(*listing))["dead_letters"]) == (0, []), err
     audit = as_json(headrace("audit", "--output", "json"))
     assert (audit["counts"]["dead"], audit["counts"]["missing"]) == (1, 0)
 
 
-def _poison(data_dir: Path) -> None:
+def _append_invalid_record(data_dir: Path) -> None:
     broker = PostgresBroker(EmbeddedPostgres(data_dir).url_with_password())
     headers = {"event_id": b"00000000-0000-0000-0000-000000000007", "schema": b"raw-event/1", "revision": b"0"}
-    producer = broker.producer("somebody")
+    producer = broker.producer("test")
     with producer.unit() as unit:
         unit.append([NewRecord(RAW, b"boatrace:2026-01-05:09:01", b"no JSON", headers)])
         unit.commit()
@@ -182,16 +181,16 @@ def _poison(data_dir: Path) -> None:
     broker.close()
 
 
-def test_an_audit_of_a_pipeline_that_was_operated_finds_nothing_missing(headrace: Headrace) -> None:
+def test_an_audit_after_these_operations_finds_nothing_missing(headrace: Headrace) -> None:
     code, out, err = headrace("audit", "--output", "json", "--no-archive", "--list", "loaded", "--page-size", "5")
 
-    found = json.loads(out)
-    assert (code, found["difference"], found["missing"], found["twice"]) == (0, 0, 0, 0), err
-    assert (found["list"]["total"], len(found["list"]["items"])) == (found["counts"]["loaded"], 5)
+    audit = json.loads(out)
+    assert (code, audit["difference"], audit["missing"], audit["twice"]) == (0, 0, 0, 0), err
+    assert (audit["list"]["total"], len(audit["list"]["items"])) == (audit["counts"]["loaded"], 5)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "message"),
     [
         (("pause", "cleaner"), 2, "expected one or more of"),
         (("pause", "cleaner", "predictions"), 2, "has no topic 'predictions'"),
@@ -207,25 +206,25 @@ def test_an_audit_of_a_pipeline_that_was_operated_finds_nothing_missing(headrace
         (("lag", "--url", "ftp://x"), 2, "expected http"),
     ],
 )
-def test_what_cannot_be_is_said_in_one_line(
-    headrace: Headrace, arguments: tuple[str, ...], code: int, said: str
+def test_invalid_arguments_are_reported_in_one_line(
+    headrace: Headrace, arguments: tuple[str, ...], code: int, message: str
 ) -> None:
-    found, _, err = headrace(*arguments)
+    exit_code, _, err = headrace(*arguments)
 
-    assert (found, err.count("\n")) == (code, 1)
-    assert said in err
+    assert (exit_code, err.count("\n")) == (code, 1)
+    assert message in err
 
 
 @pytest.fixture(scope="module")
 def stopped(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A data directory whose database is up, and whose services are not."""
+    """A data directory whose database runs and whose services do not."""
     data_dir = tmp_path_factory.mktemp("stopped") / "data"
     run_once(archive, data_dir)
     with open_database(Settings(data_dir=data_dir)):
         yield data_dir
 
 
-def test_a_service_that_does_not_run_is_paused_all_the_same(stopped: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_service_that_does_not_run_can_be_paused(stopped: Path, capfd: pytest.CaptureFixture[str]) -> None:
     headrace = _caller(stopped, capfd)
 
     code, _, err = headrace("pause", "cleaner", RAW, "--reason", "before the start")
@@ -239,19 +238,17 @@ def test_a_service_that_does_not_run_is_paused_all_the_same(stopped: Path, capfd
     assert "the cleaner is not running: `headrace run` starts it" in headrace("replay", "cleaner", RAW)[2]
 
 
-def test_an_audit_that_finds_something_ends_with_1_and_lists_it(
-    stopped: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_an_audit_with_findings_exits_with_1_and_lists_them(stopped: Path, capfd: pytest.CaptureFixture[str]) -> None:
     headrace, (first, last) = _caller(stopped, capfd), DAYS
     with psycopg.connect(EmbeddedPostgres(stopped).url_with_password(), autocommit=True) as connection:
-        gone = connection.execute(
+        deleted = connection.execute(
             "DELETE FROM facts.versions v USING facts.events e WHERE e.id = v.event_id AND v.kind = 'settled'"
             " AND e.event_key = (SELECT min(event_key) FROM facts.events) RETURNING v.record_id::text"
         ).fetchall()
 
     code, out, err = headrace("audit", "--from", str(first), "--to", str(first), "--list", "missing", "-o", "json")
-    found = json.loads(out)
-    assert (code, found["missing"], found["rows_differ"], found["ok"]) == (1, 1, 3, False), err
-    assert [(each["event_id"],) for each in found["list"]["items"]] == gone
+    audit = json.loads(out)
+    assert (code, audit["missing"], audit["rows_differ"], audit["ok"]) == (1, 1, 3, False), err
+    assert [(each["event_id"],) for each in audit["list"]["items"]] == deleted
     assert "MISSING  1 clean-events -> facts" in headrace("audit")[1]
     assert headrace("audit", "--from", str(last), "--to", str(last))[0] == 0

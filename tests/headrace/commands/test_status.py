@@ -1,4 +1,4 @@
-"""`headrace status` over rows of services that live and that do not."""
+"""`headrace status` with rows of live and of stopped services."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ INSERT INTO ops.replicas VALUES
 
 @pytest.fixture(autouse=True)
 def replicas(access: Access) -> None:
-    """Written anew for each test: one that is older than some seconds counts as stopped."""
+    """Written before each test, because a row that is some seconds old counts as stopped."""
     with access.connect() as connection:
         connection.execute(REPLICAS.encode())
 
 
-def test_status_lists_every_service_and_only_what_lives(headrace: Headrace) -> None:
+def test_status_lists_every_service_and_only_live_replicas(headrace: Headrace) -> None:
     code, out, _ = headrace("status", "--output", "json")
 
     rows = {row["service"]: row for row in json.loads(out)}
@@ -62,7 +62,53 @@ def test_status_shows_failed_windows_and_causes_of_dead_letters(headrace: Headra
     _, out, _ = headrace("status")
 
     assert "results 2026-01-31: no JSON" in out
-    assert "cleaner: 1 x InvalidEvent: expected a slot, got 9 (for example raw-events/2/17)" in out
+    assert "cleaner: 1 x InvalidEvent: expected a slot, got 9 (for example cleaner.dlq/2/17)" in out
+
+
+SECOND_LETTER = """
+INSERT INTO facts.dead_letters
+SELECT service, gen_random_uuid(), topic, p, 18, key, error, message, attempts, failed_at FROM facts.dead_letters
+"""
+SETTLE = (
+    "INSERT INTO ops.dead_letters_settled (service, p, off, outcome, operation_id, settled_by)"
+    " SELECT service, p, off, %s, '1', 'me' FROM facts.dead_letters WHERE off = %s"
+)
+
+
+@pytest.fixture
+def settle(access: Access) -> Iterator[Callable[[str, int], None]]:
+    """Records the outcome of the cleaner's dead letter at this offset; there are letters at 17 and 18."""
+    with access.connect() as connection:
+        connection.execute(SECOND_LETTER.encode())
+
+        def settle(outcome: str, offset: int) -> None:
+            connection.execute(SETTLE.encode(), (outcome, offset))
+
+        yield settle
+        connection.execute(b"DELETE FROM ops.dead_letters_settled; DELETE FROM facts.dead_letters WHERE off = 18;")
+
+
+@pytest.mark.parametrize("outcome", ["redriven", "discarded"])
+def test_status_counts_only_open_dead_letters(
+    headrace: Headrace, settle: Callable[[str, int], None], outcome: str
+) -> None:
+    assert "cleaner: 2 x InvalidEvent" in headrace("status")[1]
+
+    settle(outcome, 17)
+
+    out = headrace("status")[1]
+    assert "cleaner: 1 x InvalidEvent: expected a slot, got 9 (for example cleaner.dlq/2/18)" in out
+
+
+def test_status_says_that_no_dead_letter_is_open(
+    headrace: Headrace, access: Access, settle: Callable[[str, int], None]
+) -> None:
+    for offset in (17, 18):
+        settle("discarded", offset)
+    with access.connect() as connection:
+        connection.execute("DELETE FROM ops.replicas WHERE service = 'fetcher'")
+
+    assert "no failed windows, no open dead letters" in headrace("status")[1]
 
 
 PAUSE = """
@@ -75,8 +121,8 @@ OBSERVED = (
 
 
 @pytest.fixture
-def paused(access: Access) -> Iterator[Callable[..., None]]:
-    """Gives the order; the replica reports these states of its partitions."""
+def pause(access: Access) -> Iterator[Callable[..., None]]:
+    """Pauses the loader; its replica reports these states of its partitions."""
 
     def pause(**partitions: str) -> None:
         with access.connect() as connection:
@@ -102,10 +148,10 @@ def row_of(out: str, service: str) -> str:
         ({}, "  paused  "),
     ],
 )
-def test_a_paused_service_is_not_called_running(
-    headrace: Headrace, paused: Callable[..., None], partitions: dict[str, str], state: str
+def test_a_paused_service_is_not_shown_as_running(
+    headrace: Headrace, pause: Callable[..., None], partitions: dict[str, str], state: str
 ) -> None:
-    paused(**partitions)
+    pause(**partitions)
 
     _, out, _ = headrace("status")
 
@@ -114,10 +160,10 @@ def test_a_paused_service_is_not_called_running(
     assert "running" in row_of(out, "fetcher")
 
 
-def test_as_json_the_state_is_the_services_own_and_paused_partitions_are_counted(
-    headrace: Headrace, paused: Callable[..., None]
+def test_in_json_the_state_is_the_services_own_and_paused_partitions_are_counted(
+    headrace: Headrace, pause: Callable[..., None]
 ) -> None:
-    paused(a="paused", b="running")
+    pause(a="paused", b="running")
 
     rows = {row["service"]: row for row in json.loads(headrace("status", "--output", "json")[1])}
 
@@ -130,8 +176,8 @@ def test_as_json_the_state_is_the_services_own_and_paused_partitions_are_counted
     ]
 
 
-def test_status_fits_100_columns(headrace: Headrace, paused: Callable[..., None]) -> None:
-    paused(a="paused", b="running")
+def test_status_fits_100_columns(headrace: Headrace, pause: Callable[..., None]) -> None:
+    pause(a="paused", b="running")
 
     table = headrace("status")[1].splitlines()[:7]
 

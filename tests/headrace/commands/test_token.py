@@ -1,4 +1,4 @@
-"""`headrace token`, against a real database and the services' own door."""
+"""`headrace token`, with a real database and a service that authenticates the tokens."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def headrace(
     return run
 
 
-def listed(headrace: Headrace) -> list[dict[str, Any]]:
+def list_tokens(headrace: Headrace) -> list[dict[str, Any]]:
     _, out, _ = headrace("list", "--output", "json")
-    found: list[dict[str, Any]] = json.loads(out)
-    return found
+    tokens: list[dict[str, Any]] = json.loads(out)
+    return tokens
 
 
-def test_a_token_is_printed_alone_and_once(headrace: Headrace, database: Database) -> None:
+def test_create_prints_only_the_token_and_list_describes_it(headrace: Headrace, database: Database) -> None:
     code, out, err = headrace("create", "night-shift", "--scope", "operate", "--expires", "30d")
 
     assert code == 0
@@ -54,38 +54,38 @@ def test_a_token_is_printed_alone_and_once(headrace: Headrace, database: Databas
     assert parse_token(out[:-1]) is not None
     assert "scope operate" in err
     assert out.strip() not in err
-    (found,) = listed(headrace)
-    assert (found["name"], found["scope"], found["state"]) == ("night-shift", "operate", "valid")
-    assert found["expires_at"] > found["created_at"]
+    (description,) = list_tokens(headrace)
+    assert (description["name"], description["scope"], description["state"]) == ("night-shift", "operate", "valid")
+    assert description["expires_at"] > description["created_at"]
 
 
-def test_as_json_the_token_comes_with_what_it_is(headrace: Headrace) -> None:
+def test_json_has_the_token_and_its_description(headrace: Headrace) -> None:
     _, out, err = headrace("create", "n", "--scope", "read", "--output", "json")
 
-    told = json.loads(out)
-    assert parse_token(told["token"]) is not None
-    assert (told["name"], told["scope"], told["expires_at"], err) == ("n", "read", None, "")
+    created = json.loads(out)
+    assert parse_token(created["token"]) is not None
+    assert (created["name"], created["scope"], created["expires_at"], err) == ("n", "read", None, "")
 
 
-def test_tokens_open_the_door_until_they_are_revoked(
+def test_tokens_are_accepted_until_they_expire_or_are_revoked(
     headrace: Headrace, postgres: EmbeddedPostgres, database_url: str
 ) -> None:
     first = headrace("create", "n", "--scope", "read")[1].strip()
     with served(cleaner_on(as_role(postgres, database_url, "headrace_cleaner"), None), token=None) as client:
 
-        def opens(token: str) -> int:
+        def status_code(token: str) -> int:
             return client.get("/v1/status", headers=bearing(token)).status_code
 
-        assert opens(first) == 200
+        assert status_code(first) == 200
         second = headrace("rotate", "n", "--grace", "1h")[1].strip()
-        assert (opens(first), opens(second)) == (200, 200)
+        assert (status_code(first), status_code(second)) == (200, 200)
         third = headrace("rotate", "n", "--grace", "0s")[1].strip()
-        assert (opens(first), opens(second), opens(third)) == (200, 401, 200)
+        assert (status_code(first), status_code(second), status_code(third)) == (200, 401, 200)
         assert headrace("revoke", "n")[0] == 0
-        assert (opens(first), opens(second), opens(third)) == (401, 401, 401)
+        assert (status_code(first), status_code(second), status_code(third)) == (401, 401, 401)
 
 
-def test_every_change_is_in_the_trail_and_no_secret_anywhere(headrace: Headrace, database: Database) -> None:
+def test_every_change_is_in_the_trail_and_no_secret_is_stored(headrace: Headrace, database: Database) -> None:
     tokens = [headrace("create", "n", "--scope", "admin")[1], headrace("rotate", "n")[1]]
     headrace("revoke", "n")
 
@@ -96,19 +96,19 @@ def test_every_change_is_in_the_trail_and_no_secret_anywhere(headrace: Headrace,
         ("token create", "token:n"),
     ]
     assert all(re.fullmatch(r"command:.+", line.who) for line in lines)
-    kept = database.execute(
+    stored = database.execute(
         "SELECT string_agg(t, '') FROM (SELECT to_jsonb(a)::text AS t FROM ops.audit a"
         " UNION ALL SELECT to_jsonb(o)::text FROM ops.tokens o) x"
     ).fetchone()
-    assert kept is not None
+    assert stored is not None
     for token in tokens:
         parts = parse_token(token.strip())
         assert parts is not None
-        assert parts.secret not in kept[0]
-        assert parts.id in kept[0]
+        assert parts.secret not in stored[0]
+        assert parts.id in stored[0]
 
 
-def test_the_list_for_people_shows_no_secret(headrace: Headrace) -> None:
+def test_the_table_shows_no_secret(headrace: Headrace) -> None:
     token = headrace("create", "n", "--scope", "read")[1].strip()
 
     _, out, _ = headrace("list")
@@ -118,7 +118,7 @@ def test_the_list_for_people_shows_no_secret(headrace: Headrace) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "message"),
     [
         (("create", "n"), 2, "--scope"),
         (("create", "n", "--scope", "root"), 2, "root"),
@@ -128,16 +128,16 @@ def test_the_list_for_people_shows_no_secret(headrace: Headrace) -> None:
         (("rotate", "n"), 1, "headrace token list"),
     ],
 )
-def test_what_cannot_be_done_is_told_in_one_line(
-    headrace: Headrace, arguments: tuple[str, ...], code: int, said: str
+def test_a_failure_is_reported_on_standard_error(
+    headrace: Headrace, arguments: tuple[str, ...], code: int, message: str
 ) -> None:
-    found, out, err = headrace(*arguments)
+    exit_code, out, err = headrace(*arguments)
 
-    assert (found, out) == (code, "")
-    assert said in err
+    assert (exit_code, out) == (code, "")
+    assert message in err
 
 
-def test_a_name_is_taken_once(headrace: Headrace) -> None:
+def test_a_name_can_be_used_once(headrace: Headrace) -> None:
     headrace("create", "n", "--scope", "read")
 
     code, out, err = headrace("create", "n", "--scope", "read")

@@ -1,4 +1,4 @@
-"""`headrace topics`: the list, and single records."""
+"""`headrace topics`: the list of topics, and single records."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ def test_topics_are_listed_with_their_sizes(headrace: Headrace, access: Access) 
     assert rows["predictions"]["records"] == 0
 
 
-def test_a_record_can_be_found_by_tail_and_looked_at_by_its_place(headrace: Headrace, access: Access) -> None:
+def test_tail_prints_a_record_with_its_place_and_get_prints_the_same_record(headrace: Headrace, access: Access) -> None:
     append(access, "clean-events", 2)
 
     _, out, _ = headrace("topics", "tail", "clean-events", "-n", "1")
-    found = json.loads(out)
-    _, whole, _ = headrace("topics", "get", *found["place"].split("/"))
+    record = json.loads(out)
+    _, same_record, _ = headrace("topics", "get", *record["place"].split("/"))
 
-    assert found["value"] == {"n": 1}
-    assert json.loads(whole) == found
+    assert record["value"] == {"n": 1}
+    assert json.loads(same_record) == record
 
 
-def test_an_offset_that_is_not_there_is_answered_with_those_that_are(headrace: Headrace) -> None:
+def test_a_missing_offset_is_reported_with_the_existing_ones(headrace: Headrace) -> None:
     code, _, err = headrace("topics", "get", "loader.dlq", "0", "5")
 
     assert code == 2

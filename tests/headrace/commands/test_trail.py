@@ -1,4 +1,4 @@
-"""`headrace trail`: a table that fits, and everything on request."""
+"""`headrace trail`: a table that fits, and all values with --wide or as JSON."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ import pytest
 from headrace.database.access import Access
 
 Headrace = Callable[..., tuple[int, str, str]]
-OUTCOME = "refused: the topic is not one of those that the service works on, and never was, whatever is said of it"
+OUTCOME = (
+    "refused: the service does not read this topic; it reads raw-events and cleaner.retry, and writes clean-events"
+)
 REQUEST = "5f0c7e0e-9d3e-4f0b-8a55-9d7f6f1f2f3a"
 
 
 @pytest.fixture(autouse=True)
-def line(access: Access) -> int:
+def entry_id(access: Access) -> int:
     with access.connect() as connection:
         row = connection.execute(
             "INSERT INTO ops.audit (at, service, who, action, target, after, outcome, request_id) VALUES"
@@ -27,13 +29,13 @@ def line(access: Access) -> int:
     return int(str(row[0]))
 
 
-def test_the_trail_fits_100_columns_and_its_header_names_the_zone(headrace: Headrace, line: int) -> None:
+def test_the_trail_fits_100_columns_and_its_header_names_the_zone(headrace: Headrace, entry_id: int) -> None:
     code, out, _ = headrace("trail", "-n", "1")
 
     header, _, row = out.splitlines()
     assert (code, max(map(len, (header, row))) <= 100) == (0, True)
     assert header.split()[:3] == ["id", "at", "(UTC)"]
-    assert row.startswith(f"{line}  ")
+    assert row.startswith(f"{entry_id}  ")
     assert "  2026-03-02 10:20:31  cleaner  token:night-shift  pause " in row
     assert row.endswith("…")
 
@@ -45,7 +47,7 @@ def test_wide_prints_every_column_in_full(headrace: Headrace) -> None:
         assert value in out
 
 
-def test_json_holds_every_field(headrace: Headrace, line: int) -> None:
-    [found] = json.loads(headrace("trail", "-n", "1", "--output", "json")[1])
+def test_json_has_every_field(headrace: Headrace, entry_id: int) -> None:
+    [entry] = json.loads(headrace("trail", "-n", "1", "--output", "json")[1])
 
-    assert (found["id"], found["at"], found["outcome"]) == (line, "2026-03-02T10:20:31.250000+00:00", OUTCOME)
+    assert (entry["id"], entry["at"], entry["outcome"]) == (entry_id, "2026-03-02T10:20:31.250000+00:00", OUTCOME)

@@ -1,4 +1,4 @@
-"""A PostgreSQL that starts for as long as the test needs: it recovers from an archive whose next file does not come."""
+"""A PostgreSQL whose start lasts until the test releases it, because its recovery waits for a WAL file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _START = "import sys, pathlib, headrace.database.embedded as e; e.EmbeddedPostgr
 
 @contextmanager
 def recovering(server: EmbeddedPostgres, directory: Path) -> Iterator[Callable[[], None]]:
-    """It refuses everybody until the function is called. Who started it was killed meanwhile."""
+    """The server refuses connections until the function is called. The process that started it has been killed."""
     released = directory / "released"
     recovery = f"restore_command = 'while [ ! -e {released} ]; do sleep 0.05; done; exit 1'\nhot_standby = off\n"
     server.start()
@@ -27,25 +27,25 @@ def recovering(server: EmbeddedPostgres, directory: Path) -> Iterator[Callable[[
     with (server.pgdata / "postgresql.auto.conf").open("a") as settings:
         settings.write("wal_level = replica\n")
         settings.flush()
-        server.start()  # what is written under a lower level cannot be recovered from an archive
+        server.start()  # WAL of a lower level cannot be recovered from an archive
         server.stop()
         settings.write(recovery)
     (server.pgdata / "recovery.signal").touch()
     starter = subprocess.Popen([sys.executable, "-c", _START, str(server.data_dir)], stderr=subprocess.DEVNULL)
     try:
-        _await(server, Ping.REJECT)
+        _wait_for(server, Ping.REJECT)
         starter.kill()
         starter.wait()
         yield released.touch
     finally:
         released.touch()
-        _await(server, Ping.OK)
+        _wait_for(server, Ping.OK)
         server.start()
         server.stop()
 
 
-def _await(server: EmbeddedPostgres, state: Ping) -> None:
+def _wait_for(server: EmbeddedPostgres, state: Ping) -> None:
     deadline = time.monotonic() + LIMIT_S
     while PGconn.ping(server.url().encode()) != state:
-        assert time.monotonic() < deadline, f"the server is not at {state.name}"
+        assert time.monotonic() < deadline, f"the server did not reach the state {state.name}"
         time.sleep(0.02)

@@ -34,7 +34,7 @@ def test_a_migrated_database_has_every_view(database: psycopg.Connection[tuple[o
     } <= names
 
 
-def test_a_server_whose_socket_lies_elsewhere_starts_again(tmp_path: Path) -> None:
+def test_a_server_whose_path_is_too_long_for_its_socket_starts_again(tmp_path: Path) -> None:
     deep = tmp_path / ("d" * 100)
     for _ in range(2):
         server = EmbeddedPostgres(deep)
@@ -46,7 +46,7 @@ def test_a_server_whose_socket_lies_elsewhere_starts_again(tmp_path: Path) -> No
     assert not server.accepts_connections()
 
 
-def test_a_data_directory_may_be_moved(tmp_path: Path) -> None:
+def test_a_data_directory_can_be_moved(tmp_path: Path) -> None:
     server = EmbeddedPostgres(tmp_path / "before")
     server.start()
     server.stop()
@@ -61,7 +61,7 @@ def test_a_data_directory_may_be_moved(tmp_path: Path) -> None:
         moved.stop()
 
 
-def test_a_server_whose_start_was_given_up_is_waited_for(tmp_path: Path) -> None:
+def test_start_waits_for_a_server_that_another_process_began_to_start(tmp_path: Path) -> None:
     server = EmbeddedPostgres(tmp_path / "data")
 
     with recovering(server, tmp_path) as release, ThreadPoolExecutor(1) as pool:

@@ -1,4 +1,4 @@
-"""A PostgreSQL that is there already, with nothing of Headrace in it, or only just starting."""
+"""Commands on an existing PostgreSQL that is not prepared for Headrace, or that is still starting."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ pytestmark = pytest.mark.slow
 
 LIMIT_S = 300.0
 WAITING = "waiting up to 60 s: "
-LOOKING = (("topics",), ("audit",), ("sql", "SELECT 1"), ("trail",), ("token", "list"), ("operations", "show", "1"))
+READ_ONLY = (("topics",), ("audit",), ("sql", "SELECT 1"), ("trail",), ("token", "list"), ("operations", "show", "1"))
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    """Given by its URL, it is no embedded one to the command. Its database is empty."""
-    server = EmbeddedPostgres(tmp_path_factory.mktemp("given"))
+    """An empty database. The command gets its URL and therefore does not treat it as embedded."""
+    server = EmbeddedPostgres(tmp_path_factory.mktemp("external"))
     server.start()
     yield server
     server.stop()
 
 
-def started(server: EmbeddedPostgres, tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
-    where = ("--data-dir", str(tmp_path / "data"), "--database", server.url())
+def start_command(server: EmbeddedPostgres, tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
+    options = ("--data-dir", str(tmp_path / "data"), "--database", server.url())
     return subprocess.Popen(
-        [sys.executable, "-m", "headrace", *arguments, *where],
+        [sys.executable, "-m", "headrace", *arguments, *options],
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -44,11 +44,12 @@ def started(server: EmbeddedPostgres, tmp_path: Path, *arguments: str) -> subpro
     )
 
 
-@pytest.mark.parametrize("arguments", LOOKING, ids=" ".join)
-def test_a_command_that_looks_says_what_prepares_the_database(
+@pytest.mark.parametrize("arguments", READ_ONLY, ids=" ".join)
+def test_a_read_only_command_says_how_to_prepare_the_database(
     server: EmbeddedPostgres, tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
-    out, err = (command := started(server, tmp_path, *arguments)).communicate(timeout=LIMIT_S)
+    command = start_command(server, tmp_path, *arguments)
+    out, err = command.communicate(timeout=LIMIT_S)
 
     assert (command.returncode, out) == (2, "")
     assert err == (
@@ -57,27 +58,27 @@ def test_a_command_that_looks_says_what_prepares_the_database(
 
 
 def test_status_says_why_a_database_does_not_answer(server: EmbeddedPostgres, tmp_path: Path) -> None:
-    other = str(tmp_path / "none")
-    where = ("--data-dir", str(tmp_path / "data"), "--database", f"postgresql://me@/headrace?host={other}")
+    socket_dir = str(tmp_path / "none")
+    options = ("--data-dir", str(tmp_path / "data"), "--database", f"postgresql://me@/headrace?host={socket_dir}")
 
-    done = subprocess.run(
-        [sys.executable, "-m", "headrace", "status", *where], capture_output=True, text=True, check=True
+    result = subprocess.run(
+        [sys.executable, "-m", "headrace", "status", *options], capture_output=True, text=True, check=True
     )
 
-    assert "stopped" in done.stdout
-    assert f'connection to server on socket "{other}/.s.PGSQL.5432" failed' in done.stderr
+    assert "stopped" in result.stdout
+    assert f'connection to server on socket "{socket_dir}/.s.PGSQL.5432" failed' in result.stderr
 
 
-def test_a_database_that_is_starting_is_waited_for(tmp_path: Path) -> None:
-    server = EmbeddedPostgres(tmp_path / "given")
+def test_a_command_waits_for_a_database_that_is_starting(tmp_path: Path) -> None:
+    server = EmbeddedPostgres(tmp_path / "external")
 
     with recovering(server, tmp_path) as release:
-        command = started(server, tmp_path, "migrate")
+        command = start_command(server, tmp_path, "migrate")
         assert command.stderr is not None
-        first = command.stderr.readline()
+        first_line = command.stderr.readline()
         release()
         out, more = command.communicate(timeout=LIMIT_S)
 
-    assert (command.returncode, more) == (0, ""), first + more
-    assert first.startswith(f"headrace: {WAITING}cannot connect to the database")
+    assert (command.returncode, more) == (0, ""), first_line + more
+    assert first_line.startswith(f"headrace: {WAITING}cannot connect to the database")
     assert "migrations applied" in out

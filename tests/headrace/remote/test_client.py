@@ -1,4 +1,4 @@
-"""The command's way to the REST API: against a real HTTP server that answers as the test says."""
+"""The client of the REST API, against a real HTTP server with answers from the test."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from shared.errors import ConfigError, HeadraceError
 from shared.settings.sections import Settings
 
 
-class Asked(NamedTuple):
+class SentRequest(NamedTuple):
     method: str
     path: str
     token: str | None
@@ -25,12 +25,12 @@ class Asked(NamedTuple):
     body: Any
 
 
-class Service(ThreadingHTTPServer):
-    """Gives its answers in turn, the last one for ever; an answer of None closes the line without a word."""
+class ScriptedService(ThreadingHTTPServer):
+    """Sends its answers in order and repeats the last one; None closes the connection without an answer."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.asked: list[Asked] = []
+        self.requests: list[SentRequest] = []
         self.answers: list[tuple[int, Any] | None] = [(200, {})]
 
     @property
@@ -39,35 +39,35 @@ class Service(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    server: Service
+    server: ScriptedService
 
-    def answer(self) -> None:
+    def reply(self) -> None:
         length = int(self.headers.get("Content-Length", 0))
         body = json.loads(self.rfile.read(length)) if length else None
         headers = self.headers
-        self.server.asked.append(
-            Asked(self.command, self.path, headers["Authorization"], headers["Idempotency-Key"], body)
+        self.server.requests.append(
+            SentRequest(self.command, self.path, headers["Authorization"], headers["Idempotency-Key"], body)
         )
         answers = self.server.answers
-        said = answers.pop(0) if len(answers) > 1 else answers[0]
-        if said is None:
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if answer is None:
             self.close_connection = True
             return
-        content = json.dumps(said[1]).encode()
-        self.send_response(said[0])
+        content = json.dumps(answer[1]).encode()
+        self.send_response(answer[0])
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
 
-    do_GET = do_POST = do_PUT = answer  # noqa: N815  # the base class's names
+    do_GET = do_POST = do_PUT = reply  # noqa: N815  # the base class's names
 
     def log_message(self, *_: Any) -> None:
         """Nothing to stderr."""
 
 
 @pytest.fixture
-def service() -> Iterator[Service]:
-    server = Service()
+def service() -> Iterator[ScriptedService]:
+    server = ScriptedService()
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     yield server
@@ -77,90 +77,92 @@ def service() -> Iterator[Service]:
 
 
 @pytest.fixture
-def asked(service: Service) -> Iterator[ApiClient]:
-    asking = ApiClient("cleaner", "secret", lambda: [service.url], retry_delay_s=0.01)
-    yield asking
-    asking.close()
+def client(service: ScriptedService) -> Iterator[ApiClient]:
+    client = ApiClient("cleaner", "secret", lambda: [service.url], retry_delay_s=0.01)
+    yield client
+    client.close()
 
 
-def test_each_request_brings_the_token_and_each_change_a_key_of_its_own(service: Service, asked: ApiClient) -> None:
-    asked.get("/topics", limit=3, state=None)
-    asked.put("/topics/raw-events/pause", {"reason": "x"})
-    asked.post("/replays", {"topic": "raw-events"})
+def test_each_request_has_the_token_and_each_change_its_own_key(service: ScriptedService, client: ApiClient) -> None:
+    client.get("/topics", limit=3, state=None)
+    client.put("/topics/raw-events/pause", {"reason": "x"})
+    client.post("/replays", {"topic": "raw-events"})
 
-    assert [(each.method, each.path, each.token) for each in service.asked] == [
+    assert [(each.method, each.path, each.token) for each in service.requests] == [
         ("GET", "/v1/topics?limit=3", "Bearer secret"),
         ("PUT", "/v1/topics/raw-events/pause", "Bearer secret"),
         ("POST", "/v1/replays", "Bearer secret"),
     ]
-    keys = [each.key for each in service.asked]
+    keys = [each.key for each in service.requests]
     assert keys[0] is None
     assert None not in keys[1:]
     assert keys[1] != keys[2]
 
 
-def test_a_line_that_broke_is_tried_again_under_the_same_key(service: Service, asked: ApiClient) -> None:
+def test_a_request_is_repeated_with_the_same_key_after_a_lost_connection(
+    service: ScriptedService, client: ApiClient
+) -> None:
     service.answers = [None, (503, {"detail": "busy"}), (202, {"id": "1"})]
 
-    assert asked.post("/replays", {}) == (202, {"id": "1"})
-    assert len(service.asked) == 3
-    assert len({each.key for each in service.asked}) == 1
+    assert client.post("/replays", {}) == (202, {"id": "1"})
+    assert len(service.requests) == 3
+    assert len({each.key for each in service.requests}) == 1
 
 
-def test_a_service_whose_broker_is_not_ready_is_asked_again_and_that_is_said_once(
-    service: Service, asked: ApiClient, capsys: pytest.CaptureFixture[str]
+def test_a_request_is_repeated_while_the_broker_is_not_ready_with_one_notice(
+    service: ScriptedService, client: ApiClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
     not_ready = {"type": "urn:headrace:problem:not-ready", "detail": "Kafka prepares"}
     service.answers = [(503, not_ready), (503, not_ready), (202, {"id": "1"})]
 
-    assert asked.post("/replays", {}) == (202, {"id": "1"})
-    assert len({each.key for each in service.asked}) == 1
+    assert client.post("/replays", {}) == (202, {"id": "1"})
+    assert len({each.key for each in service.requests}) == 1
     assert capsys.readouterr().err == (
         "headrace: waiting up to 60 s: the cleaner refused the request (503): Kafka prepares\n"
     )
 
 
-def test_what_was_refused_is_said_with_its_detail(service: Service, asked: ApiClient) -> None:
+def test_a_refused_request_raises_an_error_with_its_detail(service: ScriptedService, client: ApiClient) -> None:
     service.answers = [(409, {"detail": "another replay is open"})]
 
     with pytest.raises(HeadraceError, match=r"the cleaner refused the request \(409\): another replay is open"):
-        asked.post("/replays", {})
+        client.post("/replays", {})
 
 
-def test_what_can_never_be_right_counts_as_a_wrong_option(service: Service, asked: ApiClient) -> None:
+def test_an_invalid_request_is_a_config_error(service: ScriptedService, client: ApiClient) -> None:
     service.answers = [(422, {"detail": "no such topic"})]
 
     with pytest.raises(ConfigError, match="no such topic"):
-        asked.post("/replays", {})
+        client.post("/replays", {})
 
 
-def test_a_service_that_never_answers_is_told_so() -> None:
-    asking = ApiClient("cleaner", "secret", list, retry_delay_s=0.0)
+def test_a_service_that_never_answers_is_reported_as_not_running() -> None:
+    client = ApiClient("cleaner", "secret", list, retry_delay_s=0.0)
 
     with pytest.raises(NotRunningError, match="the cleaner does not answer"):
-        asking.get("/lag")
-    asking.close()
+        client.get("/lag")
+    client.close()
 
 
-def test_a_data_directory_without_a_token_says_where_one_comes_from(tmp_path: Path) -> None:
+def test_a_missing_token_file_is_reported_with_what_creates_it(tmp_path: Path) -> None:
     with (
         pytest.raises(NotRunningError, match=r"no token file .*: `headrace run` creates it"),
         open_api(Settings(data_dir=tmp_path), "cleaner", "http://127.0.0.1:9"),
     ):
-        pytest.fail("there is nobody")
+        pytest.fail("no service runs at this address")
 
 
-def test_an_operation_is_followed_until_it_is_over(service: Service, asked: ApiClient) -> None:
+def test_an_operation_is_polled_until_it_ends(service: ScriptedService, client: ApiClient) -> None:
     operation = {"id": "000000000007", "kind": "replay", "state": "running", "progress": 0.5, "waiting_for": None}
     service.answers = [(200, operation), (200, operation | {"state": "succeeded", "progress": 1.0})]
 
-    assert wait_for_operation(asked, operation, Console(quiet=True))["state"] == "succeeded"
-    assert [each.path for each in service.asked] == ["/v1/operations/000000000007"] * 2
+    assert wait_for_operation(client, operation, Console(quiet=True))["state"] == "succeeded"
+    assert [each.path for each in service.requests] == ["/v1/operations/000000000007"] * 2
 
 
-def test_an_operation_that_failed_is_an_error_with_its_cause(service: Service, asked: ApiClient) -> None:
+def test_a_failed_operation_raises_an_error_with_its_cause(service: ScriptedService, client: ApiClient) -> None:
     failed = {"id": "7", "kind": "replay", "state": "failed", "progress": 0.5, "waiting_for": None, "error": "a bug"}
     service.answers = [(200, failed)]
 
     with pytest.raises(HeadraceError, match="operation 7 failed: a bug"):
-        wait_for_operation(asked, failed | {"state": "running"}, Console(quiet=True))
+        wait_for_operation(client, failed | {"state": "running"}, Console(quiet=True))

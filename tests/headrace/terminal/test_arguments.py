@@ -1,4 +1,4 @@
-"""Options that are declared once, as the fields of a dataclass."""
+"""`grouped_options`: options declared once, as the fields of a dataclass."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ def find(common: Common, service: str, filters: Filter, limit: int = 50) -> tupl
     return common, service, filters, limit
 
 
-def test_every_field_is_an_option_in_its_place_and_those_of_the_first_group_come_last() -> None:
+def test_each_field_becomes_an_option_and_those_of_the_first_group_come_last() -> None:
     assert list(inspect.signature(find).parameters) == ["service", "cause", "key", "limit", "output"]
 
 
-def called(*arguments: str) -> object:
+def call(*arguments: str) -> object:
     app = typer.Typer()
     app.command()(find)
     return app(arguments, standalone_mode=False)
 
 
-def test_the_command_gets_its_groups() -> None:
-    found = called("loader", "--cause", "X", "-o", "json")
+def test_the_command_receives_its_option_groups() -> None:
+    arguments = call("loader", "--cause", "X", "-o", "json")
 
-    assert found == (Common("json"), "loader", Filter("X"), 50)
+    assert arguments == (Common("json"), "loader", Filter("X"), 50)
 
 
 def test_a_field_without_a_default_is_required() -> None:
     with pytest.raises(Exception, match="Missing parameter: cause"):
-        called("loader")
+        call("loader")

@@ -1,4 +1,4 @@
-"""Days and instants that people write."""
+"""Parsing of days and times that operators write."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shared.errors import ConfigError
 NOON = "2026-01-31T12:00:00+09:00"
 
 
-def test_days_and_instants_are_read() -> None:
+def test_days_and_times_are_parsed() -> None:
     assert parse_day("--from", "2026-01-31") == date(2026, 1, 31)
     assert parse_time("--as-of", NOON) == datetime(2026, 1, 31, 3, tzinfo=UTC)
     assert [parse_day_or_time("--from", text) for text in ("2026-01-31", NOON)] == [
@@ -24,7 +24,7 @@ def test_days_and_instants_are_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("read", "text", "cause"),
+    ("parse", "text", "cause"),
     [
         (parse_day, "31.1.2026", "--from 31.1.2026: expected a day as YYYY-MM-DD"),
         (parse_time, "noon", "--from noon: expected an ISO time, for example"),
@@ -37,12 +37,14 @@ def test_days_and_instants_are_read() -> None:
         (parse_day_or_time, "2026-01-31T12:00:00", "name the time zone, for example 2026-01-31T12:00:00Z"),
     ],
 )
-def test_what_is_neither_is_refused_by_name(read: Callable[[str, str], Any], text: str, cause: str) -> None:
+def test_invalid_text_is_refused_with_the_name_of_the_option(
+    parse: Callable[[str, str], Any], text: str, cause: str
+) -> None:
     with pytest.raises(ConfigError, match=cause):
-        read("--from", text)
+        parse("--from", text)
 
 
-def test_a_span_ends_with_its_first_day_unless_told() -> None:
+def test_the_last_day_defaults_to_the_first() -> None:
     assert DayOptions("2026-01-31").required_days() == {"from": "2026-01-31", "to": "2026-01-31"}
     with pytest.raises(ConfigError, match="which days"):
         DayOptions(to_day="2026-01-31").required_days()

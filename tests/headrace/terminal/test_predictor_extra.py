@@ -1,4 +1,4 @@
-"""Where the packages that learning takes are not installed, one line says so."""
+"""Commands that need the predictor's packages report in one line that they are missing."""
 
 from __future__ import annotations
 
@@ -30,20 +30,22 @@ DAYS = [
 ]
 
 
-def test_what_is_asked_for_is_what_the_extra_installs(repository: Path) -> None:
+def test_the_required_packages_are_those_of_the_extra(repository: Path) -> None:
     extras = tomllib.loads((repository / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 
     assert {re.split(r"[<=>]", each)[0] for each in extras["predictor"]} == set(predictor_extra.PREDICTOR_PACKAGES)
 
 
-@pytest.mark.parametrize("arguments", [["train"], ["backtest", *DAYS, "--archive", ".", "--out", "told.csv"]])
-def test_without_them_one_line_says_what_to_install(arguments: list[str], tmp_path: Path, repository: Path) -> None:
+@pytest.mark.parametrize("arguments", [["train"], ["backtest", *DAYS, "--archive", ".", "--out", "predictions.csv"]])
+def test_without_the_packages_one_line_says_what_to_install(
+    arguments: list[str], tmp_path: Path, repository: Path
+) -> None:
     command = [sys.executable, "-c", WITHOUT_TORCH, *arguments, "--data-dir", str(tmp_path / "data")]
 
-    done = subprocess.run(
+    result = subprocess.run(
         command, check=False, capture_output=True, text=True, cwd=tmp_path, env={"PYTHONPATH": str(repository)}
     )
 
-    assert done.returncode == 2
-    assert re.fullmatch(r"headrace: .* not installed here: torch\. Install headrace\[predictor\]\n", done.stderr)
+    assert result.returncode == 2
+    assert re.fullmatch(r"headrace: .* not installed here: torch\. Install headrace\[predictor\]\n", result.stderr)
     assert not (tmp_path / "data").exists()

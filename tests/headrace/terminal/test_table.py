@@ -1,4 +1,4 @@
-"""Tables for people: they fit the width, and `wide` prints every value in full."""
+"""Tables for people fit the width; `wide` prints every value in full."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_a_column_is_as_wide_as_its_widest_cell() -> None:
     ]
 
 
-def test_long_text_ends_in_an_ellipsis_where_the_table_would_be_too_wide() -> None:
+def test_long_text_is_cut_with_an_ellipsis_if_the_table_would_be_too_wide() -> None:
     lines = table_lines(("id", "error", "attempts"), [("x", LONG, 3)], TABLE_WIDTH)
 
     assert [len(line) for line in lines] == [TABLE_WIDTH] * 3
@@ -50,7 +50,7 @@ def test_wide_prints_every_value_in_full() -> None:
 
 
 @pytest.mark.parametrize("at", [AT, AT.astimezone(timezone(timedelta(hours=9))), "2026-03-02T10:20:31.123456Z"])
-def test_times_are_utc_to_the_second_and_the_header_names_the_zone(at: datetime | str) -> None:
+def test_times_are_in_utc_to_the_second_and_the_header_names_the_zone(at: datetime | str) -> None:
     lines = table_lines(("at", "until"), [(at, None), (None, "never")], TABLE_WIDTH, times=("at", "until"))
 
     assert lines == [
@@ -61,7 +61,7 @@ def test_times_are_utc_to_the_second_and_the_header_names_the_zone(at: datetime 
     ]
 
 
-def test_a_row_is_a_block_where_its_columns_cannot_fit() -> None:
+def test_a_row_is_printed_as_a_block_if_its_columns_cannot_fit() -> None:
     columns = [f"column_{n}" for n in range(20)]
 
     lines = table_lines(columns, [[f"value {n}" for n in range(20)], [*[None] * 19, LONG]], TABLE_WIDTH)
@@ -80,5 +80,5 @@ def test_control_characters_do_not_reach_the_terminal() -> None:
     ("value", "text"),
     [(None, ""), (True, "yes"), (1234, "1,234"), (1234.56, "1,234.6"), ({"a": [1]}, '{"a":[1]}'), ("a b", "a b")],
 )
-def test_values_as_text(value: object, text: str) -> None:
+def test_values_are_formatted_as_text(value: object, text: str) -> None:
     assert text_of(value) == text
