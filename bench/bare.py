@@ -110,5 +110,5 @@ def _copy(connection: psycopg.Connection[Any], rows: dict[str, list[tuple[Any, .
 
 if __name__ == "__main__":
     started = time.perf_counter()
-    found = load(Path(sys.argv[1]), sys.argv[2])
-    print(orjson.dumps({"rows": found, "seconds": time.perf_counter() - started}).decode())
+    row_count = load(Path(sys.argv[1]), sys.argv[2])
+    print(orjson.dumps({"rows": row_count, "seconds": time.perf_counter() - started}).decode())

@@ -85,12 +85,12 @@ def embedded() -> Iterator[BrokerSite]:
 
 def show(rates: Mapping[str, list[MeasuredRate]], waits: Mapping[str, list[list[float]]]) -> None:
     print(f"\n{'records/s':34} {'median':>9} {'lowest':>9} {'highest':>9} {'us CPU':>7}   share of a CPU")
-    for name, found in rates.items():
-        values = [each.records_per_s for each in found]
-        shares = shares_of(found)
+    for name, measured in rates.items():
+        values = [each.records_per_s for each in measured]
+        shares = shares_of(measured)
         cpu = ", ".join(f"{part} {share:.0%}" for part, share in shares.items())
         print(
-            f"{name:34} {median(found):9,.0f} {min(values):9,.0f} {max(values):9,.0f} {cpu_us(found):7.1f}"
+            f"{name:34} {median(measured):9,.0f} {min(values):9,.0f} {max(values):9,.0f} {cpu_us(measured):7.1f}"
             f"   {cpu}: {limit_of(shares)}"
         )
     print("us CPU: CPU time of the workers (or the appender) per record in microseconds; hardly depends on other load")
@@ -127,8 +127,8 @@ def over(ours: list[MeasuredRate], theirs: list[MeasuredRate], cost: Callable[[M
     return statistics.median(cost(a) / cost(b) - 1 for a, b in zip(ours, theirs, strict=True))
 
 
-def shares_of(found: list[MeasuredRate]) -> dict[str, float]:
-    return {part: statistics.median(each.cpu[part] for each in found) for part in found[0].cpu}
+def shares_of(measured: list[MeasuredRate]) -> dict[str, float]:
+    return {part: statistics.median(each.cpu[part] for each in measured) for part in measured[0].cpu}
 
 
 def limit_of(shares: Mapping[str, float]) -> str:
@@ -141,12 +141,12 @@ def limit_of(shares: Mapping[str, float]) -> str:
     return "limited by waiting (for other processes)"
 
 
-def cpu_us(found: list[MeasuredRate]) -> float:
-    return statistics.median(each.cpu_us for each in found)
+def cpu_us(measured: list[MeasuredRate]) -> float:
+    return statistics.median(each.cpu_us for each in measured)
 
 
-def median(found: list[MeasuredRate]) -> float:
-    return statistics.median(each.records_per_s for each in found)
+def median(measured: list[MeasuredRate]) -> float:
+    return statistics.median(each.records_per_s for each in measured)
 
 
 def percentile(rounds: list[list[float]], share: float) -> float:

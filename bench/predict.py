@@ -71,11 +71,11 @@ def main() -> None:
     if rivals.boosting is not None:
         speed[BOOSTING] = prediction_speeds(prepared, predict_with_trees(rivals.boosting), options, with_facts=False)
     if options.json:
-        found = {"quality": quality, "differences": [to_json(row) for row in differences], "speed": speed}
-        print(orjson.dumps(found).decode())
+        result = {"quality": quality, "differences": [to_json(row) for row in differences], "speed": speed}
+        print(orjson.dumps(result).decode())
     else:
         print(format_table(quality), format_table(differences), sep="\n\n", end="\n\n")
-        print(format_table([{"speed of": name, **found} for name, found in speed.items()], digits=2))
+        print(format_table([{"speed of": name, **speeds} for name, speeds in speed.items()], digits=2))
 
 
 def set_up(options: argparse.Namespace) -> BenchSetup:
@@ -103,8 +103,8 @@ def prediction_speeds(
     figures = measure_speeds(predict, course.observed_inputs)
     if not with_facts:
         return figures
-    judged = set(course.evaluation_set.events.event_key[-500:].tolist())
-    records = [each for each in prepared.records if each.event_key in judged]
+    keys_to_predict = set(course.evaluation_set.events.event_key[-500:].tolist())
+    records = [each for each in prepared.records if each.event_key in keys_to_predict]
     figures |= measure_fact_speeds(records, BOATRACE, prepared.history, encoding, predict)
     if options.stored_days:
         first = day_number(options.last) - options.stored_days + 1

@@ -93,10 +93,10 @@ def main() -> None:
     with running_pipeline(options.history) as (conninfo, broker):
         alone, beside, live = list[Round](), list[Round](), 0
         for turn in range(options.rounds):
-            for found, replaying in ((alone, False), (beside, True)):
-                found.append(measure(conninfo, broker, options.rate, options.seconds, live, replaying=replaying))
-                live += len(found[-1].clean_ms)
-                print_round(f"round {turn + 1}, {'with a replay' if replaying else 'without a replay'}", found[-1])
+            for results, replaying in ((alone, False), (beside, True)):
+                results.append(measure(conninfo, broker, options.rate, options.seconds, live, replaying=replaying))
+                live += len(results[-1].clean_ms)
+                print_round(f"round {turn + 1}, {'with a replay' if replaying else 'without a replay'}", results[-1])
     for name, rounds in (("without a replay", alone), ("with a replay", beside)):
         print_latencies(f"{name}, to the clean event", [each.clean_ms for each in rounds])
         print_latencies(f"{name}, to the rows", [each.rows_ms for each in rounds])

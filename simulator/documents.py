@@ -18,7 +18,7 @@ Document = dict[str, Any]
 FEEDS = ("programs", "previews", "results")
 
 
-class Stage(Enum):
+class RaceStage(Enum):
     """What a feed shows of a race at one time. The comments name the feeds that have the stage."""
 
     EMPTY = "empty"  # previews: placeholders; results: nulls
@@ -37,19 +37,19 @@ class Stage(Enum):
     SETTLED = "settled"  # results: complete
 
 
-def final_stage(feed: str, race: Race) -> Stage:
+def final_stage(feed: str, race: Race) -> RaceStage:
     """The stage in the dated file of a past day."""
     if feed == "programs":
-        return Stage.UPDATED
+        return RaceStage.UPDATED
     if feed == "previews":
-        run = Stage.WEATHERLESS if race.preview_blanked else Stage.OBSERVED
-        return Stage.CALLED_OFF if race.status is RaceStatus.CALLED_OFF else run
-    return {RaceStatus.CALLED_OFF: Stage.EMPTY, RaceStatus.HALF_PUBLISHED: Stage.NUMBERLESS}.get(
-        race.status, Stage.SETTLED
+        run = RaceStage.WEATHERLESS if race.preview_blanked else RaceStage.OBSERVED
+        return RaceStage.CALLED_OFF if race.status is RaceStatus.CALLED_OFF else run
+    return {RaceStatus.CALLED_OFF: RaceStage.EMPTY, RaceStatus.HALF_PUBLISHED: RaceStage.NUMBERLESS}.get(
+        race.status, RaceStage.SETTLED
     )
 
 
-def document(feed: str, races: Iterable[tuple[Race, Stage]]) -> bytes:
+def document(feed: str, races: Iterable[tuple[Race, RaceStage]]) -> bytes:
     render = {"programs": program, "previews": preview, "results": result}[feed]
     return encode({feed: [render(race, stage) for race, stage in races]})
 
@@ -62,8 +62,8 @@ def _key(race: Race) -> Document:
     return {"race_date": race.day.isoformat(), "race_stadium_number": race.venue, "race_number": race.number}
 
 
-def program(race: Race, stage: Stage) -> Document:
-    updated = stage is Stage.UPDATED
+def program(race: Race, stage: RaceStage) -> Document:
+    updated = stage is RaceStage.UPDATED
     deadline_min = race.deadline_min if updated else race.listed_deadline_min
     return {
         **_key(race),
@@ -76,32 +76,32 @@ def program(race: Race, stage: Stage) -> Document:
     }
 
 
-def _card(entry: RaceEntry, stage: Stage) -> Document:
+def _card(entry: RaceEntry, stage: RaceStage) -> Document:
     card = {
         "racer_boat_number": entry.boat,
         **entry.card,
-        "racer_weight": entry.weight if stage is Stage.UPDATED else entry.listed_weight,
+        "racer_weight": entry.weight if stage is RaceStage.UPDATED else entry.listed_weight,
         **entry.equipment,
     }
-    return dict.fromkeys(card, None) | {"racer_boat_number": entry.boat} if stage is Stage.BLANK else card
+    return dict.fromkeys(card, None) | {"racer_boat_number": entry.boat} if stage is RaceStage.BLANK else card
 
 
-def preview(race: Race, stage: Stage) -> Document:
+def preview(race: Race, stage: RaceStage) -> Document:
     weather = _weather(race.preview_weather)
-    if stage in {Stage.EMPTY, Stage.CALLED_OFF, Stage.WEATHERLESS}:
+    if stage in {RaceStage.EMPTY, RaceStage.CALLED_OFF, RaceStage.WEATHERLESS}:
         weather = dict.fromkeys(weather, 0) | {"race_wind_direction_number": None, "race_weather_number": None}
-        if stage is not Stage.EMPTY:
+        if stage is not RaceStage.EMPTY:
             weather["race_weather_number"] = race.preview_weather.weather
     boats: Any = {str(entry.boat): _exhibition(entry.boat, _shown_exhibition(entry, stage)) for entry in race.entries}
-    if race.boat_zero and stage is Stage.OBSERVED:
+    if race.boat_zero and stage is RaceStage.OBSERVED:
         boats = _with_boat_zero(list(boats.values()))
     return {**_key(race), **weather, "boats": boats}
 
 
-def _shown_exhibition(entry: RaceEntry, stage: Stage) -> Exhibition:
-    if stage in {Stage.OBSERVED, Stage.WEATHERLESS}:
+def _shown_exhibition(entry: RaceEntry, stage: RaceStage) -> Exhibition:
+    if stage in {RaceStage.OBSERVED, RaceStage.WEATHERLESS}:
         return entry.exhibition
-    return Exhibition(None, None, entry.weight if stage is Stage.WEIGHED else 0, 0, 0, 0)
+    return Exhibition(None, None, entry.weight if stage is RaceStage.WEIGHED else 0, 0, 0, 0)
 
 
 def _exhibition(boat: int, seen: Exhibition) -> Document:
@@ -134,12 +134,12 @@ def _weather(weather: Weather) -> Document:
     }
 
 
-def result(race: Race, stage: Stage) -> Document:
-    complete = stage in {Stage.PLACED, Stage.MISREAD, Stage.SETTLED}
-    paid = stage in {Stage.PAID_UNPLACED, Stage.MISREAD, Stage.SETTLED}
+def result(race: Race, stage: RaceStage) -> Document:
+    complete = stage in {RaceStage.PLACED, RaceStage.MISREAD, RaceStage.SETTLED}
+    paid = stage in {RaceStage.PAID_UNPLACED, RaceStage.MISREAD, RaceStage.SETTLED}
     weather = _weather(race.weather)
     boats = [_outcome(race, entry, stage) for entry in race.entries]
-    if stage is Stage.BOAT_ZERO:
+    if stage is RaceStage.BOAT_ZERO:
         boats.insert(0, dict.fromkeys(boats[0], None) | {"racer_boat_number": 0})
     return {
         **_key(race),
@@ -150,12 +150,12 @@ def result(race: Race, stage: Stage) -> Document:
     }
 
 
-def _outcome(race: Race, entry: RaceEntry, stage: Stage) -> Document:
-    complete = stage in {Stage.PLACED, Stage.MISREAD, Stage.SETTLED}
+def _outcome(race: Race, entry: RaceEntry, stage: RaceStage) -> Document:
+    complete = stage in {RaceStage.PLACED, RaceStage.MISREAD, RaceStage.SETTLED}
     # An arbitrary choice of boats, the same in every version.
-    zero = stage is Stage.NUMBERLESS and entry.boat > race.number % 6
+    zero = stage is RaceStage.NUMBERLESS and entry.boat > race.number % 6
     timing = entry.timing
-    if stage is Stage.MISREAD and entry.boat == misread_boat(race) and timing is not None:
+    if stage is RaceStage.MISREAD and entry.boat == misread_boat(race) and timing is not None:
         timing = round(timing + 0.1, 2)
     return {
         "racer_boat_number": entry.boat,

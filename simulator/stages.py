@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from simulator.documents import Stage
+from simulator.documents import RaceStage
 from simulator.draws import Draw, stream
 from simulator.races import Race, RaceStatus
 from simulator.rates import AnomalyRates
@@ -28,7 +28,7 @@ class StageChange(NamedTuple):
     """The race shows this stage from this minute on."""
 
     at_min: int
-    stage: Stage
+    stage: RaceStage
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class PublicationSchedule:
             raise ValueError(f"expected a share from 0 to 1, got {self.preview_share:g}")
 
 
-def stage_at(steps: list[StageChange], at_min: int) -> Stage:
+def stage_at(steps: list[StageChange], at_min: int) -> RaceStage:
     """The stage at a minute; before the first step, the first stage."""
     return steps[max(0, bisect_right(steps, at_min, key=lambda step: step.at_min) - 1)].stage
 
@@ -124,14 +124,14 @@ class _TemporaryErrors:
         return at_min + self.pace.publish_every_min * _within((min_count, max_count), self.rng)
 
 
-def _interrupted(steps: list[StageChange], from_min: int, until_min: int, stage: Stage) -> list[StageChange]:
+def _interrupted(steps: list[StageChange], from_min: int, until_min: int, stage: RaceStage) -> list[StageChange]:
     """The same steps with another stage between two minutes; then the stage that is due at the second."""
     before = [step for step in steps if step.at_min < from_min]
     after = [step for step in steps if step.at_min > until_min]
     return [*before, StageChange(from_min, stage), StageChange(until_min, stage_at(steps, until_min)), *after]
 
 
-def _with_opening(feed: str, opening: Stage, steps: list[StageChange]) -> list[StageChange]:
+def _with_opening(feed: str, opening: RaceStage, steps: list[StageChange]) -> list[StageChange]:
     """The steps, preceded by the opening stage at the feed's first publication, and none before it."""
     first = FIRST_PUBLISHED_MIN[feed]
     return [StageChange(first, opening), *(StageChange(max(first, step.at_min), step.stage) for step in steps)]
@@ -139,52 +139,52 @@ def _with_opening(feed: str, opening: Stage, steps: list[StageChange]) -> list[S
 
 def _program_steps(race: Race, moments: _Moments, pace: PublicationSchedule, blank: bool) -> list[StageChange]:
     updated = moments.weighed_min if race.called_off_min is None else race.called_off_min
-    steps = _with_opening("programs", Stage.LISTED, [StageChange(updated, Stage.UPDATED)])
+    steps = _with_opening("programs", RaceStage.LISTED, [StageChange(updated, RaceStage.UPDATED)])
     if not blank:
         return steps
-    return _interrupted(steps, pace.blank_at_min, pace.blank_at_min + BLANK_FOR_MIN, Stage.BLANK)
+    return _interrupted(steps, pace.blank_at_min, pace.blank_at_min + BLANK_FOR_MIN, RaceStage.BLANK)
 
 
 def _preview_steps(
     race: Race, moments: _Moments, announced_min: int | None, slips: _TemporaryErrors
 ) -> list[StageChange]:
-    steps = [StageChange(moments.weighed_min, Stage.WEIGHED), StageChange(moments.observed_min, Stage.OBSERVED)]
+    steps = [StageChange(moments.weighed_min, RaceStage.WEIGHED), StageChange(moments.observed_min, RaceStage.OBSERVED)]
     if race.status is RaceStatus.CALLED_OFF and race.called_off_min is not None:
         steps = [step for step in steps if step.at_min < race.called_off_min]
-        steps.append(StageChange(race.called_off_min, Stage.CALLED_OFF))
-        return _with_opening("previews", Stage.EMPTY, steps)
-    steps = _with_opening("previews", Stage.EMPTY, steps)
+        steps.append(StageChange(race.called_off_min, RaceStage.CALLED_OFF))
+        return _with_opening("previews", RaceStage.EMPTY, steps)
+    steps = _with_opening("previews", RaceStage.EMPTY, steps)
     if slips.occurs(slips.rates.preview_gone):
         gone = slips.later_min(moments.observed_min, 1, 4)
-        steps = _interrupted(steps, gone, slips.later_min(gone, 1, 2), Stage.EMPTY)
+        steps = _interrupted(steps, gone, slips.later_min(gone, 1, 2), RaceStage.EMPTY)
     if race.preview_blanked and announced_min is not None:
-        steps.append(StageChange(max(announced_min, steps[-1].at_min + 1), Stage.WEATHERLESS))
+        steps.append(StageChange(max(announced_min, steps[-1].at_min + 1), RaceStage.WEATHERLESS))
     return steps
 
 
 def _result_steps(race: Race, moments: _Moments, slips: _TemporaryErrors) -> list[StageChange]:
     if race.status is RaceStatus.CALLED_OFF:
-        return _with_opening("results", Stage.EMPTY, [])
+        return _with_opening("results", RaceStage.EMPTY, [])
     at = moments.result_min
     if race.status is RaceStatus.HALF_PUBLISHED:
-        return _with_opening("results", Stage.EMPTY, [StageChange(at, Stage.NUMBERLESS)])
+        return _with_opening("results", RaceStage.EMPTY, [StageChange(at, RaceStage.NUMBERLESS)])
     early = max(race.deadline_min + 1, at - slips.pace.publish_every_min)
-    steps = _with_opening("results", Stage.EMPTY, [*_before_result(early, slips), *_first_result(at, slips)])
+    steps = _with_opening("results", RaceStage.EMPTY, [*_before_result(early, slips), *_first_result(at, slips)])
     settled = steps[-1].at_min
     if slips.occurs(slips.rates.payouts_gone):
         gone = slips.later_min(settled, 1, 3)
-        steps = _interrupted(steps, gone, slips.later_min(gone, 1, 2), Stage.PLACED)
+        steps = _interrupted(steps, gone, slips.later_min(gone, 1, 2), RaceStage.PLACED)
     elif slips.occurs(slips.rates.result_gone):
         gone = slips.later_min(settled, 1, 3)
-        steps = _interrupted(steps, gone, slips.later_min(gone, 1, 2), Stage.EMPTY)
+        steps = _interrupted(steps, gone, slips.later_min(gone, 1, 2), RaceStage.EMPTY)
     return steps
 
 
 def _before_result(early_min: int, slips: _TemporaryErrors) -> list[StageChange]:
     for rate, stage in (
-        (slips.rates.racer_number_zero, Stage.NUMBERLESS),
-        (slips.rates.payouts_first, Stage.PAID_UNPLACED),
-        (slips.rates.boat_zero_in_result, Stage.BOAT_ZERO),
+        (slips.rates.racer_number_zero, RaceStage.NUMBERLESS),
+        (slips.rates.payouts_first, RaceStage.PAID_UNPLACED),
+        (slips.rates.boat_zero_in_result, RaceStage.BOAT_ZERO),
     ):
         if slips.occurs(rate):
             return [StageChange(early_min, stage)]
@@ -193,7 +193,7 @@ def _before_result(early_min: int, slips: _TemporaryErrors) -> list[StageChange]
 
 def _first_result(at_min: int, slips: _TemporaryErrors) -> list[StageChange]:
     if slips.occurs(slips.rates.payouts_late):
-        return [StageChange(at_min, Stage.PLACED), StageChange(slips.later_min(at_min, 1, 3), Stage.SETTLED)]
+        return [StageChange(at_min, RaceStage.PLACED), StageChange(slips.later_min(at_min, 1, 3), RaceStage.SETTLED)]
     if slips.occurs(slips.rates.corrected):
-        return [StageChange(at_min, Stage.MISREAD), StageChange(slips.later_min(at_min, 3, 10), Stage.SETTLED)]
-    return [StageChange(at_min, Stage.SETTLED)]
+        return [StageChange(at_min, RaceStage.MISREAD), StageChange(slips.later_min(at_min, 3, 10), RaceStage.SETTLED)]
+    return [StageChange(at_min, RaceStage.SETTLED)]

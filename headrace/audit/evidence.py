@@ -17,7 +17,7 @@ from headrace.audit.accounting import DeadLetterEvidence, RecordEvidence
 from headrace.audit.holding import RecordPlace, TopicContents
 from headrace.audit.readers.archive import FetchedRecord, FetchedRecords
 from headrace.audit.readers.tables import TableContents
-from headrace.audit.readers.topics import CommittedOffsets, PipelinePositions, TopicReading
+from headrace.audit.readers.topics import AuditedPositions, CommittedOffsets, TopicReading
 from headrace.audit.topic_records import CleanRecords, DeadLetterRecords, RawRecords, filter_reason, key_of
 from headrace.audit.window import AuditWindow
 from shared.broker.contract import Record
@@ -31,7 +31,7 @@ UPSTREAM_SERVICES = ("fetcher", "cleaner", "loader")
 class Readers:
     """Functions that read the places of an audit. `archive` gets the cursors and all event_ids found elsewhere."""
 
-    progress: Callable[[], PipelinePositions]
+    progress: Callable[[], AuditedPositions]
     tables: Callable[[], TableContents]
     outbox: Callable[[], Mapping[str, Sequence[Record]]]
     topics: TopicReading

@@ -9,7 +9,15 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from headrace.progress.frame import Details, EntryForecast, EventForecast, LoadedResult, Score, SentMessage, StageState
+from headrace.progress.frame import (
+    Details,
+    EntryForecast,
+    EventForecast,
+    HitRate,
+    LoadedResult,
+    SentMessage,
+    StageState,
+)
 from headrace.progress.positions import number_of
 from headrace.progress.replicas import Rows, replicas
 from headrace.progress.stages import stage_statuses
@@ -120,7 +128,7 @@ def read_details(
         started=tuple(forecast for started, forecast in reversed(forecasts) if started),
         results=() if forecasts else _results(connection, span),
         rows=rows,
-        score=_score(connection, span) if forecasts else Score(),
+        score=_score(connection, span) if forecasts else HitRate(),
         predictions=predictions,
         sent=sent,
         messages=tuple(SentMessage(*row) for row in connection.execute(_MESSAGES).fetchall()),
@@ -149,9 +157,9 @@ def _results(connection: Rows, span: Span) -> tuple[LoadedResult, ...]:
     return tuple(LoadedResult(*row) for row in connection.execute(_RESULTS, span).fetchall())
 
 
-def _score(connection: Rows, span: Span) -> Score:
+def _score(connection: Rows, span: Span) -> HitRate:
     row = connection.execute(_SCORE, span).fetchone()
-    return Score() if row is None else Score(*row)
+    return HitRate() if row is None else HitRate(*row)
 
 
 def _rows(connection: Rows) -> dict[str, int]:

@@ -99,7 +99,7 @@ class LoadedResult:
 
 
 @dataclass(frozen=True)
-class Score:
+class HitRate:
     """Predicted events that have a winner: how many, and how often the most probable entry won.
 
     `expected_hits` is the sum of the favourites' probabilities: what `hits` should be if they are calibrated.
@@ -130,7 +130,7 @@ class Details:
     started: tuple[EventForecast, ...] = ()
     results: tuple[LoadedResult, ...] = ()
     rows: Mapping[str, int] = field(default_factory=dict)
-    score: Score = Score()
+    score: HitRate = HitRate()
     predictions: int = 0
     sent: int = 0
     messages: tuple[SentMessage, ...] = ()

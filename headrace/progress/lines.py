@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headrace.progress.frame import Frame, Score, SentMessage
+from headrace.progress.frame import Frame, HitRate, SentMessage
 from headrace.progress.positions import number_of
 from headrace.progress.screen.text import percent
 from services.notifier.message import plain_text
@@ -71,7 +71,7 @@ def progress_text(frame: Frame) -> str:
     return f"{fetched} fetched, {loaded} loaded{more}"
 
 
-def _live_text(score: Score) -> str:
+def _live_text(score: HitRate) -> str:
     text = f"{number_of(score.events, 'event')} predicted, {score.settled} of them settled"
     return f"{text}, the favourite won {score.hits} ({score.expected_hits:.1f} expected)" if score.settled else text
 

@@ -157,7 +157,7 @@ def test_a_name_may_be_replaced_in_one_package_only(tmp_path: Path) -> None:
 
 
 def test_a_field_of_stored_json_keeps_its_name(tmp_path: Path) -> None:
-    source = "class ArchivePlan:\n    wish: str\ndef f(wish): ..."
+    source = "class ArchiveReplayPlan:\n    wish: str\ndef f(wish): ..."
 
     assert replaced_names(one_tree(tmp_path, services__fetcher__archive__replay=source)) == [
         "services.fetcher.archive.replay:3 defines wish"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from simulator.documents import FEEDS, Stage, document, final_stage, preview, program, result
+from simulator.documents import FEEDS, RaceStage, document, final_stage, preview, program, result
 from simulator.races import Race, RaceStatus
 from tests.simulator.documented import ENTRY_KEYS, PAYOUT_KEYS, RACE_KEYS, boats_of
 
@@ -231,7 +231,7 @@ def test_the_final_program_has_the_measured_weight(odd_races: list[Race], previe
 
 
 def test_a_blank_card_keeps_the_race_and_the_boat_numbers(odd_races: list[Race]) -> None:
-    listed, blank = program(odd_races[0], Stage.LISTED), program(odd_races[0], Stage.BLANK)
+    listed, blank = program(odd_races[0], RaceStage.LISTED), program(odd_races[0], RaceStage.BLANK)
 
     assert {**listed, "boats": None} == {**blank, "boats": None}
     for boat, entry in enumerate(blank["boats"], start=1):
@@ -242,14 +242,14 @@ def test_a_blank_card_keeps_the_race_and_the_boat_numbers(odd_races: list[Race])
 
 def test_a_half_published_page_numbers_some_racers_zero(odd_races: list[Race]) -> None:
     for race in odd_races[:24]:
-        numbers = [boat["racer_number"] for boat in result(race, Stage.NUMBERLESS)["boats"]]
+        numbers = [boat["racer_number"] for boat in result(race, RaceStage.NUMBERLESS)["boats"]]
         assert 0 in numbers
         assert set(numbers) <= {0, None}
 
 
 def test_a_misread_result_differs_from_the_right_one_in_one_timing(odd_races: list[Race]) -> None:
     race = next(race for race in odd_races if race.finish.placed_count == 6)
-    misread, right = result(race, Stage.MISREAD), result(race, Stage.SETTLED)
+    misread, right = result(race, RaceStage.MISREAD), result(race, RaceStage.SETTLED)
 
     pairs = zip(misread.pop("boats"), right.pop("boats"), strict=True)
     differing = [(a, b) for a, b in pairs if a != b]

@@ -30,7 +30,7 @@ CommittedOffsets = Mapping[TopicPartition, int]
 AUDITED_TOPICS = {"cleaner": [RAW], "loader": [CLEAN, PREDICTIONS, *DEAD_LETTERS], "predictor": [LOADED]}
 
 
-class PipelinePositions(NamedTuple):
+class AuditedPositions(NamedTuple):
     """Consumer positions by service, and the fetcher's cursors by window."""
 
     positions: Mapping[str, CommittedOffsets]
@@ -126,12 +126,12 @@ class BrokerReading:
             yield from batch
 
 
-def read_positions(broker: Broker) -> PipelinePositions:
+def read_positions(broker: Broker) -> AuditedPositions:
     positions = {
         service: broker.committed(service, [*topics, retry_topic(service)])
         for service, topics in AUDITED_TOPICS.items()
     }
-    return PipelinePositions(positions, broker.cursors(FETCHER_CURSORS))
+    return AuditedPositions(positions, broker.cursors(FETCHER_CURSORS))
 
 
 def read_outbox(connection: AuditConnection, broker: Broker) -> dict[str, list[Record]]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from headrace.progress.frame import EntryForecast, EventForecast, Frame, Score
+from headrace.progress.frame import EntryForecast, EventForecast, Frame, HitRate
 from headrace.progress.screen.text import bar, percent, printable
 
 MINUTES_A_DAY = 24 * 60
@@ -40,7 +40,7 @@ class Predictions:
             yield line
 
 
-def score_text(score: Score) -> str:
+def score_text(score: HitRate) -> str:
     """`the favourite won 17 of 36 (18.2 expected)`; empty before the first result."""
     if not score.settled:
         return f"{score.events} events predicted" if score.events else ""

@@ -10,7 +10,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from headrace.progress.details import read_details
-from headrace.progress.frame import EventForecast, Score
+from headrace.progress.frame import EventForecast, HitRate
 from services.loader.load import Loader
 from shared.runtime.metrics import Metrics
 from tests.services.loader.facts import StillClock, at, key, listed, received, settled
@@ -64,7 +64,7 @@ def test_a_prediction_is_shown_before_the_start_and_with_its_result(database: Co
         (2, "racer river:102"),
     ]
     assert (started.winners, started.payout, started.is_hit) == ((1,), 160, False)
-    assert details.score == Score(events=2, settled=1, hits=0, expected_hits=0.5)
+    assert details.score == HitRate(events=2, settled=1, hits=0, expected_hits=0.5)
     assert (details.predictions, details.products["predictor"]) == (2, "2 predicted")
 
 
@@ -101,7 +101,7 @@ def test_without_predictions_the_newest_results_are_shown(database: Connection) 
         ("venue 7", 2, "1 racer river:101", 160),
         ("venue 7", 1, "1 racer river:101", 160),
     ]
-    assert details.score == Score()
+    assert details.score == HitRate()
 
 
 def test_a_message_is_shown_once_however_many_channels_it_went_to(database: Connection) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from headrace.progress.frame import EventForecast, Score
+from headrace.progress.frame import EventForecast, HitRate
 from headrace.progress.screen.predictions import score_text
 from tests.headrace.progress.frames import DETAILS, FRAME, event, rows_of
 
@@ -51,6 +51,6 @@ def test_a_name_cannot_move_the_cursor_or_break_the_row() -> None:
 
 
 def test_the_score_compares_hits_with_what_the_chances_promise() -> None:
-    assert score_text(Score(48, 20, 11, 10.61)) == "the favourite won 11 of 20, 10.6 expected"
-    assert score_text(Score(48)) == "48 events predicted"
-    assert score_text(Score()) == ""
+    assert score_text(HitRate(48, 20, 11, 10.61)) == "the favourite won 11 of 20, 10.6 expected"
+    assert score_text(HitRate(48)) == "48 events predicted"
+    assert score_text(HitRate()) == ""
