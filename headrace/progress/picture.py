@@ -27,9 +27,9 @@ def svg_of(frame: Frame, width: int, height: int, title: str) -> str:
     return _TEXT.sub(_in_cells, console.export_svg(title=title))
 
 
-def _in_cells(found: re.Match[str]) -> str:
+def _in_cells(match: re.Match[str]) -> str:
     """One text for each run of characters of the same width."""
-    before, x, middle, length, after, content, end = found.groups()
+    before, x, middle, length, after, content, end = match.groups()
     text = unescape(content)
     cell = float(length) / len(text) if text else 0.0
     at, texts = float(x), []

@@ -45,8 +45,8 @@ def stage_statuses(
     for replica in live:
         by_service[replica.service].append(replica)
     return {
-        service: _status(found, tuple(topic for name, topic in orders if name == service), processes.get(service))
-        for service, found in by_service.items()
+        service: _status(of_service, tuple(topic for name, topic in orders if name == service), processes.get(service))
+        for service, of_service in by_service.items()
     }
 
 
@@ -83,8 +83,8 @@ def loaded_fraction(reading: Reading | None, throughput: Throughput) -> float:
     return fetched * (loaded / (loaded + left) if loaded + left else 1.0)
 
 
-def _status(found: Sequence[ReplicaStatus], paused_on: tuple[str, ...], process: StageState | None) -> StageStatus:
-    alive = [replica for replica in found if replica.replica is not None]
+def _status(replicas: Sequence[ReplicaStatus], paused_on: tuple[str, ...], process: StageState | None) -> StageStatus:
+    alive = [replica for replica in replicas if replica.replica is not None]
     if process in {"failed", "restarting"} or not alive:
         return StageStatus(process or "stopped", 0, paused_on)
     worst = min(alive, key=lambda replica: BY_URGENCY.index(STATES.get(replica.state, "waiting")))

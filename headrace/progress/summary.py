@@ -133,8 +133,8 @@ def _loaded_lines(summary: Mapping[str, Any], report: Report) -> Iterator[str]:
 def _problem_lines(summary: Mapping[str, Any], report: Report) -> Iterator[str]:
     failed = summary["failed_windows"]
     counts = {"failed window": len(failed), "dead letter": summary["dead_letters"], "parked record": summary["parked"]}
-    found = ", ".join(number_of(count, name) for name, count in counts.items() if count)
-    yield f"Problems       {found or 'none: no failed windows, no dead letters, no parked records'}"
+    problems = ", ".join(number_of(count, name) for name, count in counts.items() if count)
+    yield f"Problems       {problems or 'none: no failed windows, no dead letters, no parked records'}"
     yield from (f"{INDENT}failed window {window_text(each)}" for each in failed[:MOST_FAILED_WINDOWS])
     yield from (f"{INDENT}dead letters  {cause_text(each)}" for each in report.causes)
 

@@ -28,9 +28,9 @@ def scores_of(connection: Rows, simulation: Simulation, day: date) -> dict[str, 
     answer = httpx.get(simulation.url + path, timeout=LEARNER_TIMEOUT_S, trust_env=False).raise_for_status()
     rows = answer.json()["learner"]
     return {
-        state: found[state]
+        state: scores[state]
         for state, field in (("card", "p_win_card"), ("observation", "p_win_observed"))
-        if state in (found := evaluate(connection, truth_of(rows, day, field)))
+        if state in (scores := evaluate(connection, truth_of(rows, day, field)))
     }
 
 

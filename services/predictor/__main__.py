@@ -53,7 +53,7 @@ def wire(settings: PredictorSettings, metrics: Metrics) -> Service:
         jobs=dict.fromkeys((TRAINING, PROMOTION), job_starter(conninfo, settings.models_dir)),
         routers=[
             lambda context: models_router(context, settings.models_dir),
-            lambda desk: explanation_router(desk, predictor.explain),
+            lambda context: explanation_router(context, predictor.explain),
         ],
     )
 

@@ -103,9 +103,10 @@ def _outcome(frame: Frame, event: EventForecast) -> Text:
 
 def _names(event: EventForecast, slots: Sequence[int]) -> str:
     """`4 name 8 %`, with the chance that it was given."""
-    found = [(slot, event.entry(slot)) for slot in slots]
+    entries = [(slot, event.entry(slot)) for slot in slots]
     return ", ".join(
-        f"{slot} {printable(entry.name)} {percent(entry.probability)}" if entry else str(slot) for slot, entry in found
+        f"{slot} {printable(entry.name)} {percent(entry.probability)}" if entry else str(slot)
+        for slot, entry in entries
     )
 
 

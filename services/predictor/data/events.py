@@ -119,7 +119,7 @@ class Events:
 
     def __getitem__(self, rows: Ints | Bools | slice) -> Events:
         def part(value: Any) -> Any:
-            return {name: found[rows] for name, found in value.items()} if isinstance(value, dict) else value[rows]
+            return {name: column[rows] for name, column in value.items()} if isinstance(value, dict) else value[rows]
 
         return replace(self, **{each.name: part(getattr(self, each.name)) for each in fields(self)})
 

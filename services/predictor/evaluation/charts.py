@@ -48,8 +48,10 @@ def draw_loss_by_month(
     """`losses`: of the model, one per month; `references`: name -> log-loss per month, e.g. of the base rate."""
     figure, (axes,) = _figure(1, width_inches=max(5.6, 0.55 * len(months) + 2.5))
     at = np.arange(len(months))
-    for (name, found), colour, style in zip(references.items(), COLOURS[1:], ("--", ":", "-.") * 2, strict=False):
-        axes.plot(at, found, color=colour, linestyle=style, linewidth=1.2, marker=".", label=name)
+    for (name, losses_by_month), colour, style in zip(
+        references.items(), COLOURS[1:], ("--", ":", "-.") * 2, strict=False
+    ):
+        axes.plot(at, losses_by_month, color=colour, linestyle=style, linewidth=1.2, marker=".", label=name)
     _whiskers(axes, at, losses, upright=True, label="model, 95 % interval")
     axes.set_xticks(at, months, rotation=45 if len(months) > 6 else 0, ha="right" if len(months) > 6 else "center")
     axes.set(ylabel="log-loss of the winner, nats", title="Log-loss by month (lower is better)")

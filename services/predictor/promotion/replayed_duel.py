@@ -44,7 +44,7 @@ def replayed_duel(
         for state, rows in _rows(events, comparison).items():
             results += _replay(events[rows], history, state, challenger, champion)
     results.sort(key=lambda each: (-each[0], each[1].event_key))
-    return [judged for _, judged in results[: comparison.most]]
+    return [pair for _, pair in results[: comparison.most]]
 
 
 def _rows(events: Events, comparison: Comparison) -> dict[State, Ints]:

@@ -154,7 +154,7 @@ def delete(registry: RegistryState, version: str, change_request: ChangeRequest)
         return registry
     deletion = _state_change(registry, version, None, change_request)
     return RegistryState(
-        states={each: found for each, found in registry.states.items() if each != version},
+        states={each: state for each, state in registry.states.items() if each != version},
         former=tuple(each for each in registry.former if each != version),
         history=(*registry.history, deletion)[-MAX_CHANGES:],
     )

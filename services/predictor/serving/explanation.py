@@ -62,7 +62,7 @@ def explain(model: Model, events: Events, history: History, state: State) -> lis
                     slot=slot + 1,
                     entity=events.entity[event, slot],
                     win=float(win[event, slot]),
-                    without={group: float(found[event, slot]) for group, found in without.items()},
+                    without={group: float(probabilities[event, slot]) for group, probabilities in without.items()},
                     past=_past(history, rows[event, slot], attention[event, slot], inputs.started[event, slot]),
                 )
                 for slot in np.flatnonzero(events.occupied[event]).tolist()

@@ -138,7 +138,9 @@ def read_predictions(connection: Connection) -> list[StoredPrediction]:
     rows = connection.execute(queries.SETTLED_PREDICTIONS).fetchall()
     return [
         StoredPrediction(key, state, {row[2]: row[3] for row in group}, group[0][4], group[0][5], float(group[0][6]))
-        for (key, state), group in ((ids, list(found)) for ids, found in groupby(rows, lambda row: row[:2]))
+        for (key, state), group in (
+            (ids, list(rows_of_group)) for ids, rows_of_group in groupby(rows, lambda row: row[:2])
+        )
     ]
 
 

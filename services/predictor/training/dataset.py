@@ -66,9 +66,9 @@ def training_set_of(events: Events, profile: Profile, split: Split, without: Seq
     names = feature_names(events[training], profile)
     values = {state: feature_values(events, history, names, state) for state in STATES}
     encoding = fit_encoding(names, values["observation"], training)
-    inputs = {state: encode(found, encoding) for state, found in values.items()}
+    inputs = {state: encode(state_values, encoding) for state, state_values in values.items()}
     for group in without:
-        inputs = {state: found.without_group(encoding, group) for state, found in inputs.items()}
+        inputs = {state: state_inputs.without_group(encoding, group) for state, state_inputs in inputs.items()}
     targets = targets_of(events, terciles_of(events[training]))
     observed = values["observation"].observed
     validating = ~training & (targets.winner >= 0)

@@ -112,7 +112,7 @@ class _Tables:
 
 def _tables(trees: Trees) -> _Tables:
     count, nodes = trees.feature.shape
-    kind = next(made for most, made in WIDTHS.items() if nodes < most)
+    kind = next(dtype for most, dtype in WIDTHS.items() if nodes < most)
     left_leaves, value = np.zeros((count, nodes), dtype=kind), np.zeros((count, nodes + 1))
     for tree in range(count):
         leaves = list(_leaves(trees, tree))
