@@ -17,7 +17,7 @@ from tests.contract.conftest import timeouts
 from tests.contract.records import advance, new_record, poll_some
 
 
-def broker_of(config_file: Path) -> Broker:
+def open_broker_of(config_file: Path) -> Broker:
     config = json.loads(config_file.read_text())
     limits = timeouts(config["lease_s"])
     if "kafka" in config:
@@ -25,7 +25,7 @@ def broker_of(config_file: Path) -> Broker:
     return PostgresBroker(config["conninfo"], limits)
 
 
-def say(text: str) -> None:
+def print_line(text: str) -> None:
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
@@ -38,7 +38,7 @@ def member(broker: Broker, topic: str, slot: str) -> None:
         consumer.poll(0.05, 10)
         if len(consumer.assignment()) != owned:
             owned = len(consumer.assignment())
-            say(f"owns {owned}")
+            print_line(f"owns {owned}")
 
 
 def appender(broker: Broker, topic: str) -> None:
@@ -50,14 +50,14 @@ def appender(broker: Broker, topic: str) -> None:
             unit.append([new_record(topic, f"{number}/{part}", str(part)) for part in range(5)])
             unit.commit()
         number += 1
-        say(str(number))
+        print_line(str(number))
 
 
 def hanging(broker: Broker, topic: str) -> None:
     """Appends a record and waits to be killed before the commit."""
     with broker.producer("hanging").unit() as unit:
         unit.append([new_record(topic, "never")])
-        say("appended")
+        print_line("appended")
         signal.pause()
 
 
@@ -68,12 +68,12 @@ def worker(broker: Broker, topic: str, slot: str) -> None:
     with producer.unit() as unit:
         unit.append([new_record("other", "by a zombie")])
         advance(unit, polled)
-        say("polled")
+        print_line("polled")
         os.kill(os.getpid(), signal.SIGSTOP)
         try:
             unit.commit()
         except BrokerError as error:
-            say(type(error).__name__)
+            print_line(type(error).__name__)
 
 
 def locking(broker: Broker, topic: str) -> None:
@@ -82,16 +82,16 @@ def locking(broker: Broker, topic: str) -> None:
     with producer.db_unit() as unit:
         unit.append([new_record(topic, "late")])
         unit.connection.execute("SELECT FROM broker.partitions FOR UPDATE")
-        say("stopping")
+        print_line("stopping")
         os.kill(os.getpid(), signal.SIGSTOP)
         try:
             unit.commit()
         except BrokerError as error:
-            say(type(error).__name__)
+            print_line(type(error).__name__)
 
 
 ROLES = {"member": member, "appender": appender, "hanging": hanging, "locking": locking, "worker": worker}
 
 if __name__ == "__main__":
     config_file, role, *arguments = sys.argv[1:]
-    ROLES[role](broker_of(Path(config_file)), *arguments)  # type: ignore[operator]
+    ROLES[role](open_broker_of(Path(config_file)), *arguments)  # type: ignore[operator]

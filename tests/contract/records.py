@@ -32,7 +32,7 @@ def values(records: Sequence[Record]) -> list[str]:
     return [record.value.decode() for record in records]
 
 
-def everything(broker: Broker, topic: str) -> list[Record]:
+def read_all(broker: Broker, topic: str) -> list[Record]:
     """All records that are committed in a topic now, by partition and offset."""
     tps = broker.partitions(topic)
     begins, ends = broker.begin_offsets(tps), broker.end_offsets(tps)
@@ -56,8 +56,8 @@ def everything(broker: Broker, topic: str) -> list[Record]:
 
 def wait_for_records(broker: Broker, topic: str, count: int) -> list[Record]:
     """Everything, once there are that many records: a commit becomes visible with a delay."""
-    until(lambda: len(everything(broker, topic)) >= count)
-    return everything(broker, topic)
+    until(lambda: len(read_all(broker, topic)) >= count)
+    return read_all(broker, topic)
 
 
 def poll_some(consumer: Consumer, max_records: int = 1000) -> PollResult:

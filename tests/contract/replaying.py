@@ -26,7 +26,7 @@ from shared.ops.tables import operations as operations_table
 from shared.ops.tables import replays as replays_table
 from shared.records import encode
 from shared.topics import RAW, READS, topic_specs
-from tests.contract.records import everything, put, until
+from tests.contract.records import put, read_all, until
 from tests.services.cleaner.made import card, raw
 
 PARTITIONS = 2
@@ -133,7 +133,7 @@ class Pipeline:
         """The number of outputs of that replay by event id."""
         return Counter(
             record.headers["event_id"].decode()
-            for record in everything(self.broker, topic)
+            for record in read_all(self.broker, topic)
             if record.headers["revision"].decode() == revision
         )
 

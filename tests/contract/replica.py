@@ -29,7 +29,7 @@ from shared.runtime.loops.consumer import ConsumerLoop
 from shared.runtime.loops.handler import Handle, InUnit
 from shared.runtime.metrics import Metrics
 from shared.runtime.process.replicas import ReplicaHeartbeat
-from tests.contract.child import broker_of, say
+from tests.contract.child import open_broker_of, print_line
 from tests.shared.runtime.stage import number_of, raw
 from tests.shared.runtime.views import GivenView
 from tests.waiting import DEADLINE_S
@@ -157,8 +157,10 @@ def connect_operator(conninfo: str) -> Iterator[Operator]:
 
 
 def main(config_file: str, slot: str) -> None:
-    with Replica(broker_of(Path(config_file)), json.loads(Path(config_file).read_text())["conninfo"], slot, copying()):
-        say("started")
+    with Replica(
+        open_broker_of(Path(config_file)), json.loads(Path(config_file).read_text())["conninfo"], slot, copying()
+    ):
+        print_line("started")
         signal.pause()
 
 

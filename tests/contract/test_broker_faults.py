@@ -13,11 +13,11 @@ from tests.contract.conftest import Harness, ProxiedBroker
 from tests.contract.records import (
     advance,
     assert_no_records,
-    everything,
     fill,
     new_record,
     poll_some,
     put,
+    read_all,
     until,
     values,
     wait_for_partitions,
@@ -90,15 +90,15 @@ def test_a_unit_over_a_broken_connection_is_committed_once(harness: Harness) -> 
             try:
                 process(producer, polled)
             except Aborted:
-                assert everything(harness.broker, "other") == []
+                assert read_all(harness.broker, "other") == []
         with closing(harness.broker.producer("a")) as producer:
             consumer.reload()
             again = consumer.poll(0.5, 10)
-            assert bool(again.records) == (everything(harness.broker, "other") == [])
+            assert bool(again.records) == (read_all(harness.broker, "other") == [])
             if again.records:
                 process(producer, again)
 
-        until(lambda: values(everything(harness.broker, "other")) == ["a"])
+        until(lambda: values(read_all(harness.broker, "other")) == ["a"])
 
 
 def test_a_unit_whose_connection_broke_halfway_cannot_be_committed(harness: Harness) -> None:
@@ -144,7 +144,7 @@ def test_after_a_commit_without_a_reply_a_reload_reads_the_committed_positions(
             else:
                 process(producer, poll_some(consumer))
 
-        until(lambda: values(everything(harness.broker, "other")) == ["a", "b"])
+        until(lambda: values(read_all(harness.broker, "other")) == ["a", "b"])
 
 
 def test_a_unit_cannot_be_used_after_its_commit_failed(harness: Harness, proxied: ProxiedBroker) -> None:
@@ -160,4 +160,4 @@ def test_a_unit_cannot_be_used_after_its_commit_failed(harness: Harness, proxied
     with closing(proxied.broker.producer("a")) as producer:
         put(producer, [new_record("one", "y")])
 
-    until(lambda: values(everything(harness.broker, "one")) == ["y"])
+    until(lambda: values(read_all(harness.broker, "one")) == ["y"])

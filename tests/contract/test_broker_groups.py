@@ -17,11 +17,11 @@ from tests.contract.children import wait_for_line
 from tests.contract.conftest import LONG_LEASE_S, Harness
 from tests.contract.records import (
     advance,
-    everything,
     fill,
     new_record,
     poll_some,
     put,
+    read_all,
     until,
     values,
     wait_for_partitions,
@@ -115,7 +115,7 @@ def test_nothing_is_lost_or_read_twice_while_members_come_and_go(harness: Harnes
 
     def all_processed() -> bool:
         work(1)
-        return len(everything(harness.broker, "other")) >= len(expected)
+        return len(read_all(harness.broker, "other")) >= len(expected)
 
     until(all_processed)
     work(3)
@@ -124,7 +124,7 @@ def test_nothing_is_lost_or_read_twice_while_members_come_and_go(harness: Harnes
     for producer in producers.values():
         producer.close()
 
-    until(lambda: sorted(values(everything(harness.broker, "other"))) == sorted(expected))
+    until(lambda: sorted(values(read_all(harness.broker, "other"))) == sorted(expected))
 
 
 def test_a_partition_that_is_kept_over_a_rebalance_is_not_read_again_and_keeps_its_pause(harness: Harness) -> None:
@@ -187,7 +187,7 @@ def test_a_stopped_member_is_replaced_and_cannot_commit_its_unit(harness: Harnes
         process.send_signal(signal.SIGCONT)
 
         wait_for_line(process, "Fenced")
-    until(lambda: values(everything(harness.broker, "other")) == ["by the new owner"])
+    until(lambda: values(read_all(harness.broker, "other")) == ["by the new owner"])
 
 
 def test_a_producer_killed_before_its_commit_leaves_nothing(harness: Harness, child: Child) -> None:
@@ -199,7 +199,7 @@ def test_a_producer_killed_before_its_commit_leaves_nothing(harness: Harness, ch
     with closing(harness.broker.producer("hanging")):  # aborts the unit that the killed one left open
         fill(harness.broker, "one", ["after"])
 
-    until(lambda: values(everything(harness.broker, "one")) == ["after"])
+    until(lambda: values(read_all(harness.broker, "one")) == ["after"])
 
 
 def test_a_producer_killed_at_any_moment_leaves_whole_units_only(harness: Harness, child: Child) -> None:
@@ -209,7 +209,7 @@ def test_a_producer_killed_at_any_moment_leaves_whole_units_only(harness: Harnes
         process.kill()
         process.wait()
 
-    records = sorted(values(everything(harness.broker, "many")))
+    records = sorted(values(read_all(harness.broker, "many")))
     assert len(records) >= (1 + 4 + 9) * 5
     for part in range(5):
         assert len([value for value in records if value.endswith(f"/{part}")]) * 5 == len(records)

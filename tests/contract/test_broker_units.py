@@ -13,12 +13,12 @@ from tests.contract.conftest import Harness
 from tests.contract.records import (
     advance,
     assert_no_records,
-    everything,
     fill,
     new_record,
     next_offsets,
     poll_some,
     put,
+    read_all,
     until,
     values,
     wait_for_partitions,
@@ -51,7 +51,7 @@ def process(producer: Producer, polled: PollResult, output: NewRecord | None = N
 
 def nothing_happened(broker: Broker) -> bool:
     return (
-        everything(broker, "other") == []
+        read_all(broker, "other") == []
         and broker.cursors("state") == {}
         and broker.committed("group", ["one"]) == broker.begin_offsets([ONE])
     )
@@ -68,7 +68,7 @@ def test_append_advance_and_cursor_become_visible_together(
         assert nothing_happened(broker)
         unit.commit()
 
-    until(lambda: values(everything(broker, "other")) == ["out"])
+    until(lambda: values(read_all(broker, "other")) == ["out"])
     until(lambda: broker.committed("group", ["one"]) == next_offsets(polled))
     until(lambda: broker.cursors("state") == {"key": b"set"})
     assert_no_records(consumer)
@@ -112,7 +112,7 @@ def test_a_unit_that_fails_in_its_last_part_leaves_nothing_of_the_first(
     assert nothing_happened(broker)
     consumer.reload()
     process(producer, poll_some(consumer))
-    until(lambda: values(everything(broker, "other")) == ["out"])
+    until(lambda: values(read_all(broker, "other")) == ["out"])
 
 
 def test_reload_gives_the_same_records_again_after_a_failed_unit(consumer: Consumer, producer: Producer) -> None:
@@ -133,7 +133,7 @@ def test_positions_are_advanced_step_by_step(broker: Broker, consumer: Consumer,
         process(producer, polled, new_record("other", seen[-1]))
 
     assert seen == ["a", "b", "c"]
-    until(lambda: values(everything(broker, "other")) == seen)
+    until(lambda: values(read_all(broker, "other")) == seen)
 
 
 def test_a_partition_advanced_twice_in_a_unit_ends_at_the_last(
@@ -168,7 +168,7 @@ def test_a_second_consumer_of_a_slot_takes_over_at_once_and_the_first_is_fenced(
         with closing(harness.broker.producer("slot")) as again:
             process(again, polled_again)
 
-    until(lambda: values(everything(harness.broker, "other")) == ["out"])
+    until(lambda: values(read_all(harness.broker, "other")) == ["out"])
 
 
 def test_the_first_consumer_of_a_slot_fails_and_does_not_disturb_the_second(
@@ -201,7 +201,7 @@ def test_a_second_producer_of_a_slot_fences_the_first(harness: Harness, consumer
         assert nothing_happened(harness.broker)
         process(second, polled)
 
-    until(lambda: values(everything(harness.broker, "other")) == ["out"])
+    until(lambda: values(read_all(harness.broker, "other")) == ["out"])
 
 
 def test_a_partition_that_is_not_in_the_token_cannot_be_advanced(
@@ -264,4 +264,4 @@ def test_a_producer_can_be_used_after_every_end_of_a_unit(broker: Broker, produc
         put(producer, [new_record("state", "keyed state is set, not appended")])
     put(producer, [new_record("other", "fine")])
 
-    until(lambda: values(everything(broker, "other")) == ["fine"])
+    until(lambda: values(read_all(broker, "other")) == ["fine"])

@@ -31,7 +31,7 @@ from shared.runtime.metrics import Metrics
 from shared.topics import CLEAN, JOB_CURSORS, RAW, TopicSpec
 from tests.contract.children import wait_for_line
 from tests.contract.conftest import Harness
-from tests.contract.records import everything, put, until
+from tests.contract.records import put, read_all, until
 from tests.shared.runtime.stage import append, number_of, output_of, raw, run_in_thread
 
 pytestmark = pytest.mark.slow
@@ -125,7 +125,7 @@ def test_a_redrive_sends_the_selected_open_letters_and_settles_them(
 
     ended = run_redrive(harness, url, rows, "a")
 
-    sent = everything(broker, RETRY)
+    sent = read_all(broker, RETRY)
     assert [record.value for record in sent] == [str(n).encode() for n in range(1, 6)]
     assert {record.headers["dlq.redrive-count"] for record in sent} == {b"01"}
     states = dead_letters_table.states(rows, "cleaner")
@@ -148,7 +148,7 @@ def test_a_redrive_killed_between_commit_and_settlement_sends_every_letter_once(
 
     ended = run_redrive(harness, url, rows, "next")
 
-    assert [record.value for record in everything(broker, RETRY)] == [str(n).encode() for n in range(6)]
+    assert [record.value for record in read_all(broker, RETRY)] == [str(n).encode() for n in range(6)]
     assert len(dead_letters_table.states(rows, "cleaner")) == 6
     assert (ended.state, ended.counts["redriven"]) == ("succeeded", 6)
 
@@ -168,11 +168,11 @@ def test_a_redrive_cancelled_without_a_worker_still_settles_what_it_sent(
     ended = run_redrive(harness, url, rows, "next")
 
     assert (ended.state, ended.counts["redriven"]) == ("cancelled", 2)
-    assert len(everything(broker, RETRY)) == len(dead_letters_table.states(rows, "cleaner")) == 2
+    assert len(read_all(broker, RETRY)) == len(dead_letters_table.states(rows, "cleaner")) == 2
 
     create_redrive(rows, load_index(broker))
     run_redrive(harness, url, rows, "after")
-    assert [record.value for record in everything(broker, RETRY)] == [str(n).encode() for n in range(6)]
+    assert [record.value for record in read_all(broker, RETRY)] == [str(n).encode() for n in range(6)]
 
 
 def test_connections_that_break_during_handling_cause_no_dead_letters(harness: Harness, broker: Broker) -> None:
@@ -197,8 +197,8 @@ def test_connections_that_break_during_handling_cause_no_dead_letters(harness: H
         max_records=10,
     )
     with run_in_thread(loop):
-        until(lambda: [int(record.value) for record in everything(broker, CLEAN)] == list(range(300)))
+        until(lambda: [int(record.value) for record in read_all(broker, CLEAN)] == list(range(300)))
 
     assert len(broken_connections) >= 3
     assert all(broken_connections)
-    assert everything(broker, DEAD_LETTERS) == []
+    assert read_all(broker, DEAD_LETTERS) == []

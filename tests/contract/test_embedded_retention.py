@@ -12,7 +12,7 @@ from shared.broker.contract import TopicPartition
 from shared.topics import TopicSpec
 from tests.contract.conftest import LEASE_S, EmbeddedHarness
 from tests.contract.database import empty_log
-from tests.contract.records import advance, everything, fill, new_record, poll_some, put, values
+from tests.contract.records import advance, fill, new_record, poll_some, put, read_all, values
 
 
 @pytest.fixture
@@ -40,8 +40,8 @@ def test_old_records_are_removed_but_never_those_that_a_group_has_not_read(harne
 
         harness.retain()
 
-        assert values(everything(broker, "brief")) == ["2", "3"]
-        assert broker.begin_offsets([brief])[brief] == everything(broker, "brief")[0].offset
+        assert values(read_all(broker, "brief")) == ["2", "3"]
+        assert broker.begin_offsets([brief])[brief] == read_all(broker, "brief")[0].offset
         assert values(poll_some(consumer).records)[0] == "2"
 
 
@@ -54,9 +54,9 @@ def test_records_beyond_a_topics_size_are_removed_oldest_first(harness: Embedded
 
     harness.retain()
 
-    assert values(everything(broker, "small")) == ["3"]
+    assert values(read_all(broker, "small")) == ["3"]
     fill(broker, "small", ["4"])
-    assert values(everything(broker, "small")) == ["3", "4"]
+    assert values(read_all(broker, "small")) == ["3", "4"]
 
 
 def test_topics_without_limits_keep_everything(harness: EmbeddedHarness) -> None:
@@ -66,4 +66,4 @@ def test_topics_without_limits_keep_everything(harness: EmbeddedHarness) -> None
 
     harness.retain()
 
-    assert values(everything(harness.broker, "unlimited")) == ["a", "b"]
+    assert values(read_all(harness.broker, "unlimited")) == ["a", "b"]

@@ -18,7 +18,7 @@ from shared.broker.contract import Broker, NewRecord
 from shared.records import DecodedRecord
 from tests.contract.children import wait_for_line
 from tests.contract.conftest import Harness
-from tests.contract.records import everything, put, until, wait_for_records
+from tests.contract.records import put, read_all, until, wait_for_records
 from tests.contract.replica import READS, SERVICE, WRITES, Operator, Replica, connect_operator, copying, records
 from tests.shared.database.black_hole import silent_proxy
 from tests.waiting import DEADLINE_S
@@ -74,7 +74,7 @@ def output_numbers(broker: Broker, count: int) -> list[int]:
 def in_order(broker: Broker) -> bool:
     """Whether the numbers of each key increase."""
     by_key: dict[bytes, list[int]] = {}
-    for record in everything(broker, WRITES):
+    for record in read_all(broker, WRITES):
         by_key.setdefault(record.key, []).append(int(record.value))
     return all(values == sorted(values) for values in by_key.values())
 
@@ -136,7 +136,7 @@ def test_a_pause_is_effective_only_after_the_open_unit(harness: Harness, conninf
         assert operator.state(operation) == "running"
         release.set()
         until(lambda: operator.state(operation) == "succeeded")
-        output_count = len(everything(harness.broker, WRITES))
+        output_count = len(read_all(harness.broker, WRITES))
 
     assert 0 < output_count <= len(FIRST)  # the open unit was committed
 
@@ -155,7 +155,7 @@ def test_a_replica_that_is_killed_in_a_pause_comes_back_paused(
     start_replica("a")
     until(lambda: operator.connection.execute("SELECT incarnation FROM ops.replicas").fetchall() != before)
     until(lambda: [each.state for each in operator.live_replicas().observed] == ["paused"] * 4)
-    assert everything(harness.broker, WRITES) == []
+    assert read_all(harness.broker, WRITES) == []
 
     operator.give_order("running")
     assert output_numbers(harness.broker, len(FIRST)) == list(FIRST)
@@ -195,7 +195,7 @@ def test_the_last_order_holds_while_the_database_does_not_answer(
         append_records(harness.broker, FIRST)
         operation = operator.give_order("running")
         until(lambda: proxy.dropped_bytes > 1)  # it has tried again
-        assert everything(harness.broker, WRITES) == []
+        assert read_all(harness.broker, WRITES) == []
         assert operator.state(operation) == "waiting"
 
         proxy.stop_dropping()

@@ -17,7 +17,7 @@ from shared.runtime.api.server import admin_server
 from shared.runtime.metrics import Metrics
 from shared.runtime.process.operation_poller import OperationPoller, ReadProgress
 from shared.settings.sections import AdminSettings, ServiceSettings
-from tests.shared.runtime.api.desks import FILE_TOKEN, as_role, token_file
+from tests.shared.runtime.api.desks import FILE_TOKEN, as_role, write_token_file
 from tests.shared.runtime.views import GivenView
 from tests.waiting import wait_until
 
@@ -27,7 +27,7 @@ S = TypeVar("S", bound=ServiceSettings)
 def settings_of(model: type[S], postgres: EmbeddedPostgres, database_url: str, directory: Path) -> S:
     """Settings of a service that connects to the database under its own role."""
     database = as_role(postgres, database_url, f"headrace_{model.name}")
-    return model(database=database, admin=AdminSettings(token_file=token_file(directory)), data_dir=directory)
+    return model(database=database, admin=AdminSettings(token_file=write_token_file(directory)), data_dir=directory)
 
 
 @contextmanager

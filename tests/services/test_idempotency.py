@@ -13,7 +13,7 @@ import pytest
 from headrace.database.embedded import EmbeddedPostgres
 from shared.ops.tables import orders as orders_table
 from tests.services.apps import server_of
-from tests.shared.runtime.api.desks import FILE_TOKEN, as_role, assert_problem, bearing
+from tests.shared.runtime.api.desks import FILE_TOKEN, as_role, assert_problem, auth_headers
 
 Database = psycopg.Connection[Any]
 
@@ -28,8 +28,8 @@ def clients(postgres: EmbeddedPostgres, database_url: str, tmp_path: Path) -> It
     with (
         server_of("cleaner", role("cleaner"), tmp_path, FILE_TOKEN) as cleaner,
         server_of("loader", role("loader"), tmp_path, FILE_TOKEN) as loader,
-        httpx.Client(base_url=cleaner.url, headers=bearing(FILE_TOKEN), timeout=30) as to_cleaner,
-        httpx.Client(base_url=loader.url, headers=bearing(FILE_TOKEN), timeout=30) as to_loader,
+        httpx.Client(base_url=cleaner.url, headers=auth_headers(FILE_TOKEN), timeout=30) as to_cleaner,
+        httpx.Client(base_url=loader.url, headers=auth_headers(FILE_TOKEN), timeout=30) as to_loader,
     ):
         yield {"cleaner": to_cleaner, "loader": to_loader}
 

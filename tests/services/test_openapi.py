@@ -22,7 +22,14 @@ from shared.runtime.api.server import AdminServer
 from shared.topics import SERVICES
 from tests.services.apps import app_of, document_text, operations, server_of
 from tests.shared.generated import WRITE
-from tests.shared.runtime.api.desks import AWAY, FILE_TOKEN, as_role, assert_problem, bearing, given_token
+from tests.shared.runtime.api.desks import (
+    FILE_TOKEN,
+    UNREACHABLE_DATABASE,
+    as_role,
+    assert_problem,
+    auth_headers,
+    create_token,
+)
 from tests.waiting import DEADLINE_S
 
 pytestmark = pytest.mark.slow
@@ -54,7 +61,7 @@ each_service = pytest.mark.parametrize("service", SERVICES)
 
 @pytest.fixture
 def document(service: str, tmp_path: Path) -> dict[str, Any]:
-    with app_of(service, AWAY, tmp_path, None) as app:
+    with app_of(service, UNREACHABLE_DATABASE, tmp_path, None) as app:
         return app.openapi()
 
 
@@ -67,7 +74,7 @@ def server(service: str, postgres: EmbeddedPostgres, database_url: str, tmp_path
 @each_service
 def test_the_exported_document_matches_the_code(service: str, tmp_path: Path) -> None:
     file = DOCUMENTS / f"{service}.json"
-    with app_of(service, AWAY, tmp_path, None) as app:
+    with app_of(service, UNREACHABLE_DATABASE, tmp_path, None) as app:
         expected = document_text(app)
 
     if os.environ.get(WRITE) == "1":
@@ -113,7 +120,7 @@ def test_an_operation_id_without_verb_and_noun_is_detected(name: str) -> None:
 def test_every_endpoint_below_v1_requires_a_token_and_every_change_the_scope_operate(
     service: str, server: AdminServer, database: psycopg.Connection[Any]
 ) -> None:
-    read_only = bearing(given_token(database, "viewer", "read"))
+    read_only = auth_headers(create_token(database, "viewer", "read"))
     with httpx.Client(base_url=server.url, timeout=DEADLINE_S) as client:
         endpoints = [each for each in operations(client.get("/openapi.json").json()) if each[1].startswith("/v1")]
         for method, template, _ in endpoints:
@@ -122,7 +129,7 @@ def test_every_endpoint_below_v1_requires_a_token_and_every_change_the_scope_ope
             response = client.request(method, path)
             assert_problem(response, 401, "unauthorized")
             assert response.headers["www-authenticate"].startswith("Bearer")
-            assert_problem(client.request(method, path, headers=bearing("guess")), 401, "unauthorized")
+            assert_problem(client.request(method, path, headers=auth_headers("guess")), 401, "unauthorized")
             if method != "GET":
                 assert "scope operate" in assert_problem(
                     client.request(method, path, headers=read_only), 403, "forbidden"
@@ -135,7 +142,7 @@ def test_every_endpoint_below_v1_requires_a_token_and_every_change_the_scope_ope
 def test_a_method_that_an_endpoint_does_not_allow_is_refused_with_the_allowed_ones(
     service: str, server: AdminServer
 ) -> None:
-    with httpx.Client(base_url=server.url, headers=bearing(FILE_TOKEN), timeout=DEADLINE_S) as client:
+    with httpx.Client(base_url=server.url, headers=auth_headers(FILE_TOKEN), timeout=DEADLINE_S) as client:
         templates = [(method, path) for method, path, _ in operations(client.get("/openapi.json").json())]
         for example in {re.sub(r"\{\w+\}", "1", path) for _, path in templates}:
             # /topics/pause also matches /topics/{topic}.
@@ -164,7 +171,7 @@ def test_every_response_to_any_request_matches_the_description(service: str, ser
         )
         @given(case=operation.as_strategy() | operation.as_strategy(GenerationMode.NEGATIVE))
         def answers_as_described(case: Any) -> None:
-            case.call_and_validate(server.url, headers=bearing(FILE_TOKEN), checks=CHECKS)
+            case.call_and_validate(server.url, headers=auth_headers(FILE_TOKEN), checks=CHECKS)
 
         answers_as_described()
 

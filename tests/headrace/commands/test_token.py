@@ -15,7 +15,7 @@ from headrace.cli import command
 from headrace.database.embedded import OWNER, EmbeddedPostgres
 from shared.ops.tables import audit as audit_table
 from shared.ops.tokens import parse_token
-from tests.shared.runtime.api.desks import as_role, bearing, cleaner_on, served
+from tests.shared.runtime.api.desks import as_role, auth_headers, cleaner_settings, serve_admin_app
 
 Headrace = Callable[..., tuple[int, str, str]]
 Database = psycopg.Connection[Any]
@@ -71,10 +71,12 @@ def test_tokens_are_accepted_until_they_expire_or_are_revoked(
     headrace: Headrace, postgres: EmbeddedPostgres, database_url: str
 ) -> None:
     first = headrace("create", "n", "--scope", "read")[1].strip()
-    with served(cleaner_on(as_role(postgres, database_url, "headrace_cleaner"), None), token=None) as client:
+    with serve_admin_app(
+        cleaner_settings(as_role(postgres, database_url, "headrace_cleaner"), None), token=None
+    ) as client:
 
         def status_code(token: str) -> int:
-            return client.get("/v1/status", headers=bearing(token)).status_code
+            return client.get("/v1/status", headers=auth_headers(token)).status_code
 
         assert status_code(first) == 200
         second = headrace("rotate", "n", "--grace", "1h")[1].strip()

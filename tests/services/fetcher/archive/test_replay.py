@@ -26,7 +26,7 @@ from shared.ops.tables.replays import REPLAY
 from shared.runtime.jobs.thread import JobThread
 from shared.runtime.jobs.workers import JobSupervisor
 from shared.topics import RAW, topic_specs
-from tests.contract.records import everything
+from tests.contract.records import read_all
 from tests.services.endpoints import served, settings_of
 from tests.services.fetcher.made import DAY, SettableClock, document, event, made_source
 from tests.shared.runtime.api.desks import assert_problem
@@ -104,7 +104,7 @@ def finished_operation(client: httpx.Client, response: httpx.Response) -> dict[s
 
 
 def raw_records(broker: PostgresBroker) -> list[Record]:
-    return everything(broker, RAW)
+    return read_all(broker, RAW)
 
 
 def test_days_are_replayed_under_the_replays_revision(

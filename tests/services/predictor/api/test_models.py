@@ -13,7 +13,7 @@ from services.predictor.registry import model_files, state_file
 from services.predictor.registry.model_files import MODEL
 from tests.services.predictor.api.promoting import promote
 from tests.services.predictor.shelf import png, save_model
-from tests.shared.runtime.api.desks import assert_problem, bearing, given_token
+from tests.shared.runtime.api.desks import assert_problem, auth_headers, create_token
 
 Database = psycopg.Connection[Any]
 
@@ -77,7 +77,7 @@ def test_only_pictures_are_served(client: httpx.Client, models: Path, path: str)
 
 
 def test_a_read_token_may_read_and_not_change(client: httpx.Client, models: Path, database: Database) -> None:
-    version, reader = save_model(models), bearing(given_token(database, "viewer", "read"))
+    version, reader = save_model(models), auth_headers(create_token(database, "viewer", "read"))
 
     assert client.get("/models", headers=reader).status_code == 200
     assert_problem(client.post(f"/models/{version}/shadow", headers=reader), 403, "forbidden")

@@ -17,7 +17,7 @@ from shared.runtime.loops.consumer import ConsumerLoop
 from shared.runtime.loops.handler import InThread
 from shared.runtime.metrics import Metrics
 from shared.topics import LOADED
-from tests.contract.child import broker_of, say
+from tests.contract.child import open_broker_of, print_line
 from tests.services.predictor.serving.serving import PROFILES, InMemoryRegistry, SetClock, model_of
 
 SOURCE, SERVICE = "made-up", "predictor"
@@ -74,13 +74,13 @@ class MadeUpFacts:
 
 def main(broker_file: str) -> None:
     model = model_of(events_of([event(number, settled=True) for number in range(1, 11)], 6))
-    broker = broker_of(Path(broker_file))
-    parts = PredictorDependencies(tail=TopicTail(broker_of(Path(broker_file))), profiles=PROFILES)
+    broker = open_broker_of(Path(broker_file))
+    parts = PredictorDependencies(tail=TopicTail(open_broker_of(Path(broker_file))), profiles=PROFILES)
     predictor = Predictor(MadeUpFacts(), InMemoryRegistry(model), SetClock(LISTED + timedelta(minutes=1)), parts)
     loop = ConsumerLoop(
         broker, service=SERVICE, slot="0", reads=[LOADED], metrics=Metrics(), handler=InThread(predictor.handle)
     )
-    say("started")
+    print_line("started")
     loop.run()
 
 

@@ -22,7 +22,7 @@ from shared.records import encode
 from shared.topics import LOADED, PREDICTIONS, topic_specs
 from tests.contract.children import wait_for_line
 from tests.contract.conftest import Harness, harness, lease_s
-from tests.contract.records import everything, put, until
+from tests.contract.records import put, read_all, until
 from tests.services.predictor.season import Connection, Event
 from tests.services.predictor.serving.loaded_events import (
     DEPENDENCIES,
@@ -221,7 +221,7 @@ def append_records(broker: Broker, numbers: range) -> None:
 def all_handled(broker: Broker) -> bool:
     """Whether every record was handled. Offsets do not tell: Kafka's transactions use some of them."""
     done = broker.committed(SERVICE, [LOADED])
-    return all(done[TopicPartition(LOADED, each.partition)] > each.offset for each in everything(broker, LOADED))
+    return all(done[TopicPartition(LOADED, each.partition)] > each.offset for each in read_all(broker, LOADED))
 
 
 def test_a_prediction_that_is_only_in_the_topic_is_not_sent_again_after_a_kill(
@@ -229,13 +229,13 @@ def test_a_prediction_that_is_only_in_the_topic_is_not_sent_again_after_a_kill(
 ) -> None:
     first = start_replica()
     append_records(broker, range(1, 9))
-    until(lambda: all_handled(broker) and len(everything(broker, PREDICTIONS)) == 8)
+    until(lambda: all_handled(broker) and len(read_all(broker, PREDICTIONS)) == 8)
     first.kill()
     first.wait()
 
     append_records(broker, range(1, 11))  # the features of the first eight are unchanged
     start_replica()
-    until(lambda: all_handled(broker) and len(everything(broker, PREDICTIONS)) >= 10)
+    until(lambda: all_handled(broker) and len(read_all(broker, PREDICTIONS)) >= 10)
 
-    ids = [record.headers["event_id"] for record in everything(broker, PREDICTIONS)]
+    ids = [record.headers["event_id"] for record in read_all(broker, PREDICTIONS)]
     assert len(ids) == len(set(ids)) == 10

@@ -20,7 +20,7 @@ from shared.errors import ConfigError, TransientError
 from shared.settings.sections import KafkaSettings
 from shared.topics import TopicSpec
 from tests.contract.database import empty_log
-from tests.contract.records import advance, everything, fill, new_record, next_offsets, poll_some, until, values
+from tests.contract.records import advance, fill, new_record, next_offsets, poll_some, read_all, until, values
 from tests.kafka.jars import KafkaMissingError
 from tests.kafka.server import KafkaServer, SecureListeners
 from tests.waiting import DEADLINE_S
@@ -247,5 +247,5 @@ def test_a_unit_is_committed_over_every_listener(kafka: SecureKafka, listener: s
                 unit.commit()
 
         # Committed records become visible with a delay: Kafka writes its markers after its reply.
-        until(lambda: values(everything(broker, sink)) == ["A", "B", "C"])
+        until(lambda: values(read_all(broker, sink)) == ["A", "B", "C"])
         until(lambda: broker.committed("group", [source]) == next_offsets(polled))

@@ -20,7 +20,7 @@ from shared.errors import ConfigError
 from shared.settings.sections import KafkaSettings
 from shared.topics import OUTBOX_CURSORS, TopicSpec
 from tests.contract.database import empty_log
-from tests.contract.records import everything, fill, next_offsets, poll_some, until, values
+from tests.contract.records import fill, next_offsets, poll_some, read_all, until, values
 from tests.kafka.use import KafkaInUse
 
 DAY_S = 24 * 60 * 60
@@ -201,5 +201,5 @@ def test_a_recreated_topic_is_refused_until_its_old_positions_are_deleted(
         after.ensure_topics([spec])
 
         assert handle(after) == ["new 1"]
-        assert values(everything(after, spec.name)) == ["new 1"]
+        assert values(read_all(after, spec.name)) == ["new 1"]
         assert after.committed("group", [spec.name])[TopicPartition(spec.name, 0)] > 0

@@ -24,7 +24,7 @@ from shared.broker.contract import Consumer, PollResult, Producer, TopicPartitio
 from shared.broker.postgres.broker import PostgresBroker
 from shared.errors import BrokerError, Fenced, HeadraceError
 from shared.topics import TopicSpec
-from tests.contract.records import everything, new_record, next_offsets, values
+from tests.contract.records import new_record, next_offsets, read_all, values
 
 pytestmark = pytest.mark.slow
 TPS = [TopicPartition("in", 0), TopicPartition("in", 1)]
@@ -178,7 +178,7 @@ class LogMachine(RuleBasedStateMachine):
         assert self.broker.committed(f"group-{self.number}", [topic]) == {
             real: self.reference.position[tp] for real, tp in zip(tps, TPS, strict=True)
         }
-        assert values(everything(self.broker, self.topics["out"])) == self.reference.outputs
+        assert values(read_all(self.broker, self.topics["out"])) == self.reference.outputs
         assert self.broker.cursors(self.topics["state"]).get("last") == self.reference.cursor
 
     def teardown(self) -> None:

@@ -10,15 +10,15 @@ import pytest
 
 from headrace.database.embedded import EmbeddedPostgres
 from services.cleaner.settings import CleanerSettings
-from tests.shared.runtime.api.desks import as_role, cleaner_on, served, token_file
+from tests.shared.runtime.api.desks import as_role, cleaner_settings, serve_admin_app, write_token_file
 
 
 @pytest.fixture
 def settings(postgres: EmbeddedPostgres, database_url: str, tmp_path: Path) -> CleanerSettings:
-    return cleaner_on(as_role(postgres, database_url, "headrace_cleaner"), token_file(tmp_path))
+    return cleaner_settings(as_role(postgres, database_url, "headrace_cleaner"), write_token_file(tmp_path))
 
 
 @pytest.fixture
 def client(settings: CleanerSettings) -> Iterator[httpx.Client]:
-    with served(settings) as client:
+    with serve_admin_app(settings) as client:
         yield client

@@ -26,7 +26,7 @@ from shared.topics import RAW
 from tests.shared.runtime.views import GivenView
 
 FILE_TOKEN = "open sesame"
-AWAY = DatabaseSettings(url="postgresql://nobody@127.0.0.1:1/nowhere")
+UNREACHABLE_DATABASE = DatabaseSettings(url="postgresql://nobody@127.0.0.1:1/nowhere")
 
 
 def as_role(postgres: EmbeddedPostgres, database_url: str, role: str) -> DatabaseSettings:
@@ -36,18 +36,18 @@ def as_role(postgres: EmbeddedPostgres, database_url: str, role: str) -> Databas
     return DatabaseSettings(url=url, password_file=postgres.password_file(OWNER))
 
 
-def token_file(directory: Path) -> Path:
+def write_token_file(directory: Path) -> Path:
     file = directory / "token"
     file.write_text(f"{FILE_TOKEN}\n")
     return file
 
 
-def cleaner_on(database: DatabaseSettings, file: Path | None) -> CleanerSettings:
+def cleaner_settings(database: DatabaseSettings, file: Path | None) -> CleanerSettings:
     return CleanerSettings(database=database, admin=AdminSettings(token_file=file))
 
 
 @contextmanager
-def served(
+def serve_admin_app(
     settings: ServiceSettings,
     view: ServiceView | None = None,
     routers: Sequence[Callable[[AdminContext], APIRouter]] = (),
@@ -57,16 +57,16 @@ def served(
     context = AdminContext(settings, view or GivenView(service=settings.name), pausable_topics=[RAW], routers=routers)
     with (
         admin_server(context, Metrics().registry) as server,
-        httpx.Client(base_url=server.url, headers=bearing(token), timeout=60) as client,
+        httpx.Client(base_url=server.url, headers=auth_headers(token), timeout=60) as client,
     ):
         yield client
 
 
-def bearing(token: str | None) -> dict[str, str]:
+def auth_headers(token: str | None) -> dict[str, str]:
     return {} if token is None else {"Authorization": f"Bearer {token}"}
 
 
-def given_token(connection: DbConnection, name: str, scope: Scope, lifetime: timedelta | None = None) -> str:
+def create_token(connection: DbConnection, name: str, scope: Scope, lifetime: timedelta | None = None) -> str:
     """Create a token in the database; returns its text."""
     parts = new_token(token_bytes(ID_BYTES + SECRET_BYTES))
     tokens_table.create(connection, parts, name, scope, lifetime)

@@ -12,7 +12,13 @@ from fastapi import FastAPI
 
 from shared.errors import ConfigError
 from shared.runtime.api.server import AdminServer
-from tests.shared.runtime.api.desks import AWAY, assert_problem, cleaner_on, served, token_file
+from tests.shared.runtime.api.desks import (
+    UNREACHABLE_DATABASE,
+    assert_problem,
+    cleaner_settings,
+    serve_admin_app,
+    write_token_file,
+)
 from tests.shared.runtime.views import GivenView
 
 
@@ -24,7 +30,7 @@ def view() -> GivenView:
 @pytest.fixture
 def client(view: GivenView, tmp_path: Path) -> Iterator[httpx.Client]:
     """A client of an admin app without a database."""
-    with served(cleaner_on(AWAY, token_file(tmp_path)), view) as client:
+    with serve_admin_app(cleaner_settings(UNREACHABLE_DATABASE, write_token_file(tmp_path)), view) as client:
         yield client
 
 

@@ -11,7 +11,7 @@ import pytest
 from shared.ops.tables import audit as audit_table
 from shared.ops.tables import operations as operations_table
 from shared.topics import SERVICES
-from tests.shared.runtime.api.desks import assert_problem, bearing, given_token
+from tests.shared.runtime.api.desks import assert_problem, auth_headers, create_token
 
 Database = psycopg.Connection[Any]
 REWRITES = (
@@ -25,10 +25,10 @@ REWRITES = (
 
 def test_a_change_is_recorded_with_caller_action_before_and_after(client: httpx.Client, database: Database) -> None:
     operation = operations_table.create(database, "cleaner", "replay", {}, "somebody", "r-1")
-    token = given_token(database, "night-shift", "operate")
+    token = create_token(database, "night-shift", "operate")
 
     answer = client.post(
-        f"/v1/operations/{int(operation.id)}/pause", headers=bearing(token) | {"X-Request-Id": "mine-4"}
+        f"/v1/operations/{int(operation.id)}/pause", headers=auth_headers(token) | {"X-Request-Id": "mine-4"}
     )
 
     (line,) = client.get("/v1/audit").json()["lines"]

@@ -15,14 +15,14 @@ from services.cleaner.settings import CleanerSettings
 from shared.ops.tables import tokens as tokens_table
 from shared.ops.tokens import SCOPES, parse_token
 from tests.shared.runtime.api.desks import (
-    AWAY,
     FILE_TOKEN,
+    UNREACHABLE_DATABASE,
     assert_problem,
-    bearing,
-    cleaner_on,
-    given_token,
-    served,
-    token_file,
+    auth_headers,
+    cleaner_settings,
+    create_token,
+    serve_admin_app,
+    write_token_file,
 )
 
 Database = psycopg.Connection[Any]
@@ -31,7 +31,7 @@ UNKNOWN = f"hr_{'0' * 12}_{'x' * 43}"
 
 def status(client: httpx.Client, token: str | None) -> httpx.Response:
     client.headers.pop("Authorization", None)
-    return client.get("/v1/status", headers=bearing(token))
+    return client.get("/v1/status", headers=auth_headers(token))
 
 
 HEADERS: dict[str | None, str] = {
@@ -65,11 +65,11 @@ def test_a_request_without_a_known_token_is_refused(client: httpx.Client) -> Non
 
 def test_a_token_of_any_scope_may_read(client: httpx.Client, database: Database) -> None:
     for scope in SCOPES:
-        assert status(client, given_token(database, f"a-{scope}", scope)).status_code == 200
+        assert status(client, create_token(database, f"a-{scope}", scope)).status_code == 200
 
 
 def test_a_change_needs_the_scope_operate(client: httpx.Client, database: Database) -> None:
-    read, operate, admin = (bearing(given_token(database, f"a-{scope}", scope)) for scope in SCOPES)
+    read, operate, admin = (auth_headers(create_token(database, f"a-{scope}", scope)) for scope in SCOPES)
 
     refused = client.post("/v1/operations/1/cancel", headers=read)
 
@@ -81,9 +81,9 @@ def test_a_change_needs_the_scope_operate(client: httpx.Client, database: Databa
 
 
 def test_a_forbidden_request_is_in_the_trail(client: httpx.Client, database: Database) -> None:
-    token = given_token(database, "viewer", "read")
+    token = create_token(database, "viewer", "read")
 
-    client.post("/v1/operations/1/cancel", headers=bearing(token) | {"X-Request-Id": "mine-3"})
+    client.post("/v1/operations/1/cancel", headers=auth_headers(token) | {"X-Request-Id": "mine-3"})
 
     (line,) = client.get("/v1/audit").json()["lines"]
     assert line["who"] == "token:viewer"
@@ -93,7 +93,7 @@ def test_a_forbidden_request_is_in_the_trail(client: httpx.Client, database: Dat
 
 
 def test_a_revoked_token_is_refused_from_the_next_request(client: httpx.Client, database: Database) -> None:
-    token = given_token(database, "somebody", "admin")
+    token = create_token(database, "somebody", "admin")
     before = status(client, token)
 
     tokens_table.revoke(database, "somebody")
@@ -103,13 +103,13 @@ def test_a_revoked_token_is_refused_from_the_next_request(client: httpx.Client, 
 
 
 def test_an_expired_token_is_refused(client: httpx.Client, database: Database) -> None:
-    token = given_token(database, "somebody", "read", timedelta(seconds=-1))
+    token = create_token(database, "somebody", "read", timedelta(seconds=-1))
 
     assert "'somebody' is expired" in assert_problem(status(client, token), 401, "unauthorized")
 
 
 def test_a_known_id_with_another_secret_is_refused(client: httpx.Client, database: Database) -> None:
-    token = given_token(database, "somebody", "read")
+    token = create_token(database, "somebody", "read")
     other = token[:-1] + ("a" if token[-1] != "a" else "b")
 
     assert "does not exist" in assert_problem(status(client, other), 401, "unauthorized")
@@ -118,15 +118,15 @@ def test_a_known_id_with_another_secret_is_refused(client: httpx.Client, databas
 def test_without_a_token_file_the_tokens_of_the_database_are_accepted(
     settings: CleanerSettings, database: Database
 ) -> None:
-    token = given_token(database, "somebody", "read")
+    token = create_token(database, "somebody", "read")
 
-    with served(cleaner_on(settings.database, None)) as client:
+    with serve_admin_app(cleaner_settings(settings.database, None)) as client:
         assert status(client, FILE_TOKEN).status_code == 401
         assert status(client, token).status_code == 200
 
 
 def test_without_the_database_the_file_token_is_accepted_and_others_may_retry(tmp_path: Path) -> None:
-    with served(cleaner_on(AWAY, token_file(tmp_path))) as client:
+    with serve_admin_app(cleaner_settings(UNREACHABLE_DATABASE, write_token_file(tmp_path))) as client:
         answer = status(client, UNKNOWN)
 
         assert status(client, FILE_TOKEN).status_code == 200
@@ -137,11 +137,11 @@ def test_without_the_database_the_file_token_is_accepted_and_others_may_retry(tm
 def test_no_token_is_logged_returned_or_stored(
     client: httpx.Client, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
-    token = given_token(database, "somebody", "read")
+    token = create_token(database, "somebody", "read")
     parts = parse_token(token)
     assert parts is not None
 
-    answers = [client.post("/v1/operations/1/cancel", headers=bearing(token)), status(client, token + "x")]
+    answers = [client.post("/v1/operations/1/cancel", headers=auth_headers(token)), status(client, token + "x")]
 
     stored = database.execute(
         "SELECT to_jsonb(t)::text FROM ops.tokens t UNION ALL SELECT to_jsonb(a)::text FROM ops.audit a"

@@ -16,7 +16,7 @@ from shared.database.connection import DbConnection
 from shared.ops.tables import operations as operations_table
 from shared.runtime.api.context import AdminContext
 from shared.runtime.api.idempotent_change import ChangeResult, OperationBody, accepted, apply_change
-from tests.shared.runtime.api.desks import bearing, given_token, served
+from tests.shared.runtime.api.desks import auth_headers, create_token, serve_admin_app
 
 CLIENTS, ROUNDS, SHARED_KEYS = 50, 4, 5
 
@@ -44,24 +44,24 @@ def things(context: AdminContext) -> APIRouter:
 def test_fifty_clients_get_valid_responses_and_one_operation_for_each_key(
     settings: CleanerSettings, database: psycopg.Connection[Any]
 ) -> None:
-    tokens = [given_token(database, f"client-{number}", "operate") for number in range(2)]
+    tokens = [create_token(database, f"client-{number}", "operate") for number in range(2)]
     start = threading.Barrier(CLIENTS)
 
     def send_requests(url: httpx.URL, number: int) -> list[tuple[str, str, httpx.Response]]:
         """Reads, slow reads, posts with a key of its own (twice) and posts with a key that other clients use too."""
         answers = []
-        with httpx.Client(base_url=url, headers=bearing(tokens[0]), timeout=60) as client:
+        with httpx.Client(base_url=url, headers=auth_headers(tokens[0]), timeout=60) as client:
             start.wait(60)
             for turn in range(ROUNDS):
                 own, shared = f"own-{number}-{turn}", f"shared-{turn % SHARED_KEYS}"
-                answers += [("read", "", client.get("/v1/operations", headers=bearing(tokens[1])))]
+                answers += [("read", "", client.get("/v1/operations", headers=auth_headers(tokens[1])))]
                 answers += [("slow", "", client.get("/v1/things"))]
                 answers += [("live", "", client.get("/livez"))]
                 for key in (own, own, shared):
                     answers += [("post", key, client.post("/v1/things", headers={"Idempotency-Key": key}))]
         return answers
 
-    with served(settings, routers=[things], token=None) as client, ThreadPoolExecutor(CLIENTS) as pool:
+    with serve_admin_app(settings, routers=[things], token=None) as client, ThreadPoolExecutor(CLIENTS) as pool:
         url = client.base_url
         answers = [
             each for batch in pool.map(lambda number: send_requests(url, number), range(CLIENTS)) for each in batch

@@ -19,7 +19,7 @@ from shared.runtime.api.server import admin_server
 from shared.runtime.metrics import Metrics
 from shared.settings.sections import ServiceSettings
 from shared.topics import RAW
-from tests.shared.runtime.api.desks import FILE_TOKEN, assert_problem, bearing
+from tests.shared.runtime.api.desks import FILE_TOKEN, assert_problem, auth_headers
 from tests.shared.runtime.stage import append, open_broker
 from tests.shared.runtime.views import GivenView
 
@@ -71,7 +71,7 @@ def client_of(settings: ServiceSettings, pausable_topics: list[str]) -> Iterator
     )
     with (
         admin_server(context, Metrics().registry) as server,
-        httpx.Client(base_url=f"{server.url}/v1", headers=bearing(FILE_TOKEN), timeout=60) as client,
+        httpx.Client(base_url=f"{server.url}/v1", headers=auth_headers(FILE_TOKEN), timeout=60) as client,
     ):
         yield client
 

@@ -26,7 +26,7 @@ from shared.runtime.api.idempotent_change import (
     apply_change,
     caller_of,
 )
-from tests.shared.runtime.api.desks import assert_problem, bearing, given_token, served
+from tests.shared.runtime.api.desks import assert_problem, auth_headers, create_token, serve_admin_app
 
 Database = psycopg.Connection[Any]
 
@@ -78,7 +78,7 @@ def things() -> ThingsApi:
 
 @pytest.fixture
 def client(settings: CleanerSettings, things: ThingsApi) -> Iterator[httpx.Client]:
-    with served(settings, routers=[things.router]) as client:
+    with serve_admin_app(settings, routers=[things.router]) as client:
         yield client
 
 
@@ -127,9 +127,9 @@ def test_another_request_with_the_same_key_is_refused(client: httpx.Client, data
 
 
 def test_each_caller_has_its_own_keys(client: httpx.Client, database: Database) -> None:
-    token = given_token(database, "somebody", "operate")
+    token = create_token(database, "somebody", "operate")
 
-    first, other = post(client), post(client, 4, headers=bearing(token))
+    first, other = post(client), post(client, 4, headers=auth_headers(token))
 
     assert first.json()["id"] != other.json()["id"]
     assert other.json()["requested_by"] == "token:somebody"

@@ -19,7 +19,7 @@ from shared.runtime.loops.handler import InUnit
 from shared.runtime.metrics import Metrics
 from shared.runtime.view import LoopView
 from shared.topics import RAW
-from tests.shared.runtime.api.desks import assert_problem, served
+from tests.shared.runtime.api.desks import assert_problem, serve_admin_app
 from tests.shared.runtime.stage import append, open_broker, raw, tp_of
 from tests.shared.runtime.views import BrokenView
 
@@ -43,7 +43,7 @@ def client(settings: CleanerSettings, broker: PostgresBroker, url: str) -> Itera
     )
     ignored = {tp_of("k"): 3, TopicPartition(RAW, 1 - tp_of("k").partition): -1}
     meter = LagMeter(open_broker(url), "cleaner", GaplessBacklog(url), ignored_offsets=lambda _: ignored)
-    with closing(meter), served(settings, LoopView(loop, broker, "0", meter=meter)) as client:
+    with closing(meter), serve_admin_app(settings, LoopView(loop, broker, "0", meter=meter)) as client:
         yield client
 
 
@@ -69,5 +69,7 @@ def test_lag_has_records_seconds_and_ignored_offsets(client: httpx.Client, broke
 
 
 def test_an_unavailable_broker_is_a_temporary_problem(settings: CleanerSettings) -> None:
-    with served(settings, BrokenView(service="cleaner", error=TransientError("the log is unavailable"))) as client:
+    with serve_admin_app(
+        settings, BrokenView(service="cleaner", error=TransientError("the log is unavailable"))
+    ) as client:
         assert "unavailable" in assert_problem(client.get("/v1/lag"), 503, "unavailable")

@@ -18,7 +18,14 @@ from shared.errors import ConfigError, TransientError
 from shared.ops.operations import NotPossible
 from shared.runtime.api.context import AdminContext
 from shared.runtime.api.validation import MAX_BODY_BYTES
-from tests.shared.runtime.api.desks import AWAY, FILE_TOKEN, assert_problem, cleaner_on, served, token_file
+from tests.shared.runtime.api.desks import (
+    FILE_TOKEN,
+    UNREACHABLE_DATABASE,
+    assert_problem,
+    cleaner_settings,
+    serve_admin_app,
+    write_token_file,
+)
 from tests.waiting import wait_until
 
 JSON = {"Content-Type": "application/json"}
@@ -60,7 +67,9 @@ def failing(context: AdminContext) -> APIRouter:
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """One client for all tests: the app has no state."""
-    with served(cleaner_on(AWAY, token_file(tmp_path_factory.mktemp("admin"))), routers=[failing]) as client:
+    with serve_admin_app(
+        cleaner_settings(UNREACHABLE_DATABASE, write_token_file(tmp_path_factory.mktemp("admin"))), routers=[failing]
+    ) as client:
         yield client
 
 

@@ -18,7 +18,7 @@ from shared.runtime.api.context import AdminContext
 from shared.runtime.api.server import admin_server
 from shared.runtime.metrics import Metrics
 from shared.topics import RAW
-from tests.shared.runtime.api.desks import FILE_TOKEN, assert_problem, bearing
+from tests.shared.runtime.api.desks import FILE_TOKEN, assert_problem, auth_headers
 from tests.shared.runtime.stage import append, open_broker, raw
 from tests.shared.runtime.views import GivenView
 
@@ -55,7 +55,7 @@ def client(settings: CleanerSettings, broker: PostgresBroker) -> Iterator[httpx.
     )
     with (
         admin_server(context, Metrics().registry) as server,
-        httpx.Client(base_url=f"{server.url}/v1", headers=bearing(FILE_TOKEN), timeout=60) as client,
+        httpx.Client(base_url=f"{server.url}/v1", headers=auth_headers(FILE_TOKEN), timeout=60) as client,
     ):
         yield client
 

@@ -20,12 +20,12 @@ from shared.runtime.jobs.job_lease import JobLease
 from shared.runtime.jobs.loop import JobLoop
 from shared.runtime.jobs.redrive import RedriveRun
 from shared.runtime.metrics import Metrics
-from tests.contract.child import broker_of, say
+from tests.contract.child import open_broker_of, print_line
 
 
 def run_redrive(config_file: Path, operation_id: str, worker: str, units: int) -> None:
     conninfo = json.loads(config_file.read_text())["conninfo"]
-    broker, link = broker_of(config_file), ReconnectingConnection(conninfo, "redriver", autocommit=True)
+    broker, link = open_broker_of(config_file), ReconnectingConnection(conninfo, "redriver", autocommit=True)
     lease = JobLease(conninfo, operation_id, worker)
     operation = lease.operation()
     assert isinstance(operation, Operation)
@@ -35,7 +35,7 @@ def run_redrive(config_file: Path, operation_id: str, worker: str, units: int) -
     def on_commit(cursor: JobCursor, records: Sequence[Record]) -> None:
         committed.extend(records)
         if len(committed) >= units:
-            say("stuck")
+            print_line("stuck")
             signal.pause()
         job.on_commit(cursor, records)
 

@@ -26,7 +26,7 @@ from shared.settings.sections import KafkaSettings
 from shared.topics import LOADED, OUTBOX_CURSORS, OUTBOX_TOPICS, TopicSpec, partition_of
 from tests.contract.children import wait_for_line
 from tests.contract.database import empty_log
-from tests.contract.records import everything, until
+from tests.contract.records import read_all, until
 from tests.kafka.use import KafkaInUse
 from tests.shared.runtime.stage import run_in_thread
 
@@ -65,7 +65,7 @@ class OutboxTestbed:
                 self._written[topic] += batch
 
     def relayed_count(self, topic: str = LOADED) -> int:
-        return len(everything(self.broker, topic))
+        return len(read_all(self.broker, topic))
 
     def stored_batches(self) -> int:
         """The number of batches that are still in the database."""
@@ -82,7 +82,7 @@ class OutboxTestbed:
         """Wait until as many records as were written are relayed; assert that they are the same in each partition."""
         written = self._written[topic]
         until(lambda: self.relayed_count(topic) >= len(written))
-        relayed = [_content_of(record) for record in everything(self.broker, topic)]
+        relayed = [_content_of(record) for record in read_all(self.broker, topic)]
         expected = [_content_of_new(record) for record in written]
         for p in range(PARTITIONS):
             assert [each for each in relayed if each[0] == p] == [each for each in expected if each[0] == p]
