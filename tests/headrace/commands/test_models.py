@@ -267,7 +267,7 @@ def test_promote_waits_for_a_comparison_on_stored_facts(
     live, new = add_model(models, 1), add_model(models, 2)
     transitions.promote(models, live, order(), None)
 
-    with replica(settings.database.conninfo(), models, "host-0", "--walks"):
+    with replica(settings.database.conninfo(), models, "host-0", "--replay"):
         code, out, err = over_rest("promote", new)
 
     assert code == 0, err

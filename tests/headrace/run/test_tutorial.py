@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
+import psycopg
 import pytest
 
+from headrace.database.embedded import EmbeddedPostgres
+from headrace.progress.replicas import ReplicaStatus, replicas
 from headrace.run.simulation import free_port
 from tests.documents.tutorial import INTERRUPT, TUTORIAL, Step, shape, shows, steps
 from tests.waiting import wait_until
@@ -68,7 +69,7 @@ class Terminal:
                 stdout=log,
                 stderr=log,
             )
-        wait_until(self.is_idle)
+        wait_until(self.is_idle, forgive=(psycopg.Error, httpx.TransportError))
 
     def stop_other(self) -> None:
         assert self.other is not None
@@ -80,18 +81,21 @@ class Terminal:
         """Whether all services of the second terminal's run are up and have handled what there is."""
         assert self.other is not None
         assert self.other.poll() is None, self.other_log.read_text()
-        services = self._services()
-        if len(services) != 5 or not all(row["ready"] and not row["lag_records"] for row in services):
+        services = self._replicas()
+        if len(services) != 5 or not all(each.ready and not each.lag_records for each in services):
             return False
-        fetcher = next(row["admin_url"] for row in services if row["service"] == "fetcher")
+        fetcher = next(each.admin_url for each in services if each.service == "fetcher")
         token = (self.folder / ".headrace" / "token").read_text().strip()
         status = httpx.get(f"{fetcher}/v1/status", headers={"Authorization": f"Bearer {token}"}).json()
         return bool(status["detail"]["windows"].get("due") == 0)
 
-    def _services(self) -> list[dict[str, Any]]:
-        arguments = [str(ROOT / ".venv/bin/headrace"), "status", "--output", "json"]
-        result = subprocess.run(arguments, cwd=self.folder, env=self.environment, capture_output=True, check=False)
-        return list(json.loads(result.stdout)) if result.returncode == 0 else []
+    def _replicas(self) -> list[ReplicaStatus]:
+        """Read from the database: a `headrace status` for each look would slow the pipeline down."""
+        server = EmbeddedPostgres(self.folder / ".headrace")
+        if not server.accepts_connections():
+            return []
+        with psycopg.connect(server.url_with_password()) as connection:
+            return replicas(connection)
 
     def close(self) -> None:
         if self.other is not None:
@@ -118,7 +122,7 @@ def follow(terminal: Terminal, step: Step, port: str) -> None:
         terminal.stop_other() if command == INTERRUPT else terminal.start_other(command)
         return
     if terminal.other is not None and not terminal.is_paused:
-        wait_until(terminal.is_idle)
+        wait_until(terminal.is_idle, forgive=(psycopg.Error, httpx.TransportError))
     lines, status = terminal.run(command)
     print("$", command, *lines, sep="\n")
     assert status == 0, f"{command}\n" + "\n".join(lines)
