@@ -1,4 +1,4 @@
-"""The exception hierarchy. The class that is raised decides what the runtime does.
+"""The exception hierarchy. The class that is raised decides what the runtime does (shared/runtime/loops).
 
 HeadraceError
 ├── ConfigError        stop: a setting is wrong; the message names the key and the file
@@ -10,6 +10,9 @@ HeadraceError
     ├── Fenced         rebuild: another process owns the partition or slot now; the unit had no effect
     ├── Aborted        rebuild: the unit was rolled back
     └── Unknown        rebuild: the unit may have been committed; reload positions to find out
+
+Any other exception counts as a bug. In a handler, the record that causes it is tried three times and then becomes a
+dead letter (loops/batch.py). In a fetch, the window is marked failed. Elsewhere in a loop, the process ends.
 """
 
 

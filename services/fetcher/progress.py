@@ -80,7 +80,7 @@ class FetchProgress:
         self._backfills.restart(self._done_windows())
 
     def take_history(self, now: datetime, max_windows: int) -> list[DueWindow]:
-        """Up to `most` windows whose day is over, oldest first, those of the plan before those of backfills.
+        """Up to `max_windows` windows whose day is over, oldest first, those of the plan before those of backfills.
 
         They are in flight until `record_outcome`.
         """

@@ -1,4 +1,8 @@
-"""Decides what is worth a notification: finds candidates in a batch, then applies the rules to the rows behind them."""
+"""Decides what is worth a notification: finds candidates in a batch, then applies the rules to the rows behind them.
+
+A rule about a settled event is a function that `result_findings` calls. Its finding is a class in findings.py, part of
+the union `Finding`; `finding_id` derives its id, and message.py renders it.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ FINAL_STATUSES = frozenset({"settled", "void", "cancelled", "postponed"})
 
 
 class Rules(Frozen):
-    """The thresholds of every rule."""
+    """The thresholds of every rule. settings.py declares those that an operator can set; __main__.py passes them on."""
 
     silent_after_s: float = Field(
         default=24 * 3600,

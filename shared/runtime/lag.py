@@ -57,8 +57,8 @@ class LagMeter:
         now_s: Callable[[], float] = time.time,
         on_close: Callable[[], None] = lambda: None,
     ) -> None:
-        """`observed`: the positions that owners report. `foreign`: the offsets on the broker of a group that never
-        commits there."""
+        """`observed_positions`: the positions that owners report. `ignored_offsets`: the offsets on the broker of a
+        group that never commits there."""
         self._broker = broker
         self._service = service
         self._backlog = backlog
