@@ -1,4 +1,4 @@
-"""Draws the courses of boats: usually that of their number; sometimes a boat from further out moves inwards."""
+"""Draws the course (starting lane) of each boat: usually its number; sometimes an outer boat moves inwards."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 from simulator.accidents import ABSENT, LATE
 from simulator.world import Ints
 
-# A boat moves inwards in 12 % of races. With these values exhibition and race courses differ for 5 % of boats.
+# Probabilities that a boat moves inwards in the exhibition, that the race then keeps this order, and that a boat moves
+# inwards in the race only. With these values exhibition and race courses differ for 5 % of boats.
 MOVE_RATE, KEEP_MOVE_RATE, LATE_MOVE_RATE = 0.12, 0.65, 0.04
 
 
@@ -36,7 +37,7 @@ def _with_random_move(order: list[int], rng: np.random.Generator) -> list[int]:
 
 
 def published_courses(course: list[int], places: tuple[int | None, ...], lost: list[bool]) -> list[int | None]:
-    """Courses with None for absent boats and for late ones that are in `lost`. The other boats close up."""
+    """The courses, numbered without gaps. None for an absent boat, and for a late boat if its `lost` is true."""
     is_missing = [place == ABSENT or (place == LATE and lost[boat]) for boat, place in enumerate(places)]
     remaining = sorted(own for own, out in zip(course, is_missing, strict=True) if not out)
     return [None if out else remaining.index(own) + 1 for own, out in zip(course, is_missing, strict=True)]

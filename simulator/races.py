@@ -16,7 +16,7 @@ Number = int | float
 class RaceStatus(Enum):
     RUN = "run"
     CALLED_OFF = "called_off"
-    HALF_PUBLISHED = "half_published"  # run, but its page was never read again
+    HALF_PUBLISHED = "half_published"  # was run, but the source never replaced the half-published result
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,9 @@ class Race:
     technique: int | None
     finish: Finish
     payouts: Payouts
-    boat_zero: bool
-    preview_blanked: bool  # the first race of a venue that was called off later
+    boat_zero: bool  # its preview contains a row of a boat 0, which does not exist
+    preview_blanked: bool  # its preview lost the weather when the later races were called off
     p_win: tuple[float, ...]
-    lasting: tuple[float, ...]  # the utility that is fixed when the card is published, each boat on its own course
+    # The part of each boat's utility that is fixed when the card is published (world.lasting_utility), with each boat
+    # in the course of its number.
+    lasting: tuple[float, ...]

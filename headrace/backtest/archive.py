@@ -152,7 +152,7 @@ class _ArchiveReader:
 
     def _clean(self, document: Document, record: NewRecord) -> FactEvent | None:
         try:
-            # The cleaner validates its input with the same parser, which decides what a number is.
+            # Parse the JSON as the cleaner does: another parser could read the same number as another type.
             fact = clean(_RAW.validate_json(record.value))
         except InvalidEvent as error:
             self._on_problem(f"{document.url}: {error}")

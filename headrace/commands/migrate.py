@@ -41,7 +41,7 @@ def migrate(
 
 
 def set_passwords(access: Access, secrets: dict[str, str]) -> None:
-    """Set passwords as hashes made here, so that no password is sent or appears in the server's log."""
+    """Set passwords as hashes computed here, so that no password is sent or appears in the server's log."""
     with access.connect("headrace migrate") as connection:
         for role, secret in secrets.items():
             hashed = connection.pgconn.encrypt_password(secret.encode(), role.encode(), b"scram-sha-256").decode()

@@ -23,10 +23,12 @@ from headrace.terminal.output import print_json, stderr, stdout
 class ClockOptions:
     """The virtual clock of a run."""
 
-    clock_start: Annotated[str | None, typer.Option(metavar="ISO", help="Start a virtual clock at this time.")] = None
+    clock_start: Annotated[
+        str | None, typer.Option(metavar="ISO", help="Use a virtual clock that shows this time at first.")
+    ] = None
     clock_speed: Annotated[str | None, typer.Option(metavar="N|max", help="Virtual seconds per second.")] = None
     clock_epoch: Annotated[
-        float | None, typer.Option(metavar="UNIX_S", help="When the virtual clock starts. [default: now]")
+        float | None, typer.Option(metavar="UNIX_S", help="Real time at which the virtual clock starts. [default: now]")
     ] = None
 
     def virtual_time(self) -> VirtualTime | None:

@@ -1,7 +1,7 @@
 """Opens the database and the broker that the settings name, and provides the login of each program.
 
 The embedded server has one role per service, each with its own password. For a database given by URL, every program
-uses the login of the URL: its other roles may be shared with other databases of the same server.
+uses the login of the URL: roles belong to the whole server, and other databases there may use the same ones.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ class Access:
         """An autocommit connection that can only read the schema `analytics`."""
         connection = _connect(self.reader().conninfo("headrace sql"))
         if self.external is not None:
-            with suppress(psycopg.errors.InsufficientPrivilege):  # then only the read-only transaction protects
+            # Without this privilege, only default_transaction_read_only prevents writes.
+            with suppress(psycopg.errors.InsufficientPrivilege):
                 connection.execute(f'SET ROLE "{READER}"')
         connection.execute("SET default_transaction_read_only = on")
         connection.execute("SET search_path = analytics")
@@ -106,8 +107,8 @@ def access_of(settings: Settings) -> Access:
 def open_database(settings: Settings, ready: Retry | None = None) -> Iterator[Access]:
     """The database, ready for use. Starts the embedded server; its last user stops it.
 
-    `ready`: how to wait for a database that is starting. By default, wait as long as commands do, and report it on
-    stderr.
+    `ready`: how to wait for a database that is starting. By default, wait up to a minute (readiness.FIRST_USE_S) and
+    report it on stderr.
     """
     access = access_of(settings)
     if access.server is None:
@@ -123,7 +124,7 @@ def open_database(settings: Settings, ready: Retry | None = None) -> Iterator[Ac
 
 @contextmanager
 def open_existing_database(settings: Settings) -> Iterator[Access]:
-    """An existing database, for commands that create and prepare none. Raises ConfigError if there is none yet."""
+    """A prepared database, for commands that do not create one. Raises ConfigError if it is missing or not prepared."""
     server = access_of(settings).server
     if server is not None and not (server.pgdata / "PG_VERSION").exists():
         raise ConfigError(f"there is no database in {settings.data_dir} yet; `headrace run` makes one")
@@ -140,8 +141,8 @@ def open_broker(
 ) -> Iterator[Broker]:
     """The broker that the settings name. If it does not answer, raises HeadraceError that names the remedy.
 
-    `ready`: how to wait for a broker that is starting. By default, wait as long as commands do, and report it on
-    stderr.
+    `ready`: how to wait for a broker that is starting. By default, wait up to a minute (readiness.FIRST_USE_S) and
+    report it on stderr.
     """
     ready = ready or retry_until_first_use(print_notice)
     broker = connect(settings, access.owner().conninfo(application_name), ready)

@@ -25,7 +25,7 @@ def last_error(log: Path) -> str:
 
 
 def _error_in(line: str) -> str | None:
-    """Of an entry of level error: the last line of its exception, or its event with its fields."""
+    """The message of an entry of level error or critical: the last line of its exception, or its event and fields."""
     try:
         entry: Any = orjson.loads(line)
     except orjson.JSONDecodeError:

@@ -34,7 +34,10 @@ class _StageRates:
         return (last - first) / (to_s - from_s) if to_s > from_s else 0.0
 
     def add(self, at_s: float, count: int) -> None:
-        """Keep a count, and once a second the rate. The peak ignores spans too short to be a rate."""
+        """Add a count, and once a second a sample of the current rate.
+
+        The peak ignores a rate over less than SAMPLE_EVERY_S: one batch would make it far too high.
+        """
         self.recent.append((at_s, count))
         while at_s - self.recent[0][0] > RECENT_S:
             self.recent.popleft()
@@ -46,11 +49,15 @@ class _StageRates:
 
 
 class Throughput:
-    """Feed it with readings. A stage is busy from the last reading before it first moved to its last move."""
+    """Computes the rates from readings, one per call of `read`.
+
+    The busy time of a stage begins with the last reading before its position first changed, and ends with the reading
+    of its last change.
+    """
 
     def __init__(self, start: PipelinePositions, at_s: float) -> None:
         self.start = start
-        self._stages = {service: _resting(start.handled(service), at_s) for service in SERVICES}
+        self._stages = {service: _idle_stage(start.handled(service), at_s) for service in SERVICES}
 
     def read(self, positions: PipelinePositions, at_s: float) -> bool:
         """Add a reading. Returns whether any stage moved since the last one."""
@@ -66,13 +73,13 @@ class Throughput:
         return moved
 
     def rest(self, at_s: float) -> None:
-        """Say that some time has passed without a reading: the current rates fall."""
+        """Lets the current rates fall while no reading arrives: the latest counts are added again, at this time."""
         for stage in self._stages.values():
             if at_s - stage.recent[-1][0] >= SAMPLE_EVERY_S:
                 stage.add(at_s, stage.last)
 
     def records(self, service: str) -> int:
-        """What the stage has handled in this run."""
+        """The number of offsets that the stage has handled in this run."""
         return self._stages[service].last - self._stages[service].first
 
     def busy_s(self, service: str) -> float:
@@ -84,7 +91,7 @@ class Throughput:
         return self._stages[service].recent_per_s()
 
     def peak_per_s(self, service: str) -> float:
-        """The highest rate over some seconds."""
+        """The highest sample of the current rate, which is averaged over at most RECENT_S."""
         return self._stages[service].peak_per_s
 
     def samples(self, service: str) -> tuple[float, ...]:
@@ -92,5 +99,5 @@ class Throughput:
         return tuple(self._stages[service].samples)
 
 
-def _resting(count: int, at_s: float) -> _StageRates:
+def _idle_stage(count: int, at_s: float) -> _StageRates:
     return _StageRates(count, at_s, count, None, deque([(at_s, count)]), at_s)

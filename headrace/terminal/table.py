@@ -21,7 +21,7 @@ Row = Sequence[Any] | Mapping[str, Any]
 TABLE_WIDTH = 100
 """The width if standard output is not a terminal."""
 _GAP = "  "
-# What must stay readable of a header, of prose and of an identifier.
+# The widths below which a header, prose and an identifier are not cut.
 _MIN_HEADER, _MIN_PROSE, _MIN_IDENTIFIER = 6, 12, 8
 
 
@@ -63,9 +63,9 @@ def table_lines(
     text: CellText = text_of,
 ) -> list[str]:
     """`width` None prints every value in full. `times`: columns of times that may be ISO 8601 strings."""
-    laid = [_column(name, values, width is None, name in times, text) for name, values in _by_column(columns, rows)]
-    widths = [each.natural for each in laid] if width is None else _fitted(laid, width)
-    return _blocks(laid, len(rows), width or 0) if widths is None else _table(laid, len(rows), widths)
+    laid_out = [_column(name, values, width is None, name in times, text) for name, values in _by_column(columns, rows)]
+    widths = [each.natural for each in laid_out] if width is None else _fitted(laid_out, width)
+    return _blocks(laid_out, len(rows), width or 0) if widths is None else _table(laid_out, len(rows), widths)
 
 
 @dataclass(frozen=True)
@@ -83,9 +83,9 @@ class _Column:
         return max(cell_len(self.header), *map(cell_len, self.cells), 0)
 
 
-class _Kind(NamedTuple):
+class _ColumnKind(NamedTuple):
     is_number: bool
-    is_exact: bool
+    is_never_cut: bool
     is_time: bool
 
 
@@ -96,26 +96,28 @@ def _by_column(columns: Sequence[str], rows: Sequence[Row]) -> Iterator[tuple[st
 
 def _column(name: str, values: Sequence[Any], wide: bool, is_time: bool, text: CellText) -> _Column:
     values = [_parsed(value) for value in values] if is_time else values
-    kind = _kind(values)
+    kind = _column_kind(values)
     header = f"{name} (UTC)" if is_time or kind.is_time else name
     cells = [_printable(text(value, wide)) for value in values]
-    widest, least = max(map(cell_len, cells), default=0), min(cell_len(header), _MIN_HEADER)
-    if kind.is_exact or is_time:
-        return _Column(header, cells, kind.is_number, max(widest, least), 1)
+    widest, header_minimum = max(map(cell_len, cells), default=0), min(cell_len(header), _MIN_HEADER)
+    if kind.is_never_cut or is_time:
+        return _Column(header, cells, kind.is_number, max(widest, header_minimum), 1)
     if any(isinstance(value, dict | list) for value in values) or any(" " in cell for cell in cells):
-        return _Column(header, cells, False, max(min(widest, _MIN_PROSE), least), 0)
-    return _Column(header, cells, False, max(min(widest, _MIN_IDENTIFIER), least), 2)
+        return _Column(header, cells, False, max(min(widest, _MIN_PROSE), header_minimum), 0)
+    return _Column(header, cells, False, max(min(widest, _MIN_IDENTIFIER), header_minimum), 2)
 
 
-def _kind(values: Sequence[Any]) -> _Kind:
+def _column_kind(values: Sequence[Any]) -> _ColumnKind:
     present = [value for value in values if value is not None]
-    is_number = _all(present, lambda value: isinstance(value, int | float | Decimal) and not isinstance(value, bool))
-    is_exact = is_number or _all(present, lambda value: isinstance(value, bool | date))
-    is_time = _all(present, lambda value: isinstance(value, datetime) and value.tzinfo is not None)
-    return _Kind(is_number, is_exact, is_time)
+    is_number = _any_and_all(
+        present, lambda value: isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+    )
+    is_never_cut = is_number or _any_and_all(present, lambda value: isinstance(value, bool | date))
+    is_time = _any_and_all(present, lambda value: isinstance(value, datetime) and value.tzinfo is not None)
+    return _ColumnKind(is_number, is_never_cut, is_time)
 
 
-def _all(values: Sequence[Any], test: Callable[[Any], bool]) -> bool:
+def _any_and_all(values: Sequence[Any], test: Callable[[Any], bool]) -> bool:
     return bool(values) and all(map(test, values))
 
 
@@ -132,15 +134,18 @@ def _printable(text: str) -> str:
 
 
 def _fitted(columns: Sequence[_Column], limit: int) -> list[int] | None:
-    """The widths of a table of at most `limit` columns of text, the widest column cut first; None if none fits."""
+    """The column widths of a table at most `limit` characters wide, or None if it cannot be cut to that width.
+
+    Within a rank, the widest column is cut first.
+    """
     widths = [each.natural for each in columns]
     excess = sum(widths) + len(_GAP) * (len(widths) - 1) - limit
     for rank in (0, 1, 2):
         while excess > 0:
-            wider = [at for at, each in enumerate(columns) if each.rank == rank and widths[at] > each.minimum]
-            if not wider:
+            can_be_cut = [at for at, each in enumerate(columns) if each.rank == rank and widths[at] > each.minimum]
+            if not can_be_cut:
                 break
-            widths[max(wider, key=lambda at: widths[at])] -= 1
+            widths[max(can_be_cut, key=lambda at: widths[at])] -= 1
             excess -= 1
     return widths if excess <= 0 else None
 

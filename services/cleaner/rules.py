@@ -67,10 +67,11 @@ def six_boats(boats: Any) -> list[dict[str, Any]]:
 
 
 def drop_empty_rates(measures: dict[str, float]) -> None:
-    """Remove rates that are 0 for "unknown": racer without starts (here or anywhere), motor or hull without a record.
+    """Remove rates for which 0 means unknown: a racer without starts (at this venue or at all), a motor or hull without
+    a record.
 
-    This is the case only if all rates of a block are 0. A 0 beside a rate above 0 is a real value: 6,411 entries have
-    local points but no finish in the first three. (Points count every finish, so starts give points.)
+    A 0 means unknown only if all rates of its block are 0. Beside a rate above 0 it is a real value: 6,411 entries have
+    local points but no finish in the first three, because every finish gives points.
     """
     for block in RATE_BLOCKS:
         if not measures.get(block[0]) and not any(measures.get(name) for name in block):
@@ -79,7 +80,8 @@ def drop_empty_rates(measures: dict[str, float]) -> None:
 
 
 def drop_unmeasured(measures: dict[str, float]) -> None:
-    """Remove preview measures that are 0 for "unknown": exhibition time of a boat that did not run, weight not taken.
+    """Remove preview measures for which 0 means unknown: the exhibition time of a boat that did not run, or the weight
+    of a boat that was not weighed.
 
     A boat that was not weighed has neither ballast nor a declared tilt, so zeros there are unknown too (1,235 entries).
     For a weighed boat both zeros are real values: no ballast, level motor.
@@ -100,7 +102,7 @@ def drop_unmeasured(measures: dict[str, float]) -> None:
 def drop_placeholder_weather(conditions: dict[str, float]) -> None:
     """Remove placeholder weather: no wind direction, and wind, wave and both temperatures 0. The weather code is kept.
 
-    A real calm has direction 17; its values are kept even at 0 degrees.
+    If it is really calm, the source gives wind direction 17. These values are kept even at 0 degrees.
     """
     if "wind_direction" not in conditions and not any(
         conditions.get(name) for name in ("wind_m_s", "wave_cm", "air_temperature_c", "water_temperature_c")
@@ -150,7 +152,7 @@ def single_spaced(title: str | None) -> str | None:
 def card_key(venue: int, number: int, title: str | None, racers: Sequence[int | None]) -> str | None:
     """A hash of venue, race number, title and line-up, which identifies a postponed card on another day.
 
-    None if a racer or the title is unknown. The date is omitted on purpose.
+    None if a racer or the title is unknown. The hash excludes the date, because a postponed card has another one.
     """
     if title is None or None in racers:
         return None

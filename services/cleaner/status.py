@@ -29,8 +29,8 @@ def status_of(page: ResultPage) -> str | Filtered:
       being written. Whether the event ended is unknown, so it is not a cancellation, even if no better page follows.
     - Places and payouts, and every boat accounted for: `settled`.
     - Neither a place nor a payout, and none can follow: `void`.
-    - Anything else: `provisional`, in an archive too. Places without payouts must not be taken for an event in which
-      every payout was a special payout.
+    - Anything else: `provisional`, even if the day is over. Places without payouts, for example: either the payouts are
+      still missing, or all were special payouts, which the source omits (`missing_markets` in payouts.py).
     """
     has_places = any("place" in outcome for outcome in page.outcomes)
     if not has_places and not page.has_payouts and not any(has_outcome(outcome) for outcome in page.outcomes):
@@ -53,8 +53,8 @@ def has_outcome(outcome: dict[str, Any]) -> bool:
 def _is_accounted(outcome: dict[str, Any], historical: bool) -> bool:
     """Whether the boat's outcome is final: it has a place or a code, or the day is over and it has a racer.
 
-    Some marks of the source's page have no code. While the day runs, such a boat looks like one whose place is not
-    published yet.
+    For some outcomes on the official page, the source publishes neither place nor code. Until the day is over, such a
+    boat looks like one whose place is not published yet.
     """
     return "place" in outcome or "code" in outcome or (historical and "entity_key" in outcome)
 

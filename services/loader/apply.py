@@ -1,4 +1,7 @@
-"""Applies a batch of facts to the known state: rows to write, rows to delete, loaded events to append."""
+"""Applies a batch of facts to the states of their events, in memory.
+
+The result (`Effects`) is the rows to write, the rows to delete and the records to append to loaded-events.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ from shared.records import DecodedRecord
 
 @dataclass
 class LoadedFact:
-    """What a loaded event will hold, except the id of the event's row, which is resolved later."""
+    """The content of a record of loaded-events, except the id of the event's row, which is resolved later."""
 
     received: DecodedRecord
     known_at: datetime
@@ -111,12 +114,12 @@ class FactApplier:
         self, state: EventState, kind: str, versions: list[FactVersion]
     ) -> tuple[FoldedFact | None, FoldedFact]:
         """Replace the versions of this kind of fact; returns the fold before (None if there was none) and after."""
-        place = (state.event_key, kind)
-        before = self._folds_after.get(place)
+        fold_key = (state.event_key, kind)
+        before = self._folds_after.get(fold_key)
         if before is None and state.versions.get(kind):
             before = fold(state.versions[kind])
-        self._folds_before.setdefault(place, before)
-        after = self._folds_after[place] = fold(versions)
+        self._folds_before.setdefault(fold_key, before)
+        after = self._folds_after[fold_key] = fold(versions)
         state.versions[kind] = versions
         if kind == "settled" or (kind == "observed" and state.status == "listed"):
             state.status = status_of(after.fact)
@@ -135,7 +138,7 @@ class FactApplier:
     def _store_version(
         self, state: EventState, version: FactVersion, received: DecodedRecord, is_published: bool
     ) -> int:
-        """Returns the version's number. `is_published`: a loaded event for it is appended in the same unit."""
+        """Returns the version's number. `is_published`: the same unit appends a record to loaded-events for it."""
         kind = version.fact.kind
         number = state.version_counts[kind] = state.version_counts.get(kind, 0) + 1
         state.version += 1
@@ -226,7 +229,7 @@ class FactApplier:
 
 
 def replaces(version: FactVersion, old: FactVersion) -> bool:
-    """Whether `version`, of the same record as `old`, differs from it and is not older than its revision."""
+    """Whether `version` replaces `old`, a version from the same record: another fact, and no older revision."""
     return version.revision >= old.revision and version.fact != old.fact
 
 
@@ -249,5 +252,8 @@ def _change_row(table: Table, fact: FactEvent, note: VersionChange) -> Row:
 
 
 def rate_rows(effects: Effects, slot: str) -> list[Row]:
-    """Rows for facts.return_rates: per cell the bets, staked, returned and as_of to add to the slot's totals."""
+    """Rows for facts.return_rates: per cell (scope, key, market) what to add to the totals of this loader's slot.
+
+    Each slot has rows of its own, so that loaders do not wait for each other; the totals of all slots are summed.
+    """
     return [(slot, source, *cell, *sums) for source, cells in effects.rates.items() for cell, sums in cells.items()]

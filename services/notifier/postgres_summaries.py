@@ -81,8 +81,8 @@ class SummaryComposer:
             self._drain, self._waiting_since_s = PipelineDrain(broker), time.monotonic()
         if not self._drain.is_drained() and time.monotonic() - self._waiting_since_s < self._max_wait_s:
             return self._delivery_policy.poll_s
-        for note in self._pending:
-            self._compose(connection, note)
+        for summary in self._pending:
+            self._compose(connection, summary)
         self._drain = None
         return 0.0
 

@@ -13,10 +13,10 @@ Wanted = Literal["run", "pause", "cancel"]
 Command = Literal["pause", "resume", "cancel"]
 
 OPEN_STATES: frozenset[State] = frozenset({"waiting", "running", "paused"})
-# A process that holds a lease works on these (shared/runtime/jobs/workers.py).
+# These are run by the process that holds their lease (shared/runtime/jobs/workers.py).
 JOB_KINDS = frozenset({"replay", "redrive", "training", "promotion"})
-# Their own service ends these (shared/runtime/process/operation_poller.py): they can be cancelled but not paused.
-# Operations of any other kind end when the requested state is observed.
+# The service that works on these also ends them (shared/runtime/process/operation_poller.py). They can be cancelled but
+# not paused. The remaining kinds, pause and resume, end when all replicas report the requested state.
 POLLED_KINDS = frozenset({"backfill", "export"})
 
 

@@ -1,7 +1,7 @@
 """Population stability index (PSI): how far a feature's distribution has moved from that of the training data.
 
-PSI = sum over bins of (now - then) * ln(now / then), with `then` the training data. Usual reading: below 0.1 no shift,
-above 0.25 a different population.
+PSI = sum over bins of (now - then) * ln(now / then), with `then` the training data. Usual interpretation: below 0.1 no
+shift, above 0.25 a different population.
 """
 
 from __future__ import annotations
@@ -19,9 +19,13 @@ MIN_SHARE = 1e-4
 
 
 class Bins(NamedTuple):
-    """Bins of one feature: up to and including each of the ascending `edges`, above the last, and unknown (NaN).
+    """Bins of one feature, len(edges) + 2 in this order:
 
-    `shares`: share of the training data in each of these len(edges) + 2 bins.
+    * one per edge, ascending, for values up to and including the edge;
+    * one for values above the last edge;
+    * one for unknown values (NaN).
+
+    `shares`: share of the training data in each bin.
     """
 
     edges: tuple[float, ...]
@@ -34,7 +38,8 @@ def fit_bins(values: Floats | Floats32, count: int = BINS) -> Bins:
     lower = finite[finite < finite[-1:]]
     edges: tuple[float, ...] = ()
     if len(lower):
-        # Edges are values that occur, not midpoints: a flag's edge is the flag. The highest value is above all edges.
+        # Edges are values of the feature, not midpoints. The highest value is never an edge, so that the bin above the
+        # last edge is not empty. A flag (0 or 1) has the single edge 0.
         at = finite[[len(finite) * part // count for part in range(1, count)]]
         edges = tuple(np.unique(np.minimum(at, lower[-1])).tolist())
     return Bins(edges, tuple(shares_in(edges, values).tolist()))

@@ -20,7 +20,7 @@ STAGE_WEIGHTS = (1.0, 0.4, 0.2)
 
 
 class StepSchedule(NamedTuple):
-    """Step size of a rating: `first` at the start, half as far from `last` after `half_after` starts."""
+    """Step size of a rating: `first` at 0 starts, halfway to `last` after `half_after` starts, then towards `last`."""
 
     half_after: float
     first: float
@@ -42,14 +42,14 @@ def win_probabilities(strength: Floats, present: Bools) -> Floats:
     top = shifted.max(axis=-1, keepdims=True)
     exponentials = np.exp(shifted - np.where(np.isfinite(top), top, 0.0))
     total = exponentials[..., 0].copy()
-    for slot in range(1, exponentials.shape[-1]):  # one by one: the same bits for every batch
+    for slot in range(1, exponentials.shape[-1]):  # in a fixed order: bit-identical for any batch size
         total += exponentials[..., slot]
     probabilities: Floats = exponentials / np.where(total > 0, total, 1.0)[..., None]
     return probabilities
 
 
 def stages_of(place: Floats, started: Bools) -> Stages:
-    """(n, S) -> the choices. Ends at a dead heat, at a missing place, and when one entry is left."""
+    """(n, S) -> the choices. From a dead heat or a missing place on, or with one entry left, no places are used."""
     remaining, usable = started.copy(), np.ones(len(place), dtype=np.bool_)
     placed, masks, weight = [], [], []
     for stage, each in enumerate(STAGE_WEIGHTS, start=1):
@@ -66,14 +66,14 @@ def gradient(strength: Floats, placed: Floats, mask: Floats, weight: Floats) -> 
     """(S,): gradient of the log-likelihood of one event's places, by strength. The other arguments are its Stages."""
     masked = strength + mask
     exponentials = np.exp(masked - masked.max(axis=1, keepdims=True))
-    total = np.add.accumulate(exponentials, axis=1)[:, -1:]  # one by one, as in `win_probabilities`
+    total = np.add.accumulate(exponentials, axis=1)[:, -1:]  # in a fixed order, as in `win_probabilities`
     slope: Floats = np.add.reduce(weight * (placed - exponentials / total), axis=0)
     return slope
 
 
-def step_sizes(starts: Ints | Floats, pace: StepSchedule) -> Floats:
+def step_sizes(starts: Ints | Floats, schedule: StepSchedule) -> Floats:
     """(...): step size of a rating with this many starts."""
-    sizes: Floats = pace.last + (pace.first - pace.last) / (1 + starts / pace.half_after)
+    sizes: Floats = schedule.last + (schedule.first - schedule.last) / (1 + starts / schedule.half_after)
     return sizes
 
 

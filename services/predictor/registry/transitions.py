@@ -1,4 +1,4 @@
-"""Changes of models' states, each one step under the registry's lock. Needs no torch.
+"""Changes the states of models. Each function is one atomic change under the registry's lock; none needs torch.
 
 All raise ConfigError if the model's files cannot be used, and NotPossible if its state does not allow the change.
 """
@@ -46,7 +46,7 @@ def shadow(models_dir: Path, version: str, change_request: ChangeRequest) -> Bef
 
 
 def promote(models_dir: Path, version: str, change_request: ChangeRequest, verdict: Verdict | None) -> BeforeAndAfter:
-    """`verdict`: the gate's, which must have passed; None: forces the promotion without the gate."""
+    """`verdict`: that of the gate, which the model has passed; None: promote without the gate."""
 
     def step(registry: RegistryState) -> RegistryState:
         model_files.get(models_dir, version)

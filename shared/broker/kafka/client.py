@@ -14,8 +14,8 @@ from shared.broker.kafka.workarounds import NoAnswerYet, SafeClient
 from shared.errors import ConfigError, HeadraceError, NotReady, TransientError
 from shared.settings.sections import KafkaSettings
 
-# A commit, or a step of it, without an answer is given up after this time; the slot's next producer settles its
-# outcome. Requests are repeated before that, over new connections.
+# Maximum wait for the answer to each step of a commit. Within this time the library repeats the request, over new
+# connections. After it the outcome is unknown, until the slot's next producer ends the transaction.
 ANSWER_S = 20.0
 # Limit of the check whether anything listens at an address.
 LISTENER_TIMEOUT_S = 1.0
@@ -51,7 +51,8 @@ _NOT_READY_ERRORS: dict[type[BaseException], str] = {
     errors.LeaderNotAvailableError: _ELECTS_LEADERS,
     errors.NotLeaderForPartitionError: _ELECTS_LEADERS,
 }
-# Errors that pass. Lost membership and rebalances end by polling on.
+# Errors that disappear without a change by an operator. A consumer that has lost its membership, or is in a rebalance,
+# only has to continue polling.
 _TRANSIENT_ERRORS = (
     errors.RetriableError,
     errors.CommitFailedError,

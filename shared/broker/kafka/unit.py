@@ -37,7 +37,9 @@ OutgoingRecord = tuple[str, bytes, bytes, list[tuple[str, bytes]], int]
 
 @dataclass
 class HeldPartition:
-    """An owned partition. It becomes invalid when the partition is reassigned or its position is read again."""
+    """One period of ownership of a partition. It becomes invalid when the partition is reassigned, when its committed
+    position is reloaded, and when a unit that advances it fails.
+    """
 
     valid: bool = True
 
@@ -76,8 +78,8 @@ class KafkaUnit:
             held_partition = token.held.get(tp)
             if held_partition is None or not held_partition.valid:
                 raise Fenced(f"this member no longer owns {tp.topic}/{tp.partition}")
-            obeyed = "" if ctl_seq is None else str(ctl_seq)
-            self._advances[token.group, tp] = (held_partition, OffsetAndMetadata(offset, obeyed, -1))
+            metadata = "" if ctl_seq is None else str(ctl_seq)
+            self._advances[token.group, tp] = (held_partition, OffsetAndMetadata(offset, metadata, -1))
 
     def cursor_set(self, topic: str, key: str, value: bytes) -> None:
         self._cursors.append((topic, key, value))
@@ -88,20 +90,22 @@ class KafkaUnit:
         self._is_finished = True
         if not (self._records or self._cursors or self._advances):
             return
-        to_send = [*self._placed(), *(self._keyed(*cursor) for cursor in self._cursors)]
-        if any(not holding.valid for holding, _ in self._advances.values()):
+        to_send = [*self._outgoing_records(), *(self._cursor_record(*cursor) for cursor in self._cursors)]
+        if any(not held_partition.valid for held_partition, _ in self._advances.values()):
             raise Fenced("this member no longer owns a partition of the unit")
         try:
             self._prepare(to_send)
             self._finish()
         except BaseException:
-            for holding, _ in self._advances.values():
-                holding.valid = False
+            for held_partition, _ in self._advances.values():
+                held_partition.valid = False
             self._retire_producer()
             raise
 
     def abort(self) -> None:
-        """Nothing needs to be undone: before `commit` nothing was sent, and `commit` settles the transaction."""
+        """Nothing needs to be undone: before `commit` nothing was sent. A failed `commit` has closed the producer, and
+        the slot's next producer ends the transaction.
+        """
         self._is_finished = True
 
     def __enter__(self) -> Self:
@@ -111,7 +115,7 @@ class KafkaUnit:
         self.abort()
 
     def _prepare(self, to_send: Sequence[OutgoingRecord]) -> None:
-        """Send everything except the commit request. Raises Fenced or Aborted: the transaction has no effect."""
+        """Send all but the commit request. If this raises (Fenced, Aborted, ConfigError), nothing takes effect."""
         try:
             self._client.begin_transaction()
             futures = [self._client.send(*record) for record in to_send]
@@ -145,22 +149,23 @@ class KafkaUnit:
             grouped.setdefault(group, {})[ClientPartition(*tp)] = offset
         return grouped
 
-    def _placed(self) -> list[OutgoingRecord]:
+    def _outgoing_records(self) -> list[OutgoingRecord]:
         """Every record with its partition. Each topic is looked up only once, as there may be thousands of records."""
-        partitions = {name: self._streamed(name) for name in {record.topic for record in self._records}}
-        placed: list[OutgoingRecord] = []
+        partitions = {name: self._partition_count(name) for name in {record.topic for record in self._records}}
+        outgoing: list[OutgoingRecord] = []
         for topic, key, value, headers, fixed_partition in self._records:
             p = partition_of(key, partitions[topic]) if fixed_partition is None else fixed_partition
             if not 0 <= p < partitions[topic]:
                 raise ConfigError(f"partition {topic}/{p} does not exist")
-            placed.append((topic, value, key, list(headers.items()), p))
-        return placed
+            outgoing.append((topic, value, key, list(headers.items()), p))
+        return outgoing
 
-    def _streamed(self, name: str) -> int:
+    def _partition_count(self, name: str) -> int:
+        """The number of partitions of a topic of records. Raises ConfigError for a compacted topic."""
         topic = self._topics.get(name)
         if topic.compacted:
             raise ConfigError(f"topic {name!r} is compacted and holds keyed state: use cursor_set")
         return topic.partitions
 
-    def _keyed(self, topic: str, key: str, value: bytes) -> OutgoingRecord:
+    def _cursor_record(self, topic: str, key: str, value: bytes) -> OutgoingRecord:
         return topic, value, key.encode(), [], partition_of(key.encode(), self._topics.get(topic).partitions)

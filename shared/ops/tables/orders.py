@@ -37,7 +37,10 @@ class LiveReplicas(NamedTuple):
 
 
 def read_orders(connection: DbConnection, service: str) -> Orders:
-    """The current orders. `tolerate` is 0 once an order is effective: replicas that start later get no tolerance."""
+    """The current orders.
+
+    Once an order is effective, its `tolerate` is returned as 0: a replica that starts later tolerates no failures.
+    """
     rows = connection.execute(
         "SELECT topic, desired, seq, CASE WHEN tolerate > 0 AND EXISTS (SELECT FROM ops.operations o"
         " WHERE o.service = ops.orders.service AND o.finished_at IS NULL AND (o.target -> 'orders' ->> topic)::bigint"
@@ -96,8 +99,8 @@ def live_replicas(connection: DbConnection, service: str) -> LiveReplicas:
 def forget(connection: DbConnection, service: str, replica: str, incarnation: UUID) -> bool:
     """Deletes the reported status of a replica. Returns False if its row does not belong to this process.
 
-    A process commits this before it reads its first orders, so that the sender of the next order sees it as
-    not yet obeying. A process also calls it when it stops.
+    A starting process commits this before it reads its first orders: an order that is given meanwhile then waits for
+    this process too. A process also calls it when it stops.
     """
     if not heartbeat(connection, service, replica, incarnation):
         return False
@@ -125,11 +128,11 @@ def report_status(
     partitions: Mapping[TopicPartition, PartitionStatus],
 ) -> bool:
     """Stores the status of a replica's partitions and the order they obey; False as in `forget`."""
-    obeying = connection.execute(
+    updated = connection.execute(
         "UPDATE ops.replicas SET obeyed_seq = %s WHERE service = %s AND replica = %s AND incarnation = %s",
         (seq, service, replica, incarnation),
     ).rowcount
-    if not obeying:
+    if not updated:
         return False
     rows = [(tp.topic, tp.partition, *partitions[tp]) for tp in sorted(partitions)]
     columns = [list(column) for column in zip(*rows, strict=True)] or [[], [], [], [], []]
@@ -140,7 +143,7 @@ def report_status(
     )
     connection.execute(
         "INSERT INTO ops.observed (service, replica, topic, p, state, position, cause, seq)"
-        " SELECT %s, %s, doing.*, %s FROM unnest(%s::text[], %s::int[], %s::text[], %s::bigint[], %s::text[]) doing"
+        " SELECT %s, %s, status.*, %s FROM unnest(%s::text[], %s::int[], %s::text[], %s::bigint[], %s::text[]) status"
         " ON CONFLICT (service, replica, topic, p) DO UPDATE SET state = excluded.state, seq = excluded.seq,"
         " position = excluded.position, cause = excluded.cause, seen_at = clock_timestamp()",
         (service, replica, seq, *columns),

@@ -41,7 +41,7 @@ class ServiceView(Protocol):
         ...
 
     def lag(self, *, thorough: bool = False) -> list[dict[str, Any]]:
-        """One dict per partition, with the fields of lag.PartitionLag. `thorough` counts records on request.
+        """One dict per partition, with the fields of lag.PartitionLag. `thorough`: take the time to count exactly.
 
         May raise TransientError.
         """
@@ -49,11 +49,11 @@ class ServiceView(Protocol):
 
 
 class AdminContext:
-    """What endpoints share.
+    """The service's state, connections and broker, for all endpoints.
 
     `pausable_topics` are the topics that the service can pause. `routers` build the service's own endpoints below /v1.
-    `table_prefix` is the broker's (shared/broker/contract.py). Connections open at first use, so that a service starts
-    while the database is unavailable.
+    `table_prefix` is that of the broker's tables (shared/broker/contract.py). Connections open at first use, so that a
+    service starts while the database is unavailable.
     """
 
     def __init__(

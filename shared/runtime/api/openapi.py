@@ -31,7 +31,7 @@ _KEY: dict[str, Any] = {
     "description": f"{KEY_DESCRIPTION}, for example replay-of-monday-7; this service applies the request once",
     "schema": {"type": "string", "pattern": KEY_PATTERN},
 }
-_OF_ANY, _OF_A_CHANGE = (401, 422, 500, 503), (403, 413, 415)
+_ERRORS_OF_ALL, _ERRORS_OF_CHANGES = (401, 422, 500, 503), (403, 413, 415)
 
 
 def complete_document(app: FastAPI) -> None:
@@ -48,9 +48,9 @@ def complete_document(app: FastAPI) -> None:
 
 
 def _complete(operation: dict[str, Any], method: str, *, protected: bool) -> None:
-    statuses = (*_OF_ANY, *(() if method in READ_METHODS else _OF_A_CHANGE)) if protected else (422, 500)
+    statuses = (*_ERRORS_OF_ALL, *(() if method in READ_METHODS else _ERRORS_OF_CHANGES)) if protected else (422, 500)
     common = {str(status): response for status, response in responses(*statuses).items()}
-    # Our 422 replaces FastAPI's.
+    # The common responses replace those of the endpoint, such as FastAPI's 422. An endpoint may describe its own 503.
     own = {
         status: response
         for status, response in operation["responses"].items()
@@ -67,7 +67,7 @@ def _complete(operation: dict[str, Any], method: str, *, protected: bool) -> Non
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
     """Removes null from a parameter's schema: a URL omits a parameter and cannot contain null."""
-    some = [each for each in schema.get("anyOf", ()) if each != {"type": "null"}]
-    if len(some) != 1:
+    non_null = [each for each in schema.get("anyOf", ()) if each != {"type": "null"}]
+    if len(non_null) != 1:
         return schema
-    return {**{name: value for name, value in schema.items() if name != "anyOf"}, **some[0]}
+    return {**{name: value for name, value in schema.items() if name != "anyOf"}, **non_null[0]}

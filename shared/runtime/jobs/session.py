@@ -23,7 +23,7 @@ class JobSession:
     """Continues from the committed cursor. After a failed unit, close it and create another."""
 
     def __init__(self, broker: Broker, job: Job) -> None:
-        """Creates the producer first, which settles the previous worker's open unit, then reads the cursor."""
+        """Creates the producer first: this ends the previous worker's open unit, so the cursor read next is final."""
         self._job = job
         self._pending: deque[Record] = deque()
         with ExitStack() as stack:
@@ -36,7 +36,7 @@ class JobSession:
             self._stack = stack.pop_all()
         self.is_open = True
         self._started_at_s = self._saved_at_s = time.monotonic()
-        self._began_progress = self.progress
+        self._progress_at_start = self.progress
 
     @property
     def progress(self) -> float:
@@ -45,7 +45,7 @@ class JobSession:
     @property
     def remaining_s(self) -> float | None:
         """The estimated time until the end, in seconds, at the speed so far; None if nothing was done yet."""
-        done = self.progress - self._began_progress
+        done = self.progress - self._progress_at_start
         return None if done <= 0 else (time.monotonic() - self._started_at_s) * (1 - self.progress) / done
 
     @property
@@ -53,8 +53,11 @@ class JobSession:
         return not self._pending and not self._reader.unfinished
 
     def read(self, max_records: int) -> bool:
-        """Poll once if fewer than `max_records` records are pending; returns whether any came. Reading ahead makes the
-        units larger, because a live topic's batches are small and each unit has a fixed cost."""
+        """Poll once if fewer than `max_records` records are pending; returns whether it returned any.
+
+        A poll of a live topic returns few records. Several polls are collected for one unit, because each unit has a
+        fixed cost.
+        """
         if len(self._pending) >= max_records or not self._reader.unfinished:
             return False
         records = self._reader.poll(POLL_S, READ_RECORDS)

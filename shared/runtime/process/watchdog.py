@@ -12,14 +12,14 @@ from shared.runtime.exit_codes import CRASHED, Loop
 
 # Far longer than any step of a healthy loop, which ticks after each poll, each handled batch and each commit.
 HUNG_S = 60.0
-# The number of checks in that time.
+# How often the loop is checked within HUNG_S. It counts as hung after this many checks without a tick.
 LOOKS = 20
 
 log = structlog.get_logger(__name__)
 
 
 class Watchdog:
-    """Watches a loop while its block runs.
+    """Watches a loop within a `with` block.
 
     It counts its own checks instead of measuring time, so that a process that was suspended and continues does not
     count as hung.
@@ -40,10 +40,10 @@ class Watchdog:
         self._thread.join()
 
     def _watch(self) -> None:
-        last_tick, looks = self._loop.ticked_at, 0
+        last_tick, checks_without_tick = self._loop.ticked_at, 0
         while not self._ending.wait(self._hung_s / LOOKS):
-            looks = looks + 1 if self._loop.ticked_at == last_tick else 0
+            checks_without_tick = checks_without_tick + 1 if self._loop.ticked_at == last_tick else 0
             last_tick = self._loop.ticked_at
-            if looks >= LOOKS:
+            if checks_without_tick >= LOOKS:
                 log.error("loop_hung", hung_s=self._hung_s)
                 os._exit(CRASHED)
