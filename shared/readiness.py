@@ -42,7 +42,7 @@ def retry_briefly() -> Retry:
 
 
 def retry_until_first_use(print_line: Callable[[str], object], sleep: Callable[[float], object] = time.sleep) -> Retry:
-    """Retries on NotReady for at most FIRST_USE_S. `say` gets one line at the first wait."""
+    """Retries on NotReady for at most FIRST_USE_S. `print_line` gets one line at the first wait."""
     waits: list[TransientError] = []
 
     def print_first(error: TransientError) -> None:

@@ -120,7 +120,7 @@ class _TemporaryErrors:
         return bool(self.rng.random() < rate)
 
     def later_min(self, at_min: int, min_count: int, max_count: int) -> int:
-        """`at_min` plus a random number of publication intervals, from `fewest` to `most`."""
+        """`at_min` plus a random number of publication intervals, from `min_count` to `max_count`."""
         return at_min + self.pace.publish_every_min * _within((min_count, max_count), self.rng)
 
 

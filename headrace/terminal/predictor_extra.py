@@ -11,7 +11,7 @@ PREDICTOR_PACKAGES = ("lightgbm", "matplotlib", "numpy", "safetensors", "threadp
 
 
 def require_predictor_extra(action: str) -> None:
-    """Raises ConfigError that names the missing packages. `what`: the action that needs them."""
+    """Raises ConfigError that names the missing packages. `action`: the action that needs them."""
     missing = [name for name in PREDICTOR_PACKAGES if find_spec(name) is None]
     if missing:
         raise ConfigError(

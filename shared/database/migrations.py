@@ -33,7 +33,7 @@ def migrations() -> list[Migration]:
 
 
 def migrate(url: str, selected: Sequence[Migration] | None = None) -> int:
-    """Apply the missing migrations, or those of `wanted`. Returns how many files were applied.
+    """Apply the missing migrations, or those of `selected`. Returns how many files were applied.
 
     Raises ConfigError if a file was edited after it was applied.
     """

@@ -78,7 +78,7 @@ Connect = Callable[[Settings, str], Broker]
 
 
 def service_starter(create_service: ServiceFactory, connect: Connect = connect) -> Callable[[ServiceSettings], int]:
-    """A `start` function for `launch`: runs the service that `create_service` creates until it is stopped."""
+    """The function that runs a process of the service, created by `create_service`, until it is stopped."""
 
     def start(settings: ServiceSettings) -> int:
         metrics = Metrics()

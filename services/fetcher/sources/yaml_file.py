@@ -49,7 +49,7 @@ def _read_declaration(path: Path, extending: tuple[Path, ...]) -> dict[str, Any]
 
 
 def _merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """`over` merged over `under`: mappings key by key; any other value, also a list, is replaced."""
+    """`overrides` merged over `base`: mappings key by key; any other value, also a list, is replaced."""
     nested = {
         key: _merge(base[key], value)
         for key, value in overrides.items()

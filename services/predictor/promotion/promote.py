@@ -38,7 +38,7 @@ class TrainCandidate(Protocol):
 
 class CompareOnHistory(Protocol):
     """Both models' probabilities of the newest settled events after the comparison's day, from the facts known before
-    each event, without refitting. The newest first, at most `most`."""
+    each event, without refitting. The newest first, at most `Comparison.most`."""
 
     def __call__(self, database_url: str, models_dir: Path, comparison: Comparison) -> Sequence[PairedForecast]: ...
 

@@ -52,7 +52,7 @@ class EventPredictor(Protocol):
 
 
 class LazyPredictor:
-    """`make` creates the real predictor; it is called once. `explain` and `detail` may be called from any thread."""
+    """`create` creates the real predictor; it is called once. `explain` and `detail` may be called from any thread."""
 
     def __init__(self, models_dir: Path, create: Callable[[], EventPredictor], metrics: Metrics) -> None:
         self._models_dir = models_dir

@@ -83,7 +83,7 @@ class ConsumerLoop:
     def _run_step(self) -> None:
         """One step. After a failed one, first create a producer and reload the committed positions.
 
-        The producer comes first: creating it settles the outcome of the failed unit, and only then are the committed
+        The producer comes first: creating it ends the failed unit, and only then are the committed
         positions final. An error in any of these backs off.
         """
         in_database = self._handler.in_database

@@ -135,7 +135,7 @@ class PollerLoop:
 
     def _run_source(self, consumer: Consumer) -> None:
         # All replicas use one slot, so the new owner's producer fences the previous owner. It is created before the
-        # cursors are read, because it settles the previous owner's open unit, and only then are the cursors final. A
+        # cursors are read, because it ends the previous owner's open unit, and only then are the cursors final. A
         # failed unit leaves this block, so the next unit gets a new producer.
         with closing(self._broker.producer(f"{self.service}/{self._cursors}")) as producer:
             self._source.load(self._broker.cursors(self._cursors))
