@@ -41,7 +41,7 @@ class Beliefs:
         self._meeting: dict[int, tuple[int, int]] = {}
 
     def read_card(self, race: Race, meeting: int) -> None:
-        """Update from a card. `meeting` numbers the venue's meetings; in a new one a racer's form is drawn anew."""
+        """Update from a card. `meeting` numbers the venue's meetings; in a new one a racer gets a new form."""
         period = entities.half_year(race.day)
         for entry in race.entries:
             racer = _racer(entry)

@@ -28,7 +28,7 @@ class DayRows:
 
 
 def digest_of(source: str, day: date, rows: DayRows, best_count: int) -> Digest:
-    """Compute the digest. `best_count` is the number of highest payouts to list; equal ones are sorted by event name."""
+    """Compute the digest. `best_count` is how many of the highest payouts to list; ties are sorted by event."""
     ranked = sorted(rows.payouts, key=lambda item: (-item[1].amount, item[0]))
     scored_keys = sorted(rows.log_losses.keys() & rows.winners.keys())
     base_rates = win_shares(rows.wins, rows.slots)
