@@ -89,8 +89,11 @@ class Injector:
 
     def _kafka(self, fault: Fault, stop_kafka: Callable[[], None]) -> None:
         """Recovery is measured from the time at which Kafka answers and every partition has a leader."""
+        began_s = time.monotonic()
         self._in_thread(stop_kafka, "Kafka to end")
         self._in_thread(self._world.required_kafka().start, "Kafka to start")
+        # Near the time-out of a transaction (60 s), aborted records may become visible: docs/promises.md, ghosts.
+        self._log(f"Kafka was away for {time.monotonic() - began_s:.1f} s")
         self._await_recovery(fault)
 
     def _in_thread(self, work: Callable[[], object], what: str) -> None:

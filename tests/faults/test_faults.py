@@ -23,6 +23,8 @@ pytestmark = pytest.mark.slow
 FIRST = date(2026, 1, 10)
 # Enough days for all faults on a slow machine; the remaining documents are fetched without pauses.
 DAYS = 20
+# Of each program, printed when a run fails.
+WARNINGS_SHOWN = 40
 
 
 def short_schedule(broker: str, *faults: Fault) -> Schedule:
@@ -85,7 +87,16 @@ def run(
 ) -> Report:
     report = faulty_run(schedule, reference, directory / name, print, broken)
     print("\n".join(report.lines()))
+    if report.problems:
+        print("\n".join(warnings_of(directory / name)))
     return report
+
+
+def warnings_of(directory: Path) -> Iterator[str]:
+    """The newest warnings and errors in each log: the directory is removed when the test ends."""
+    for log in sorted(directory.rglob("logs/*.log")):
+        lines = [line for line in log.read_text(errors="replace").splitlines() if '"level":"info"' not in line]
+        yield from (f"{log.name}: {line[:400]}" for line in lines[-WARNINGS_SHOWN:])
 
 
 # kafka-python does not close a socket whose connection was refused; garbage collection at the end of the test does.
