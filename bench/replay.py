@@ -36,7 +36,7 @@ from shared.ops.tables import operations as operations_table
 from shared.ops.tables import replays as replays_table
 from shared.records import LIVE, encode
 from shared.topics import CLEAN, LOADED, RAW, topic_specs
-from tests.services.cleaner.made import card, raw
+from tests.services.cleaner.synthetic_slices import card, raw
 
 HISTORY_BEGINS, LIVE_BEGINS = date(2031, 1, 1), date(2041, 1, 1)
 VENUES, NUMBERS = 24, 12

@@ -30,7 +30,7 @@ from shared.runtime.loops.handler import Handle, InUnit
 from shared.runtime.metrics import Metrics
 from shared.runtime.process.replicas import ReplicaHeartbeat
 from tests.contract.child import open_broker_of, print_line
-from tests.shared.runtime.stage import number_of, raw
+from tests.shared.runtime.loop_harness import number_of, raw
 from tests.shared.runtime.views import GivenView
 from tests.waiting import DEADLINE_S
 

@@ -32,7 +32,7 @@ from shared.topics import CLEAN, JOB_CURSORS, RAW, TopicSpec
 from tests.contract.children import wait_for_line
 from tests.contract.conftest import Harness
 from tests.contract.records import put, read_all, until
-from tests.shared.runtime.stage import append, number_of, output_of, raw, run_in_thread
+from tests.shared.runtime.loop_harness import append, number_of, output_of, raw, run_in_thread
 
 pytestmark = pytest.mark.slow
 DEAD_LETTERS, RETRY = "cleaner.dlq", "cleaner.retry"

@@ -20,7 +20,7 @@ from tests.contract.children import wait_for_line
 from tests.contract.conftest import Harness
 from tests.contract.records import put, read_all, until, wait_for_records
 from tests.contract.replica import READS, SERVICE, WRITES, Operator, Replica, connect_operator, copying, records
-from tests.shared.database.black_hole import silent_proxy
+from tests.shared.database.blocking_proxy import silent_proxy
 from tests.waiting import DEADLINE_S
 
 pytestmark = pytest.mark.slow

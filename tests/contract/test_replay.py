@@ -11,7 +11,7 @@ from headrace.database.embedded import EmbeddedPostgres
 from shared.topics import CLEAN, RAW
 from tests.contract.conftest import Harness
 from tests.contract.records import until
-from tests.contract.replaying import Pipeline, kill, open_pipeline, raw_card, workers_of
+from tests.contract.replay_services import Pipeline, kill, open_pipeline, raw_card, workers_of
 from tests.services.loader.views import tables
 
 pytestmark = pytest.mark.slow

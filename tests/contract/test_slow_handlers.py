@@ -16,7 +16,7 @@ from shared.runtime.metrics import Metrics
 from tests.contract.conftest import Harness
 from tests.contract.records import put, until, wait_for_records
 from tests.contract.replica import READS, SERVICE, WRITES, copying, records
-from tests.shared.runtime.stage import run_in_thread
+from tests.shared.runtime.loop_harness import run_in_thread
 from tests.waiting import DEADLINE_S
 
 pytestmark = pytest.mark.slow

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 
 from shared.broker.contract import DatabaseUnit, NewRecord, Ownership, Producer, TopicPartition, Unit
-from tests.faults.passed_on import DelegatingUnit
+from tests.faults.delegating_unit import DelegatingUnit
 from tests.faults.points import KillPoints
 from tests.faults.schedule import Point
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.broker.contract import Broker, DatabaseUnit, NewRecord, Producer, Unit
-from tests.faults.passed_on import DelegatingUnit
+from tests.faults.delegating_unit import DelegatingUnit
 from tests.faults.schedule import Point
 
 # A commit takes some milliseconds.

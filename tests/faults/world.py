@@ -23,7 +23,7 @@ from headrace.run.programs import common_environment, python, services
 from shared.settings.sections import Settings, read_secret
 from shared.topics import SERVICES
 from tests.faults.days import morning
-from tests.faults.lines import FaultyProxies, FaultyProxy, is_kafka_commit, is_postgres_commit
+from tests.faults.faulty_proxies import FaultyProxies, FaultyProxy, is_kafka_commit, is_postgres_commit
 from tests.faults.observer import Observer
 from tests.faults.recovery import Sample
 from tests.faults.schedule import EMBEDDED, KAFKA

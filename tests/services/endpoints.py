@@ -17,7 +17,7 @@ from shared.runtime.api.server import admin_server
 from shared.runtime.metrics import Metrics
 from shared.runtime.process.operation_poller import OperationPoller, ReadProgress
 from shared.settings.sections import AdminSettings, ServiceSettings
-from tests.shared.runtime.api.desks import FILE_TOKEN, as_role, write_token_file
+from tests.shared.runtime.api.admin_apps import FILE_TOKEN, as_role, write_token_file
 from tests.shared.runtime.views import GivenView
 from tests.waiting import wait_until
 

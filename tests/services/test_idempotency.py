@@ -13,7 +13,7 @@ import pytest
 from headrace.database.embedded import EmbeddedPostgres
 from shared.ops.tables import orders as orders_table
 from tests.services.apps import server_of
-from tests.shared.runtime.api.desks import FILE_TOKEN, as_role, assert_problem, auth_headers
+from tests.shared.runtime.api.admin_apps import FILE_TOKEN, as_role, assert_problem, auth_headers
 
 Database = psycopg.Connection[Any]
 

@@ -22,7 +22,7 @@ from shared.runtime.api.server import AdminServer
 from shared.topics import SERVICES
 from tests.services.apps import app_of, document_text, operations, server_of
 from tests.shared.generated import WRITE
-from tests.shared.runtime.api.desks import (
+from tests.shared.runtime.api.admin_apps import (
     FILE_TOKEN,
     UNREACHABLE_DATABASE,
     as_role,

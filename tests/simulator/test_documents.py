@@ -11,7 +11,7 @@ import pytest
 
 from simulator.documents import FEEDS, RaceStage, document, final_stage, preview, program, result
 from simulator.races import Race, RaceStatus
-from tests.simulator.documented import ENTRY_KEYS, PAYOUT_KEYS, RACE_KEYS, boats_of
+from tests.simulator.documented_keys import ENTRY_KEYS, PAYOUT_KEYS, RACE_KEYS, boats_of
 
 pytestmark = pytest.mark.slow
 MAKERS = {"programs": program, "previews": preview, "results": result}

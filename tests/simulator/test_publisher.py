@@ -14,7 +14,7 @@ from simulator.rates import AnomalyRates
 from simulator.season import SeasonPlan, SimulatedSeason
 from simulator.stages import PublicationSchedule
 from simulator.versions import JST
-from tests.simulator.documented import boats_of
+from tests.simulator.documented_keys import boats_of
 
 PLAN = SeasonPlan(days=10)
 

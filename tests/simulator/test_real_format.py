@@ -14,7 +14,7 @@ from simulator.documents import FEEDS, document, final_stage
 from simulator.races import Race
 from simulator.season import SeasonPlan, SimulatedSeason
 from tests.recorded_days import directory
-from tests.simulator.documented import ENTRY_KEYS, PAYOUT_KEYS, RACE_KEYS, boats_of, kinds
+from tests.simulator.documented_keys import ENTRY_KEYS, PAYOUT_KEYS, RACE_KEYS, boats_of, kinds
 
 pytestmark = [pytest.mark.recorded, pytest.mark.slow]
 DAYS = ("20260131", "20251231", "20260111")

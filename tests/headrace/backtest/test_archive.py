@@ -32,8 +32,8 @@ from simulator.documents import FEEDS, document, final_stage
 from simulator.rates import AnomalyRates
 from simulator.season import SeasonPlan, SimulatedSeason
 from tests.recorded_days import directory
-from tests.services.cleaner.made import blank_result, card, preview, preview_boat, result, result_boat
-from tests.services.fetcher.made import body, record_file
+from tests.services.cleaner.synthetic_slices import blank_result, card, preview, preview_boat, result, result_boat
+from tests.services.fetcher.synthetic_documents import body, record_file
 
 Connection = psycopg.Connection[Any]
 

@@ -29,7 +29,7 @@ from services.predictor.training.hyperparameters import EnsembleConfig
 from shared.errors import ConfigError
 from simulator.documents import FEEDS, document, final_stage
 from simulator.season import SeasonPlan, SimulatedSeason
-from tests.services.fetcher.made import record_file
+from tests.services.fetcher.synthetic_documents import record_file
 
 pytestmark = pytest.mark.slow
 FIRST = date(2026, 1, 1)

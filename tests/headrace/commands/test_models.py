@@ -17,9 +17,9 @@ from services.predictor.registry import state_file, transitions
 from services.predictor.registry.model_files import WEIGHTS
 from services.predictor.settings import PredictorSettings
 from tests.services.endpoints import served, settings_of
-from tests.services.predictor.settled import BLUNT, TRUE, settle
+from tests.services.predictor.model_requests import BAD, label_of, order
+from tests.services.predictor.settled_rows import BLUNT, TRUE, settle
 from tests.services.predictor.shared_database import database_of, emptied
-from tests.services.predictor.shelf_orders import BAD, label_of, order
 from tests.services.predictor.trainer import IMPOSSIBLE, QUICK
 from tests.services.predictor.training_replica import replica
 

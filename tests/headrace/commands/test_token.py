@@ -15,7 +15,7 @@ from headrace.cli import command
 from headrace.database.embedded import OWNER, EmbeddedPostgres
 from shared.ops.tables import audit as audit_table
 from shared.ops.tokens import parse_token
-from tests.shared.runtime.api.desks import as_role, auth_headers, cleaner_settings, serve_admin_app
+from tests.shared.runtime.api.admin_apps import as_role, auth_headers, cleaner_settings, serve_admin_app
 
 Headrace = Callable[..., tuple[int, str, str]]
 Database = psycopg.Connection[Any]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from services.cleaner.clean import Filtered, clean
 from shared.errors import InvalidEvent
 from shared.events import CLEAN_EVENT, CleanEvent, RawEvent
-from tests.services.cleaner.made import blank_result, card, preview, raw, result
+from tests.services.cleaner.synthetic_slices import blank_result, card, preview, raw, result
 
 LONGEST_ERROR = 1_000
 

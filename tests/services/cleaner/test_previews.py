@@ -7,7 +7,14 @@ import pytest
 from services.cleaner.clean import Filtered, clean
 from shared.errors import InvalidEvent
 from shared.events import Observed
-from tests.services.cleaner.made import NO_WEATHER, PUBLISHED_AT, blank_preview_boat, preview, preview_boat, raw
+from tests.services.cleaner.synthetic_slices import (
+    NO_WEATHER,
+    PUBLISHED_AT,
+    blank_preview_boat,
+    preview,
+    preview_boat,
+    raw,
+)
 
 
 def observed(**changes: Any) -> Observed:

@@ -8,7 +8,7 @@ import pytest
 from services.cleaner.clean import clean
 from shared.errors import InvalidEvent
 from shared.events import Listed
-from tests.services.cleaner.made import DAY, FETCHED_AT, PUBLISHED_AT, card, card_boat, null_boat, raw
+from tests.services.cleaner.synthetic_slices import DAY, FETCHED_AT, PUBLISHED_AT, card, card_boat, null_boat, raw
 
 
 def listed(**changes: Any) -> Listed:

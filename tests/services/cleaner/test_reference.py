@@ -7,7 +7,7 @@ import pytest
 from services.cleaner.clean import clean
 from shared.errors import InvalidEvent
 from shared.events import Listed, Reference
-from tests.services.cleaner.made import DAY, FETCHED_AT, card, raw
+from tests.services.cleaner.synthetic_slices import DAY, FETCHED_AT, card, raw
 
 KEY = "boatrace:reference:venues"
 ROWS = [{"code": "1", "name": "Testhafen", "attributes": {"water": "salt"}}, {"code": 2, "name": "Probesee"}]

@@ -7,7 +7,7 @@ import pytest
 from services.cleaner.clean import Filtered, clean
 from shared.errors import InvalidEvent
 from shared.events import Settled
-from tests.services.cleaner.made import (
+from tests.services.cleaner.synthetic_slices import (
     NO_PAYOUTS,
     PUBLISHED_AT,
     WEATHER,

@@ -24,9 +24,9 @@ from shared.runtime.loops.poller import PollerLoop
 from shared.runtime.metrics import Metrics
 from shared.topics import FETCHER_CURSORS, RAW, topic_specs
 from tests.services.endpoints import finished_operation, served, settings_of
-from tests.services.fetcher.made import DAY, NOON, SettableClock, body, event, made_source
 from tests.services.fetcher.site import Site, delayed
-from tests.shared.runtime.api.desks import assert_problem
+from tests.services.fetcher.synthetic_documents import DAY, NOON, SettableClock, body, event, made_source
+from tests.shared.runtime.api.admin_apps import assert_problem
 
 
 @pytest.fixture

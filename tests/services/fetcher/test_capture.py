@@ -12,7 +12,7 @@ from services.fetcher.planning.cursor import SliceVersion, WindowCursor, decode,
 from services.fetcher.sources.documents import Document
 from shared.errors import InvalidDocument
 from shared.events import RawEvent, event_id_of
-from tests.services.fetcher.made import DAY, NOON, document, event, event_ids, made_source, raw_events
+from tests.services.fetcher.synthetic_documents import DAY, NOON, document, event, event_ids, made_source, raw_events
 
 SOURCE = made_source()
 # Deeper than any parser supports: msgspec raises RecursionError.

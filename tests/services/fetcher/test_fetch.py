@@ -19,7 +19,8 @@ from services.fetcher.planning.windows import FetchPlan, Window, windows_between
 from services.fetcher.sources.http import HttpSource
 from services.fetcher.sources.recorded_files import RecordedFileSource
 from shared.clock import VirtualClock
-from tests.services.fetcher.made import (
+from tests.services.fetcher.site import Site, delayed, status
+from tests.services.fetcher.synthetic_documents import (
     DAY,
     NOON,
     FetcherDriver,
@@ -31,7 +32,6 @@ from tests.services.fetcher.made import (
     raw_events,
     record_file,
 )
-from tests.services.fetcher.site import Site, delayed, status
 from tests.waiting import DEADLINE_S, wait_until
 
 NEXT_DAY = DAY + timedelta(days=1)

@@ -13,7 +13,7 @@ from services.fetcher.planning.cursor import WindowCursor, decode, encode
 from services.fetcher.planning.windows import DueWindow, Window
 from services.fetcher.sources.documents import Absence, Document
 from shared.retry import Retry
-from tests.services.fetcher.made import DAY, made_source
+from tests.services.fetcher.synthetic_documents import DAY, made_source
 
 DUE = DueWindow(Window("cards", DAY), historical=True)
 Fetch = Callable[[], Document | Absence]

@@ -17,8 +17,8 @@ from services.fetcher.planning.cursor import WindowCursor, decode, encode
 from services.fetcher.planning.windows import DueWindow, Window
 from services.fetcher.sources.http import HttpSource
 from shared.retry import Retry
-from tests.services.fetcher.made import DAY, SettableClock, body, event, made_source
 from tests.services.fetcher.site import Answer, Handler, Site
+from tests.services.fetcher.synthetic_documents import DAY, SettableClock, body, event, made_source
 
 DUES = (DueWindow(Window("cards", DAY), historical=False), DueWindow(Window("cards", DAY), historical=True))
 PATHS = ("/cards/today.json", "/cards/20310504.json", "/other")

@@ -20,7 +20,7 @@ from services.loader.settings import LoaderSettings
 from shared.runtime.metrics import Metrics
 from tests.services.endpoints import finished_operation, served, settings_of
 from tests.services.loader import facts
-from tests.shared.runtime.api.desks import assert_problem
+from tests.shared.runtime.api.admin_apps import assert_problem
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from services.notifier.pacing import DeliveryPolicy
 from services.notifier.sender import Sender
 from services.notifier.settings import NotifierSettings
 from tests.services.endpoints import finished_operation, served, settings_of
-from tests.shared.runtime.api.desks import assert_problem
+from tests.shared.runtime.api.admin_apps import assert_problem
 
 
 def test_a_test_message_is_sent_and_its_operation_ends(

@@ -20,7 +20,7 @@ from services.predictor.registry import transitions
 from services.predictor.registry.gate import Comparison, PairedForecast
 from services.predictor.training.request import TrainingContext, TrainingRequest
 from shared.errors import ConfigError
-from tests.services.predictor.shelf_orders import label_of, order
+from tests.services.predictor.model_requests import label_of, order
 
 QUICK, ENDLESS, IMPOSSIBLE, CRASHES, CRASHES_ONCE, FORKS = 1, 2, 3, 4, 5, 6
 

@@ -15,8 +15,8 @@ import torch
 from services.predictor.learners.processes import process_executor
 from services.predictor.training.candidate import registry_of
 from services.predictor.training.members import FittedMember
-from tests.services.predictor.shelf_orders import order
-from tests.services.predictor.tiny import POLICY, TINY, tiny_season, train_on
+from tests.services.predictor.model_requests import order
+from tests.services.predictor.quick_trainings import POLICY, TINY, tiny_season, train_on
 
 
 def version(models: Path, workers: int) -> str:

@@ -19,7 +19,7 @@ from shared.database.connection import TIMEOUTS, DbConnection, ReconnectingConne
 from shared.errors import Aborted, TransientError
 from shared.topics import TopicSpec
 from tests.contract.records import new_record, until
-from tests.shared.database.black_hole import SilentProxy, silent_proxy
+from tests.shared.database.blocking_proxy import SilentProxy, silent_proxy
 from tests.waiting import DEADLINE_S, terminate_backends
 
 ANSWER_S = 0.3

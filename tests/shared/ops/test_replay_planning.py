@@ -18,7 +18,7 @@ from shared.ops.operations import NotPossible
 from shared.ops.replay_planning import plan_replay, require_plan_available
 from shared.ops.replays import OffsetSpan, ReplayPlan, request_of
 from shared.topics import CLEAN, RAW, retry_topic
-from tests.shared.runtime.stage import append, open_broker, raw, tp_of
+from tests.shared.runtime.loop_harness import append, open_broker, raw, tp_of
 
 READS = (RAW, retry_topic("cleaner"))
 # Their events are in different partitions.

@@ -15,7 +15,7 @@ from shared.runtime.loops.handler import InUnit
 from shared.runtime.metrics import Metrics
 from shared.runtime.view import ALIVE_S, LoopView
 from shared.topics import RAW
-from tests.shared.runtime.stage import append, committed_count, open_broker, raw, run_in_thread
+from tests.shared.runtime.loop_harness import append, committed_count, open_broker, raw, run_in_thread
 from tests.waiting import wait_until
 
 

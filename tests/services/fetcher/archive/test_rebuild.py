@@ -17,7 +17,8 @@ from services.fetcher.planning.coverage import coverage_text
 from services.fetcher.planning.cursor import decode
 from services.fetcher.planning.windows import FetchPlan, Window
 from services.fetcher.sources.http import HttpSource
-from tests.services.fetcher.made import (
+from tests.services.fetcher.site import Site
+from tests.services.fetcher.synthetic_documents import (
     DAY,
     NOON,
     FetcherDriver,
@@ -28,7 +29,6 @@ from tests.services.fetcher.made import (
     event_ids,
     made_source,
 )
-from tests.services.fetcher.site import Site
 
 FEEDS = ("cards", "looks", "ends")
 ONE = timedelta(days=1)

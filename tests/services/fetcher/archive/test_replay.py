@@ -28,8 +28,8 @@ from shared.runtime.jobs.workers import JobSupervisor
 from shared.topics import RAW, topic_specs
 from tests.contract.records import read_all
 from tests.services.endpoints import served, settings_of
-from tests.services.fetcher.made import DAY, SettableClock, document, event, made_source
-from tests.shared.runtime.api.desks import assert_problem
+from tests.services.fetcher.synthetic_documents import DAY, SettableClock, document, event, made_source
+from tests.shared.runtime.api.admin_apps import assert_problem
 from tests.waiting import DEADLINE_S, wait_until
 
 pytestmark = pytest.mark.slow

@@ -11,7 +11,7 @@ import pytest
 from services.fetcher.archive.store import DocumentArchive
 from services.fetcher.sources.documents import Document
 from shared.errors import InvalidDocument, TransientError
-from tests.services.fetcher.made import DAY, NOON, document, event
+from tests.services.fetcher.synthetic_documents import DAY, NOON, document, event
 
 
 def files(folder: Path) -> list[str]:

@@ -14,8 +14,8 @@ from services.fetcher.planning.windows import DueWindow, Window
 from services.fetcher.sources.documents import Absence, Document
 from services.fetcher.sources.http import HttpSource
 from shared.errors import InvalidDocument, TransientError
-from tests.services.fetcher.made import DAY, NOON, SettableClock, body, event, made_source
 from tests.services.fetcher.site import Answer, Handler, Site, page, status, truncated
+from tests.services.fetcher.synthetic_documents import DAY, NOON, SettableClock, body, event, made_source
 
 DATED, TODAY = "/cards/20310504.json", "/cards/today.json"
 PAST = DueWindow(Window("cards", DAY), historical=True)

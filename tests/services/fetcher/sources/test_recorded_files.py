@@ -12,7 +12,7 @@ from services.fetcher.planning.windows import DueWindow, Window
 from services.fetcher.sources.documents import Absence, Document
 from services.fetcher.sources.recorded_files import RecordedFileSource
 from shared.errors import ConfigError, InvalidDocument
-from tests.services.fetcher.made import DAY, NOON, SettableClock, body, event, made_source, record_file
+from tests.services.fetcher.synthetic_documents import DAY, NOON, SettableClock, body, event, made_source, record_file
 
 CARDS = DueWindow(Window("cards", DAY), historical=True)
 

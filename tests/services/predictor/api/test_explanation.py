@@ -19,7 +19,7 @@ from services.predictor.settings import PredictorSettings
 from shared.errors import TransientError
 from tests.services.endpoints import served, settings_of
 from tests.services.predictor.season import Event, season, store
-from tests.shared.runtime.api.desks import assert_problem
+from tests.shared.runtime.api.admin_apps import assert_problem
 
 VERSION = "20300301-00000001"
 

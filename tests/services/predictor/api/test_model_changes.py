@@ -11,11 +11,11 @@ import psycopg
 
 from services.predictor.registry import state_file
 from services.predictor.registry.model_files import WEIGHTS
-from tests.services.predictor.api.promoting import promote
-from tests.services.predictor.settled import BLUNT, TRUE, settle
-from tests.services.predictor.shelf import save_model
-from tests.services.predictor.shelf_orders import BAD
-from tests.shared.runtime.api.desks import assert_problem
+from tests.services.predictor.api.promotions import promote
+from tests.services.predictor.model_requests import BAD
+from tests.services.predictor.settled_rows import BLUNT, TRUE, settle
+from tests.services.predictor.small_models import save_model
+from tests.shared.runtime.api.admin_apps import assert_problem
 
 Database = psycopg.Connection[Any]
 

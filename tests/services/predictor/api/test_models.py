@@ -11,9 +11,9 @@ import pytest
 
 from services.predictor.registry import model_files, state_file
 from services.predictor.registry.model_files import MODEL
-from tests.services.predictor.api.promoting import promote
-from tests.services.predictor.shelf import png, save_model
-from tests.shared.runtime.api.desks import assert_problem, auth_headers, create_token
+from tests.services.predictor.api.promotions import promote
+from tests.services.predictor.small_models import png, save_model
+from tests.shared.runtime.api.admin_apps import assert_problem, auth_headers, create_token
 
 Database = psycopg.Connection[Any]
 

@@ -10,7 +10,7 @@ import psycopg
 from services.loader.load import Loader
 from shared.runtime.metrics import Metrics
 from tests.services.loader import facts
-from tests.shared.runtime.api.desks import assert_problem
+from tests.shared.runtime.api.admin_apps import assert_problem
 
 Database = psycopg.Connection[Any]
 

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.shared.runtime.api.desks import assert_problem
+from tests.shared.runtime.api.admin_apps import assert_problem
 
 
 def test_a_training_is_an_operation_and_only_one_may_be_open(client: httpx.Client) -> None:

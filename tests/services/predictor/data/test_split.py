@@ -7,8 +7,8 @@ import pytest
 from services.predictor.data.instants import day_of
 from services.predictor.data.split import Split, split_of
 from shared.errors import ConfigError
-from tests.services.predictor.features.pond import arrays
-from tests.services.predictor.tiny import FIRST, LAST, tiny_season
+from tests.services.predictor.features.irregular_source import arrays
+from tests.services.predictor.quick_trainings import FIRST, LAST, tiny_season
 
 
 def test_the_newest_days_are_the_validation_days() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from services.predictor.data.targets import Terciles, targets_of, terciles_of
-from tests.services.predictor.features.pond import arrays, event, placed_entries
+from tests.services.predictor.features.irregular_source import arrays, event, placed_entries
 
 
 def test_terciles_split_the_known_values_into_three() -> None:

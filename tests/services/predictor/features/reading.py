@@ -13,7 +13,7 @@ from services.predictor.features.history import History
 from services.predictor.features.inputs import inputs_of
 from services.predictor.features.names import feature_names
 from services.predictor.features.values import feature_values
-from tests.services.predictor.features.pond import SYNTHETIC, arrays
+from tests.services.predictor.features.irregular_source import SYNTHETIC, arrays
 
 
 def history_of(events: Events, profile: Profile = SYNTHETIC) -> History:

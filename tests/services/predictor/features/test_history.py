@@ -12,7 +12,7 @@ from services.predictor.features.history import History
 from services.predictor.features.inputs import inputs_of
 from services.predictor.features.past import RELATION_NAMES
 from services.predictor.features.tokens import TOKEN_NAMES
-from tests.services.predictor.features.pond import (
+from tests.services.predictor.features.irregular_source import (
     DAY_US,
     FIRST_DAY,
     MINUTE_US,

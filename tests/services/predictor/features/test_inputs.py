@@ -12,7 +12,7 @@ from services.predictor.features.encoding import Encoding
 from services.predictor.features.history import History
 from services.predictor.features.inputs import CLIP, Inputs, inputs_of
 from services.predictor.features.names import GROUPS, OVER_OWN, Group, feature_names
-from tests.services.predictor.features.pond import SYNTHETIC, arrays, season
+from tests.services.predictor.features.irregular_source import SYNTHETIC, arrays, season
 from tests.services.predictor.features.reading import encoding_of, history_of
 
 

@@ -10,7 +10,15 @@ import pytest
 from services.predictor.data.events import STATES, EntryFacts, EventFacts, State
 from services.predictor.features.encoding import Encoding
 from services.predictor.features.history import History
-from tests.services.predictor.features.pond import DAY_US, FIRST_DAY, HOUR_US, MINUTE_US, SYNTHETIC, arrays, season
+from tests.services.predictor.features.irregular_source import (
+    DAY_US,
+    FIRST_DAY,
+    HOUR_US,
+    MINUTE_US,
+    SYNTHETIC,
+    arrays,
+    season,
+)
 from tests.services.predictor.features.reading import encoding_of, hashes, history_of
 
 pytestmark = pytest.mark.slow

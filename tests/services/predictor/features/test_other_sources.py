@@ -12,7 +12,7 @@ from services.predictor.data.profile import Profile
 from services.predictor.features.encoding import Encoding
 from services.predictor.features.history import History
 from services.predictor.features.inputs import inputs_of
-from tests.services.predictor.features.pond import DUEL, TRIO, arrays, matches
+from tests.services.predictor.features.irregular_source import DUEL, TRIO, arrays, matches
 from tests.services.predictor.features.reading import encoding_of, hashes, history_of
 
 COUNT = 1200

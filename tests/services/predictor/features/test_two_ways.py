@@ -11,7 +11,7 @@ from services.predictor.data.events import STATES, EventFacts, Events, State
 from services.predictor.features.encoding import Encoding
 from services.predictor.features.history import History
 from services.predictor.features.inputs import inputs_of
-from tests.services.predictor.features.pond import HOUR_US, SYNTHETIC, arrays, season
+from tests.services.predictor.features.irregular_source import HOUR_US, SYNTHETIC, arrays, season
 from tests.services.predictor.features.reading import encoding_of, hashes, history_of
 
 pytestmark = pytest.mark.slow

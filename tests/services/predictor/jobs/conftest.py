@@ -8,7 +8,7 @@ import pytest
 
 from headrace.database.embedded import EmbeddedPostgres
 from tests.services.predictor.jobs.operations import Database
-from tests.shared.runtime.api.desks import as_role
+from tests.shared.runtime.api.admin_apps import as_role
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import pytest
 from services.predictor.jobs.kinds import PROMOTION
 from services.predictor.registry import model_files, state_file, transitions
 from tests.services.predictor.jobs.operations import Database, create_operation, is_gone, wait_for_end
-from tests.services.predictor.settled import BLUNT, TRUE, settle
-from tests.services.predictor.shelf_orders import BAD, label_of, order
+from tests.services.predictor.model_requests import BAD, label_of, order
+from tests.services.predictor.settled_rows import BLUNT, TRUE, settle
 from tests.services.predictor.trainer import ENDLESS, IMPOSSIBLE, QUICK
 from tests.services.predictor.training_replica import PROGRAM, replica
 from tests.waiting import wait_until

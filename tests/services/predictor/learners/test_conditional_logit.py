@@ -10,7 +10,7 @@ from services.predictor.learners.base_rates import class_rates, slot_rates
 from services.predictor.learners.choice_data import ChoiceData
 from services.predictor.learners.conditional_logit import fit_logit
 from services.predictor.learners.softmax import softmax
-from tests.services.predictor.learners.planted import synthetic_events
+from tests.services.predictor.learners.synthetic_events import synthetic_events
 
 
 def test_true_weights_are_recovered_and_other_columns_are_not_read() -> None:

@@ -9,7 +9,7 @@ from services.predictor.learners.choice_data import ChoiceData
 from services.predictor.learners.cross_fitting import FOLDS, SPAN_DAYS, folds_of, out_of_fold_probabilities
 from services.predictor.learners.serial import serial_executor
 from shared.errors import ConfigError
-from tests.services.predictor.learners.planted import synthetic_events
+from tests.services.predictor.learners.synthetic_events import synthetic_events
 
 OPTIONS = BoostingOptions(min_rows_in_leaf=20, max_trees=5, patience_trees=5)
 DAYS = 24

@@ -14,7 +14,7 @@ import torch
 
 from services.predictor.learners.network.network import Network
 from services.predictor.learners.processes import process_executor
-from tests.services.predictor.learners.network.made import shape
+from tests.services.predictor.learners.network.synthetic_inputs import shape
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow

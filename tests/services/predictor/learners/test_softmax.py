@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from services.predictor.learners.softmax import PLACE_WEIGHTS, first_places, loss_derivatives, softmax, winner_loss
-from tests.services.predictor.learners.planted import synthetic_events
+from tests.services.predictor.learners.synthetic_events import synthetic_events
 
 
 def test_empty_slots_have_probability_zero_even_if_all_are_empty() -> None:

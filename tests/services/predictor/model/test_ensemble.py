@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from services.predictor.data.events import STATES
-from tests.services.predictor.model.school import Sample, assert_same, mixed_inputs, sample_of
+from tests.services.predictor.model.full_model import Sample, assert_same, mixed_inputs, sample_of
 
 pytestmark = pytest.mark.slow
 

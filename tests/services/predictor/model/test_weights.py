@@ -13,7 +13,7 @@ from services.predictor.model.ensemble import EnsembleDescription
 from services.predictor.model.weights import ensemble_of
 from services.predictor.policy.environment import SessionState
 from shared.errors import ConfigError
-from tests.services.predictor.model.school import Sample, assert_same, mixed_inputs, sample_of
+from tests.services.predictor.model.full_model import Sample, assert_same, mixed_inputs, sample_of
 
 Tensors = dict[str, torch.Tensor]
 

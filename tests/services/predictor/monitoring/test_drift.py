@@ -12,7 +12,7 @@ from services.predictor.features.inputs import inputs_of
 from services.predictor.monitoring.drift import Drift
 from services.predictor.storage.postgres_facts import read_settled
 from tests.services.predictor.season import Connection, season, store
-from tests.services.predictor.serving.serving import PROFILES, model_of
+from tests.services.predictor.serving.small_serving_model import PROFILES, model_of
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from services.predictor.model.active import ActiveModel
 from services.predictor.monitoring.rolling_scores import MIN_EVENTS, RollingScores, Score
 from services.predictor.monitoring.scoring import Scoring, SettledPrediction
-from tests.services.predictor.serving.serving import SmallDescription, SmallModel
+from tests.services.predictor.serving.small_serving_model import SmallDescription, SmallModel
 
 VERSION = "20300301-00000001"
 

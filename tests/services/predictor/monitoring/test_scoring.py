@@ -11,8 +11,8 @@ from services.predictor.monitoring.postgres_scores import PostgresScores
 from services.predictor.monitoring.scoring import Scoring
 from shared.database.connection import ReconnectingConnection
 from tests.services.predictor.season import Connection
-from tests.services.predictor.serving.serving import SmallDescription, SmallModel
-from tests.services.predictor.settled import BLUNT, TRUE, settle
+from tests.services.predictor.serving.small_serving_model import SmallDescription, SmallModel
+from tests.services.predictor.settled_rows import BLUNT, TRUE, settle
 
 GOOD, OTHER = "20310401-00000001", "20310401-00000002"
 

@@ -11,7 +11,7 @@ import pytest
 
 from services.predictor.promotion.postgres_stored_duel import stored_duel
 from services.predictor.registry.gate import Comparison
-from tests.services.predictor.settled import BLUNT, FIRST, TRUE, settle
+from tests.services.predictor.settled_rows import BLUNT, FIRST, TRUE, settle
 
 Database = psycopg.Connection[Any]
 NEW, OLD = "20310430-00000001", "20310331-00000002"

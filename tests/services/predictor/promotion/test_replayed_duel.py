@@ -18,7 +18,7 @@ from services.predictor.promotion.replayed_duel import replayed_duel
 from services.predictor.registry.gate import Comparison, paired_scores
 from services.predictor.storage.postgres_facts import read_settled
 from tests.services.predictor.season import season, store
-from tests.services.predictor.serving.serving import PROFILE, SmallModel, model_of
+from tests.services.predictor.serving.small_serving_model import PROFILE, SmallModel, model_of
 from tests.services.predictor.shared_database import database_of
 
 DAYS, A_DAY = 8, 24

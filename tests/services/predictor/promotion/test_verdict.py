@@ -13,7 +13,7 @@ from services.predictor.registry import transitions
 from services.predictor.registry.gate import Comparison, PairedForecast
 from services.predictor.registry.model_files import MODEL
 from shared.errors import ConfigError
-from tests.services.predictor.shelf_orders import BAD, GOOD, label_of, order
+from tests.services.predictor.model_requests import BAD, GOOD, label_of, order
 
 
 def add_model(models: Path, seed: int, last_day: str = "2031-04-30", metrics: dict[str, float] = GOOD) -> str:

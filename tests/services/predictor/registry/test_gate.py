@@ -17,7 +17,7 @@ from services.predictor.registry.gate import (
     ece,
     paired_scores,
 )
-from tests.services.predictor.shelf_orders import BAD, GOOD
+from tests.services.predictor.model_requests import BAD, GOOD
 
 
 def evidence(

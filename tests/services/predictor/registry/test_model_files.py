@@ -14,9 +14,9 @@ from services.predictor.registry import model_files, state_file
 from services.predictor.registry.model_files import FORMAT, MODEL, WEIGHTS
 from services.predictor.registry.state_file import LOCK, STATES
 from shared.errors import ConfigError
-from tests.services.predictor.registry.forged import forge_model
+from tests.services.predictor.registry.forged_models import forge_model
 from tests.services.predictor.registry.programs import LIMIT_S, start_program
-from tests.services.predictor.shelf import png, registry_at, save_model
+from tests.services.predictor.small_models import png, registry_at, save_model
 from tests.waiting import wait_until
 
 

@@ -9,9 +9,9 @@ import pytest
 from services.predictor.registry import state_file, transitions
 from services.predictor.registry.state_file import STATES
 from shared.errors import ConfigError
+from tests.services.predictor.model_requests import order
 from tests.services.predictor.registry.programs import run_together, start_program
-from tests.services.predictor.shelf import save_model
-from tests.services.predictor.shelf_orders import order
+from tests.services.predictor.small_models import save_model
 
 
 def test_every_change_has_a_later_modification_time(tmp_path: Path) -> None:

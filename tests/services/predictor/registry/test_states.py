@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from services.predictor.registry import states
 from services.predictor.registry.states import ChangeRequest, RegistryState
 from shared.ops.operations import NotPossible
-from tests.services.predictor.shelf_orders import order
+from tests.services.predictor.model_requests import order
 
 VERSIONS = st.sampled_from(["20310101-00000001", "20310102-00000002", "20310103-00000003", "20310104-00000004"])
 

@@ -11,9 +11,9 @@ import torch
 from services.predictor.registry import model_files, state_file, transitions
 from services.predictor.registry.model_files import WEIGHTS
 from shared.errors import ConfigError
-from tests.services.predictor.registry.forged import forge_model
-from tests.services.predictor.shelf import Label, registry_at, save_model, tensors_of
-from tests.services.predictor.shelf_orders import order
+from tests.services.predictor.model_requests import order
+from tests.services.predictor.registry.forged_models import forge_model
+from tests.services.predictor.small_models import Label, registry_at, save_model, tensors_of
 
 
 def test_a_saved_model_is_loaded_unchanged(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from services.predictor.registry.model_files import MODEL, WEIGHTS
 from services.predictor.registry.states import ChangeRequest
 from shared.errors import ConfigError
 from shared.ops.operations import NotPossible
+from tests.services.predictor.model_requests import order
 from tests.services.predictor.registry.programs import run_together, start_program
-from tests.services.predictor.shelf import registry_at, save_model
-from tests.services.predictor.shelf_orders import order
+from tests.services.predictor.small_models import registry_at, save_model
 
 
 def test_a_saved_model_is_a_candidate_and_a_live_one_stays_live(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from services.predictor.storage.postgres_facts import PostgresFacts, read_settle
 from shared.database.connection import ReconnectingConnection
 from tests.services.predictor.season import Connection, Event, season, store
 from tests.services.predictor.serving.loaded_events import DEPENDENCIES
-from tests.services.predictor.serving.serving import InMemoryRegistry, SetClock, SmallModel, model_of
+from tests.services.predictor.serving.small_serving_model import InMemoryRegistry, SetClock, SmallModel, model_of
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from shared.broker.contract import NewRecord, Record
 from shared.events import LoadedEvent, Prediction
 from shared.records import DecodedRecord
 from tests.services.predictor.season import SOURCE, Connection, Event
-from tests.services.predictor.serving.serving import PROFILES
+from tests.services.predictor.serving.small_serving_model import PROFILES
 
 Kind = Literal["listed", "observed", "settled"]
 DEPENDENCIES = PredictorDependencies(profiles=PROFILES)

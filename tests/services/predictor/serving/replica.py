@@ -18,7 +18,7 @@ from shared.runtime.loops.handler import InThread
 from shared.runtime.metrics import Metrics
 from shared.topics import LOADED
 from tests.contract.child import open_broker_of, print_line
-from tests.services.predictor.serving.serving import PROFILES, InMemoryRegistry, SetClock, model_of
+from tests.services.predictor.serving.small_serving_model import PROFILES, InMemoryRegistry, SetClock, model_of
 
 SOURCE, SERVICE = "made-up", "predictor"
 STARTS = datetime(2031, 5, 4, 3, tzinfo=UTC)

@@ -16,7 +16,13 @@ from tests.services.predictor.serving.loaded_events import (
     settle,
     store_predictions,
 )
-from tests.services.predictor.serving.serving import AlwaysFirst, InMemoryRegistry, Misfit, SetClock, SmallModel
+from tests.services.predictor.serving.small_serving_model import (
+    AlwaysFirst,
+    InMemoryRegistry,
+    Misfit,
+    SetClock,
+    SmallModel,
+)
 
 
 def test_decisions_depend_on_the_session_so_far(

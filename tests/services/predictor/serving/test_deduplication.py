@@ -32,7 +32,7 @@ from tests.services.predictor.serving.loaded_events import (
     store_predictions,
 )
 from tests.services.predictor.serving.replica import LISTED, SERVICE, SOURCE, STARTS, event
-from tests.services.predictor.serving.serving import InMemoryRegistry, SetClock, SmallModel
+from tests.services.predictor.serving.small_serving_model import InMemoryRegistry, SetClock, SmallModel
 
 pytestmark = pytest.mark.slow
 __all__ = ["harness", "lease_s"]

@@ -18,7 +18,7 @@ from shared.errors import TransientError
 from tests.services.predictor.season import SOURCE, Connection, Event
 from tests.services.predictor.serving.loaded_events import DEPENDENCIES, loaded_record, settle
 from tests.services.predictor.serving.replica import event
-from tests.services.predictor.serving.serving import PROFILE, PROFILES, InMemoryRegistry, SetClock, model_of
+from tests.services.predictor.serving.small_serving_model import PROFILE, PROFILES, InMemoryRegistry, SetClock, model_of
 
 
 class Tables:

@@ -11,7 +11,7 @@ from services.predictor.serving.predict import Predictor
 from services.predictor.storage.postgres_facts import PostgresFacts
 from tests.services.predictor.season import Event
 from tests.services.predictor.serving.loaded_events import DEPENDENCIES, Kind, loaded_record, predictions
-from tests.services.predictor.serving.serving import InMemoryRegistry, SetClock, SmallModel
+from tests.services.predictor.serving.small_serving_model import InMemoryRegistry, SetClock, SmallModel
 
 
 def test_a_listed_event_is_predicted_from_its_card(

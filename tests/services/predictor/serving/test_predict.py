@@ -14,7 +14,13 @@ from shared.database.connection import ReconnectingConnection
 from shared.errors import ConfigError, TransientError
 from tests.services.predictor.season import Connection, Event
 from tests.services.predictor.serving.loaded_events import DEPENDENCIES, loaded_record, predictions
-from tests.services.predictor.serving.serving import PROFILES, Failing, InMemoryRegistry, SetClock, SmallModel
+from tests.services.predictor.serving.small_serving_model import (
+    PROFILES,
+    Failing,
+    InMemoryRegistry,
+    SetClock,
+    SmallModel,
+)
 from tests.waiting import terminate_backends
 
 

@@ -14,7 +14,7 @@ from services.predictor.storage.interface import Changes, Position, StoredDecisi
 from services.predictor.storage.postgres_facts import PostgresFacts
 from tests.services.predictor.season import Connection, Event
 from tests.services.predictor.serving.loaded_events import DEPENDENCIES, Kind, cards, loaded_record, predictions, settle
-from tests.services.predictor.serving.serving import InMemoryRegistry, SetClock
+from tests.services.predictor.serving.small_serving_model import InMemoryRegistry, SetClock
 
 
 class NoFacts:

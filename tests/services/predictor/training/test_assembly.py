@@ -8,8 +8,15 @@ from services.predictor.data.events import STATES
 from services.predictor.features.history import History
 from services.predictor.features.inputs import inputs_of
 from services.predictor.registry.gate import decide_first_promotion
-from tests.services.predictor.features.pond import SYNTHETIC, arrays
-from tests.services.predictor.tiny import CUT, LAST, tiny_result, tiny_season, train_on, with_other_validation_days
+from tests.services.predictor.features.irregular_source import SYNTHETIC, arrays
+from tests.services.predictor.quick_trainings import (
+    CUT,
+    LAST,
+    tiny_result,
+    tiny_season,
+    train_on,
+    with_other_validation_days,
+)
 
 
 def test_the_model_beats_the_base_rate_on_unseen_days() -> None:

@@ -15,9 +15,9 @@ from services.predictor.registry import model_files, state_file
 from services.predictor.training.candidate import registry_of, train
 from services.predictor.training.request import TrainingContext, TrainingRequest
 from shared.errors import ConfigError
+from tests.services.predictor.quick_trainings import discard_log
 from tests.services.predictor.season import FIRST, season, store
 from tests.services.predictor.shared_database import database_of
-from tests.services.predictor.tiny import discard_log
 
 pytestmark = pytest.mark.slow
 DAYS, A_DAY = 13, 12

@@ -12,8 +12,8 @@ from services.predictor.data.instants import day_of
 from services.predictor.data.split import Split
 from services.predictor.training.dataset import MIN_EVENTS, TrainingSet, training_set_of
 from shared.errors import ConfigError
-from tests.services.predictor.features.pond import SYNTHETIC, arrays, event, placed_entries
-from tests.services.predictor.tiny import CUT, FIRST, LAST, tiny_season, with_other_validation_days
+from tests.services.predictor.features.irregular_source import SYNTHETIC, arrays, event, placed_entries
+from tests.services.predictor.quick_trainings import CUT, FIRST, LAST, tiny_season, with_other_validation_days
 
 
 def dataset_of(facts: Sequence[EventFacts], without: Sequence[str] = ()) -> TrainingSet:

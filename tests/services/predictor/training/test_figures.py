@@ -9,7 +9,7 @@ from services.predictor.policy.hyperparameters import EpochMetrics
 from services.predictor.policy.learning_curve import RETURN
 from services.predictor.training.figures import training_pictures
 from services.predictor.training.train import TrainingResult
-from tests.services.predictor.tiny import tiny_result
+from tests.services.predictor.quick_trainings import tiny_result
 
 PNG = b"\x89PNG"
 EVALUATED = EpochMetrics(epoch=1, td_loss=0.5, market_loss=0.1, metrics={RETURN: 0.9})

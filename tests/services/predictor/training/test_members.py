@@ -12,8 +12,8 @@ from services.predictor.data.split import Split
 from services.predictor.learners.serial import serial_executor
 from services.predictor.training.dataset import TrainingSet, training_set_of
 from services.predictor.training.members import fit_linear_terms, members_of
-from tests.services.predictor.features.pond import SYNTHETIC, arrays
-from tests.services.predictor.tiny import CUT, LAST, TINY, tiny_season
+from tests.services.predictor.features.irregular_source import SYNTHETIC, arrays
+from tests.services.predictor.quick_trainings import CUT, LAST, TINY, tiny_season
 
 CONFIG = replace(TINY, networks=2, observation_trees=2, card_trees=1, top3_trees=1)
 

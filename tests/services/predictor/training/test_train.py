@@ -22,8 +22,8 @@ from services.predictor.model.weights import ensemble_of
 from services.predictor.training.dataset import training_set_of
 from services.predictor.training.request import TrainingContext
 from services.predictor.training.train import train
-from tests.services.predictor.features.pond import DAY_US, DUEL, SYNTHETIC, TRIO, arrays, matches
-from tests.services.predictor.tiny import (
+from tests.services.predictor.features.irregular_source import DAY_US, DUEL, SYNTHETIC, TRIO, arrays, matches
+from tests.services.predictor.quick_trainings import (
     CUT,
     FIRST,
     LAST,

@@ -9,7 +9,7 @@ import pytest
 
 from shared.broker.contract import NewRecord, TopicPartition
 from shared.broker.counting.backlog import NO_BACKLOG, GaplessBacklog
-from tests.shared.runtime.stage import append, open_broker
+from tests.shared.runtime.loop_harness import append, open_broker
 
 TP = TopicPartition("cleaner.dlq", 0)
 

@@ -62,11 +62,11 @@ def topic(kafka: KafkaInUse) -> Iterator[str]:
 
 @pytest.fixture
 def start_child(repository: Path) -> Iterator[StartChild]:
-    """Starts processes of tests/kafka/trapped.py; kills those that are left at the end."""
+    """Starts processes of tests/kafka/client_faults.py; kills those that are left at the end."""
     processes: list[subprocess.Popen[str]] = []
 
     def start(*arguments: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "tests.kafka.trapped", *arguments]
+        command = [sys.executable, "-m", "tests.kafka.client_faults", *arguments]
         processes.append(
             subprocess.Popen(
                 command,

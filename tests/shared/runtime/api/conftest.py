@@ -10,7 +10,7 @@ import pytest
 
 from headrace.database.embedded import EmbeddedPostgres
 from services.cleaner.settings import CleanerSettings
-from tests.shared.runtime.api.desks import as_role, cleaner_settings, serve_admin_app, write_token_file
+from tests.shared.runtime.api.admin_apps import as_role, cleaner_settings, serve_admin_app, write_token_file
 
 
 @pytest.fixture

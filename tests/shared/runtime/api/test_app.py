@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 from shared.errors import ConfigError
 from shared.runtime.api.server import AdminServer
-from tests.shared.runtime.api.desks import (
+from tests.shared.runtime.api.admin_apps import (
     UNREACHABLE_DATABASE,
     assert_problem,
     cleaner_settings,

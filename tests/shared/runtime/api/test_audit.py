@@ -11,7 +11,7 @@ import pytest
 from shared.ops.tables import audit as audit_table
 from shared.ops.tables import operations as operations_table
 from shared.topics import SERVICES
-from tests.shared.runtime.api.desks import assert_problem, auth_headers, create_token
+from tests.shared.runtime.api.admin_apps import assert_problem, auth_headers, create_token
 
 Database = psycopg.Connection[Any]
 REWRITES = (

@@ -14,7 +14,7 @@ import pytest
 from services.cleaner.settings import CleanerSettings
 from shared.ops.tables import tokens as tokens_table
 from shared.ops.tokens import SCOPES, parse_token
-from tests.shared.runtime.api.desks import (
+from tests.shared.runtime.api.admin_apps import (
     FILE_TOKEN,
     UNREACHABLE_DATABASE,
     assert_problem,

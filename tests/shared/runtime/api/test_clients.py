@@ -16,7 +16,7 @@ from shared.database.connection import DbConnection
 from shared.ops.tables import operations as operations_table
 from shared.runtime.api.context import AdminContext
 from shared.runtime.api.idempotent_change import ChangeResult, OperationBody, accepted, apply_change
-from tests.shared.runtime.api.desks import auth_headers, create_token, serve_admin_app
+from tests.shared.runtime.api.admin_apps import auth_headers, create_token, serve_admin_app
 
 CLIENTS, ROUNDS, SHARED_KEYS = 50, 4, 5
 

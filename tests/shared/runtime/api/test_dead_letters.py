@@ -19,8 +19,8 @@ from shared.runtime.api.server import admin_server
 from shared.runtime.metrics import Metrics
 from shared.settings.sections import ServiceSettings
 from shared.topics import RAW
-from tests.shared.runtime.api.desks import FILE_TOKEN, assert_problem, auth_headers
-from tests.shared.runtime.stage import append, open_broker
+from tests.shared.runtime.api.admin_apps import FILE_TOKEN, assert_problem, auth_headers
+from tests.shared.runtime.loop_harness import append, open_broker
 from tests.shared.runtime.views import GivenView
 
 pytestmark = pytest.mark.slow

@@ -26,7 +26,7 @@ from shared.runtime.api.idempotent_change import (
     apply_change,
     caller_of,
 )
-from tests.shared.runtime.api.desks import assert_problem, auth_headers, create_token, serve_admin_app
+from tests.shared.runtime.api.admin_apps import assert_problem, auth_headers, create_token, serve_admin_app
 
 Database = psycopg.Connection[Any]
 

@@ -19,8 +19,8 @@ from shared.runtime.loops.handler import InUnit
 from shared.runtime.metrics import Metrics
 from shared.runtime.view import LoopView
 from shared.topics import RAW
-from tests.shared.runtime.api.desks import assert_problem, serve_admin_app
-from tests.shared.runtime.stage import append, open_broker, raw, tp_of
+from tests.shared.runtime.api.admin_apps import assert_problem, serve_admin_app
+from tests.shared.runtime.loop_harness import append, open_broker, raw, tp_of
 from tests.shared.runtime.views import BrokenView
 
 

@@ -9,7 +9,7 @@ import psycopg
 
 from shared.ops.operations import Operation
 from shared.ops.tables import operations as operations_table
-from tests.shared.runtime.api.desks import assert_problem
+from tests.shared.runtime.api.admin_apps import assert_problem
 
 Database = psycopg.Connection[Any]
 

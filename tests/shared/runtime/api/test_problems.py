@@ -18,7 +18,7 @@ from shared.errors import ConfigError, TransientError
 from shared.ops.operations import NotPossible
 from shared.runtime.api.context import AdminContext
 from shared.runtime.api.validation import MAX_BODY_BYTES
-from tests.shared.runtime.api.desks import (
+from tests.shared.runtime.api.admin_apps import (
     FILE_TOKEN,
     UNREACHABLE_DATABASE,
     assert_problem,

@@ -15,7 +15,7 @@ from shared.ops.orders import PartitionStatus
 from shared.ops.tables import orders as orders_table
 from shared.ops.tables.steering import KnownPartitions, finish_effective
 from shared.topics import RAW, topic_specs
-from tests.shared.runtime.api.desks import assert_problem
+from tests.shared.runtime.api.admin_apps import assert_problem
 
 Database = psycopg.Connection[Any]
 TPS = [TopicPartition(RAW, p) for p in range(2)]

@@ -11,7 +11,7 @@ from shared.broker.contract import NewRecord
 from shared.broker.postgres.broker import PostgresBroker
 from shared.ops.dead_letters import CAUSE, DeadLetterPlace
 from shared.runtime.dead_letters.index import DeadLetterIndex, read_letter
-from tests.shared.runtime.stage import append, open_broker
+from tests.shared.runtime.loop_harness import append, open_broker
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from shared.runtime.jobs.job import Job
 from shared.runtime.jobs.job_lease import JobLease
 from shared.runtime.jobs.loop import JobLoop
 from shared.topics import CLEAN, RAW
-from tests.shared.runtime.stage import append, contents, open_broker, raw
+from tests.shared.runtime.loop_harness import append, contents, open_broker, raw
 
 KIND = "replay"
 

@@ -18,7 +18,7 @@ from shared.runtime.jobs.cursor import JobCursor, cursor_of
 from shared.runtime.jobs.pace import MAX_BACKLOG
 from shared.topics import CLEAN, JOB_CURSORS, RAW
 from tests.shared.runtime.jobs.jobs import JobTestbed, copy_and_call, copy_records, number_of, run_in_thread
-from tests.shared.runtime.stage import append, raw
+from tests.shared.runtime.loop_harness import append, raw
 from tests.waiting import DEADLINE_S, wait_until
 
 pytestmark = pytest.mark.slow

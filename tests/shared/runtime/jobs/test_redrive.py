@@ -27,7 +27,7 @@ from shared.runtime.loops.consumer import ConsumerLoop
 from shared.runtime.loops.handler import InUnit
 from shared.runtime.metrics import Metrics
 from shared.topics import RAW
-from tests.shared.runtime.stage import (
+from tests.shared.runtime.loop_harness import (
     append,
     contents,
     number_of,

@@ -32,10 +32,10 @@ from shared.runtime.loops.consumer import ConsumerLoop
 from shared.runtime.loops.handler import Handle, Handler, InTransaction, InUnit
 from shared.runtime.metrics import Metrics
 from shared.topics import CLEAN, LOADED, RAW, dead_letter_topic, topic_specs
-from tests.services.cleaner.made import DAY, card, payouts_123, raw, result
+from tests.services.cleaner.synthetic_slices import DAY, card, payouts_123, raw, result
 from tests.services.loader.facts import StillClock
 from tests.services.loader.views import ask, tables
-from tests.shared.runtime.stage import append, contents
+from tests.shared.runtime.loop_harness import append, contents
 
 pytestmark = pytest.mark.slow
 # Shortly after the synthetic events: older ones than a day cause no notifications.

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from shared.broker.postgres.broker import PostgresBroker
-from tests.shared.runtime.stage import open_broker
+from tests.shared.runtime.loop_harness import open_broker
 
 
 @pytest.fixture

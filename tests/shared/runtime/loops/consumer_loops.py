@@ -13,7 +13,7 @@ from shared.records import DecodedRecord
 from shared.runtime.loops.consumer import ConsumerLoop
 from shared.runtime.metrics import Metrics
 from shared.topics import RAW
-from tests.shared.runtime.stage import number_of, output_of, tp_of
+from tests.shared.runtime.loop_harness import number_of, output_of, tp_of
 
 # The records of the first key are in partition 1, those of the second in partition 0.
 KEYS = [next(key for key in "abcdefghijk" if tp_of(key).partition == p) for p in (1, 0)]

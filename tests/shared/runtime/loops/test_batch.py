@@ -13,7 +13,7 @@ from shared.errors import Aborted, BrokerError, ConfigError, HeadraceError, Inva
 from shared.records import DecodedRecord
 from shared.runtime.dead_letters.letter import FailedRecord
 from shared.runtime.loops.batch import MAX_TRIES, process_batch
-from tests.shared.runtime.stage import number_of, output_of, raw
+from tests.shared.runtime.loop_harness import number_of, output_of, raw
 
 
 def records(count: int) -> list[Record]:

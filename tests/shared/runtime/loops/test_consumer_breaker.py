@@ -12,8 +12,7 @@ from shared.runtime.loops.handler import InUnit
 from shared.runtime.metrics import Metrics
 from shared.runtime.view import LoopView
 from shared.topics import RAW
-from tests.shared.runtime.loops.consumer_loops import KEYS, copy, loop_of, refusing
-from tests.shared.runtime.stage import (
+from tests.shared.runtime.loop_harness import (
     append,
     committed_count,
     contents,
@@ -23,6 +22,7 @@ from tests.shared.runtime.stage import (
     run_in_thread,
     tp_of,
 )
+from tests.shared.runtime.loops.consumer_loops import KEYS, copy, loop_of, refusing
 from tests.waiting import wait_until
 
 

@@ -19,8 +19,16 @@ from shared.runtime.loops.backoff import LOOP_BACKOFF
 from shared.runtime.loops.handler import InTransaction, InUnit
 from shared.runtime.metrics import Metrics
 from shared.topics import RAW
+from tests.shared.runtime.loop_harness import (
+    append,
+    committed_count,
+    contents,
+    number_of,
+    output_numbers,
+    raw,
+    run_in_thread,
+)
 from tests.shared.runtime.loops.consumer_loops import copy, loop_of, refusing
-from tests.shared.runtime.stage import append, committed_count, contents, number_of, output_numbers, raw, run_in_thread
 from tests.waiting import wait_until
 
 

@@ -14,8 +14,8 @@ from shared.runtime.loops.consumer import ConsumerLoop
 from shared.runtime.loops.handler import InUnit
 from shared.runtime.metrics import Metrics
 from shared.topics import RAW
+from tests.shared.runtime.loop_harness import LEASE_S, append, committed_count, open_broker, raw, run_in_thread
 from tests.shared.runtime.loops.consumer_loops import KEYS, broker_has_member, copy, loop_of
-from tests.shared.runtime.stage import LEASE_S, append, committed_count, open_broker, raw, run_in_thread
 from tests.waiting import DEADLINE_S, wait_until
 
 # The first delay is longer than every deadline.

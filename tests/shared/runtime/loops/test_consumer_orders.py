@@ -19,8 +19,16 @@ from shared.runtime.loops.handler import InUnit
 from shared.runtime.metrics import Metrics
 from shared.runtime.view import LoopView
 from shared.topics import RAW
+from tests.shared.runtime.loop_harness import (
+    append,
+    committed_count,
+    contents,
+    output_numbers,
+    raw,
+    run_in_thread,
+    tp_of,
+)
 from tests.shared.runtime.loops.consumer_loops import copy, loop_of, refusing
-from tests.shared.runtime.stage import append, committed_count, contents, output_numbers, raw, run_in_thread, tp_of
 from tests.waiting import DEADLINE_S, wait_until
 
 

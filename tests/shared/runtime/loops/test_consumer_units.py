@@ -15,8 +15,7 @@ from shared.records import DecodedRecord
 from shared.runtime.loops.handler import InTransaction, InUnit
 from shared.runtime.metrics import Metrics
 from shared.topics import CLEAN, RAW
-from tests.shared.runtime.loops.consumer_loops import copy, insert, loop_of, refusing
-from tests.shared.runtime.stage import (
+from tests.shared.runtime.loop_harness import (
     append,
     committed_count,
     contents,
@@ -26,6 +25,7 @@ from tests.shared.runtime.stage import (
     raw,
     run_in_thread,
 )
+from tests.shared.runtime.loops.consumer_loops import copy, insert, loop_of, refusing
 from tests.waiting import wait_until
 
 

@@ -28,7 +28,7 @@ from tests.contract.children import wait_for_line
 from tests.contract.database import empty_log
 from tests.contract.records import read_all, until
 from tests.kafka.use import KafkaInUse
-from tests.shared.runtime.stage import run_in_thread
+from tests.shared.runtime.loop_harness import run_in_thread
 
 if TYPE_CHECKING:
     from shared.broker.kafka.broker import KafkaBroker
@@ -132,11 +132,11 @@ def outbox(kafka: KafkaInUse, request: pytest.FixtureRequest, tmp_path: Path) ->
 
 @pytest.fixture
 def start_relay(outbox: OutboxTestbed, repository: Path) -> Iterator[StartRelay]:
-    """Starts processes of relaying.py; kills those that are left at the end."""
+    """Starts processes of relay_process.py; kills those that are left at the end."""
     processes: list[subprocess.Popen[str]] = []
 
     def start(slot: str, where: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "tests.shared.runtime.relaying", str(outbox.file), slot, where]
+        command = [sys.executable, "-m", "tests.shared.runtime.relay_process", str(outbox.file), slot, where]
         processes.append(
             subprocess.Popen(
                 command, cwd=repository, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, bufsize=1

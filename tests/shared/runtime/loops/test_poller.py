@@ -15,7 +15,7 @@ from shared.runtime.loops.handler import SourceStep
 from shared.runtime.loops.poller import PollerLoop
 from shared.runtime.metrics import Metrics
 from shared.topics import CLEAN, FETCHER_CURSORS, RAW
-from tests.shared.runtime.stage import LEASE_S, append, contents, open_broker, raw, run_in_thread
+from tests.shared.runtime.loop_harness import LEASE_S, append, contents, open_broker, raw, run_in_thread
 from tests.waiting import DEADLINE_S, wait_until
 
 

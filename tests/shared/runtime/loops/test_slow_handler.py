@@ -19,7 +19,7 @@ from shared.runtime.loops.handler import InThread
 from shared.runtime.loops.worker_thread import WorkerThread
 from shared.runtime.metrics import Metrics
 from shared.topics import RAW
-from tests.shared.runtime.stage import (
+from tests.shared.runtime.loop_harness import (
     PARTITIONS,
     append,
     committed_count,

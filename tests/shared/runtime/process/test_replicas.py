@@ -14,7 +14,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from shared.errors import TransientError
 from shared.runtime.metrics import Metrics
 from shared.runtime.process.replicas import ReplicaHeartbeat
-from tests.shared.database.black_hole import silent_proxy
+from tests.shared.database.blocking_proxy import silent_proxy
 from tests.shared.runtime.views import BrokenView, GivenView
 from tests.waiting import DEADLINE_S, terminate_backends, wait_until
 

@@ -11,7 +11,7 @@ from services.predictor.data.events import Floats
 from services.predictor.evaluation.measures import binary_log_loss
 from services.predictor.learners.boosting.fit import Boosting, BoostingOptions, boosting_of, fit_binary, fit_boosting
 from services.predictor.learners.softmax import winner_loss
-from tests.services.predictor.learners.planted import SyntheticEvents, synthetic_events
+from tests.services.predictor.learners.synthetic_events import SyntheticEvents, synthetic_events
 
 OPTIONS = BoostingOptions(min_rows_in_leaf=50, feature_fraction=0.6, rate=0.1, max_trees=150)
 

@@ -15,7 +15,7 @@ from services.predictor.learners.network.fit import Examples, OptimizerConfig, f
 from services.predictor.learners.network.inference import logits_of
 from services.predictor.learners.network.loss import loss_of
 from services.predictor.learners.network.network import Network
-from tests.services.predictor.learners.network.made import examples, linear_init, network, shape
+from tests.services.predictor.learners.network.synthetic_inputs import examples, linear_init, network, shape
 
 pytestmark = pytest.mark.slow
 SLOTS = 4

@@ -13,7 +13,7 @@ import torch
 from services.predictor.features.inputs import Inputs
 from services.predictor.learners.network.inference import CHUNK, logits_of
 from services.predictor.learners.network.network import EMPTY, Logits, Network
-from tests.services.predictor.learners.network.made import (
+from tests.services.predictor.learners.network.synthetic_inputs import (
     FEATURES,
     STARTS,
     VENUES,

@@ -19,7 +19,7 @@ from services.predictor.training.dataset import training_set_of
 from services.predictor.training.hyperparameters import EnsembleConfig
 from services.predictor.training.request import TrainingContext
 from services.predictor.training.train import TrainingResult, train
-from tests.services.predictor.features.pond import SYNTHETIC, arrays, season
+from tests.services.predictor.features.irregular_source import SYNTHETIC, arrays, season
 
 TINY = EnsembleConfig(
     networks=1,

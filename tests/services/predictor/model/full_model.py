@@ -11,8 +11,8 @@ from services.predictor.data.events import STATES, State
 from services.predictor.features.history import History
 from services.predictor.features.inputs import Inputs, inputs_of
 from services.predictor.model.ensemble import Ensemble
-from tests.services.predictor.features.pond import SYNTHETIC, arrays
-from tests.services.predictor.tiny import POLICY, TINY, tiny_season, train_on
+from tests.services.predictor.features.irregular_source import SYNTHETIC, arrays
+from tests.services.predictor.quick_trainings import POLICY, TINY, tiny_season, train_on
 
 TRAINING = replace(TINY, networks=2, policy=POLICY, policy_members=1)
 

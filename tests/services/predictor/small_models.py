@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from services.predictor.registry.store import Registry, Tensors
 from shared.errors import ConfigError
-from tests.services.predictor.shelf_orders import GOOD, label_of, order
+from tests.services.predictor.model_requests import GOOD, label_of, order
 
 
 class Label(BaseModel):

@@ -27,7 +27,7 @@ from shared.ops.tables import replays as replays_table
 from shared.records import encode
 from shared.topics import RAW, READS, topic_specs
 from tests.contract.records import put, read_all, until
-from tests.services.cleaner.made import card, raw
+from tests.services.cleaner.synthetic_slices import card, raw
 
 PARTITIONS = 2
 _FIRST_DAY = date(2031, 5, 6)

@@ -1,4 +1,4 @@
-"""A relay as a process, for tests to kill: python -m tests.shared.runtime.relaying CONFIG_FILE SLOT WHERE
+"""A relay as a process, for tests to kill: python -m tests.shared.runtime.relay_process CONFIG_FILE SLOT WHERE
 
 WHERE is the point where it stops itself once: `inside` a transaction, after its records are sent and before its commit;
 `after` a commit, before the relayed records are deleted; or `nowhere`.
