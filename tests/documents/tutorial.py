@@ -41,7 +41,7 @@ def shape(line: str) -> str:
     line = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "#", line)
     line = re.sub(r"\b\d{8}-[0-9a-f]{8}\b", "#", line)
     line = re.sub(r"[\d.,:]*\d", "#", line)
-    return re.sub(r"[\s─━═]+", " ", re.sub(r"[┬┳╇┼╈┷┴┻]", "", line)).strip()
+    return re.sub(r"\s+", " ", re.sub(r"-{2,}", "--", line)).strip()
 
 
 def shows(expected: Sequence[str], actual: Sequence[str]) -> bool:
