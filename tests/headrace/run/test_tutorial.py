@@ -108,9 +108,12 @@ class Terminal:
 @pytest.fixture
 def terminal(tmp_path: Path) -> Iterator[Terminal]:
     """In a folder that has what `make run` needs of the project's."""
-    for name in ("Makefile", "pyproject.toml"):
-        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "Makefile").symlink_to(ROOT / "Makefile")
+    # Older than the environment, whatever the project's file is: make must not install this folder into it.
+    (tmp_path / "pyproject.toml").write_bytes((ROOT / "pyproject.toml").read_bytes())
+    os.utime(tmp_path / "pyproject.toml", (0, 0))
     (tmp_path / ".venv").symlink_to(Path(sys.prefix))
+    assert (tmp_path / ".venv" / ".installed").exists(), "run `make setup` first"
     terminal = Terminal(tmp_path)
     yield terminal
     terminal.close()
