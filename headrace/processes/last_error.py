@@ -16,12 +16,22 @@ STANDARD_FIELDS = frozenset({"timestamp", "level", "service", "event"})
 
 def last_error(log: Path) -> str:
     """The last error of a JSON log; without one, the last line."""
-    lines = _tail(log)
+    lines = last_lines(log)
     for line in reversed(lines):
         message = _error_in(line)
         if message:
             return message[:MAX_CHARS]
     return lines[-1][:MAX_CHARS] if lines else "nothing"
+
+
+def last_lines(log: Path) -> list[str]:
+    """The lines at the end of a log that are not blank; none if it cannot be read."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - TAIL_BYTES))
+            return [line for line in file.read().decode(errors="replace").splitlines() if line.strip()]
+    except OSError:
+        return []
 
 
 def _error_in(line: str) -> str | None:
@@ -37,12 +47,3 @@ def _error_in(line: str) -> str | None:
         return exception.splitlines()[-1]
     fields = ", ".join(f"{name}={value}" for name, value in entry.items() if name not in STANDARD_FIELDS)
     return f"{entry.get('event')} ({fields})" if fields else str(entry.get("event"))
-
-
-def _tail(log: Path) -> list[str]:
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - TAIL_BYTES))
-            return [line for line in file.read().decode(errors="replace").splitlines() if line.strip()]
-    except OSError:
-        return []

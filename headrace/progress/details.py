@@ -18,9 +18,9 @@ from headrace.progress.frame import (
     SentMessage,
     StageState,
 )
-from headrace.progress.positions import number_of
 from headrace.progress.replicas import Rows, replicas
 from headrace.progress.stages import stage_statuses
+from headrace.progress.text import number_of
 from shared.ops.tables import orders as orders_table
 
 Span = Mapping[str, datetime]
@@ -38,6 +38,10 @@ TABLES = {
 }
 
 _HAS_PREDICTION = "EXISTS (SELECT FROM facts.predictions p WHERE p.event_id = e.id AND NOT p.shadow)"
+# The newest prediction of event `e` that was made before its start.
+_NEWEST_PREDICTION = """CROSS JOIN LATERAL (
+    SELECT * FROM facts.predictions p WHERE p.event_id = e.id AND NOT p.shadow AND p.as_of <= e.scheduled_at
+    ORDER BY p.as_of DESC, p.state DESC, p.model_version DESC LIMIT 1) p"""
 _FORECASTS = f"""
 WITH chosen AS (
     (SELECT e.*, false AS started FROM facts.events e
@@ -49,28 +53,24 @@ WITH chosen AS (
      WHERE e.scheduled_at <= %(now)s AND e.scheduled_at >= %(since)s AND {_HAS_PREDICTION}
      ORDER BY e.scheduled_at DESC, e.id DESC LIMIT {STARTED})
 )
-SELECT c.started, c.event_key, coalesce(v.name, 'venue ' || v.code), c.number, c.scheduled_at, c.status, p.state,
+SELECT e.started, e.event_key, coalesce(v.name, 'venue ' || v.code), e.number, e.scheduled_at, e.status, p.state,
     (SELECT jsonb_object_agg(slot, probability)
      FROM jsonb_to_recordset(p.probabilities) AS h(head text, slot smallint, probability double precision)
      WHERE head = 'result'),
     (SELECT jsonb_object_agg(t.slot, n.name)
-     FROM facts.entries t JOIN facts.entities n ON n.id = t.entity_id WHERE t.event_id = c.id),
-    (SELECT array_agg(o.slot) FROM facts.outcomes o WHERE o.event_id = c.id AND o.place = 1),
-    (SELECT max(t.amount) FROM facts.transactions t WHERE t.event_id = c.id AND t.market = '{WIN}')
-FROM chosen c
-JOIN facts.sessions s ON s.id = c.session_id JOIN facts.venues v ON v.id = s.venue_id
-CROSS JOIN LATERAL (
-    SELECT * FROM facts.predictions p WHERE p.event_id = c.id AND NOT p.shadow AND p.as_of <= c.scheduled_at
-    ORDER BY p.as_of DESC, p.state DESC, p.model_version DESC LIMIT 1) p
-ORDER BY c.scheduled_at, c.id
+     FROM facts.entries t JOIN facts.entities n ON n.id = t.entity_id WHERE t.event_id = e.id),
+    (SELECT array_agg(o.slot) FROM facts.outcomes o WHERE o.event_id = e.id AND o.place = 1),
+    (SELECT max(t.amount) FROM facts.transactions t WHERE t.event_id = e.id AND t.market = '{WIN}')
+FROM chosen e
+JOIN facts.sessions s ON s.id = e.session_id JOIN facts.venues v ON v.id = s.venue_id
+{_NEWEST_PREDICTION}
+ORDER BY e.scheduled_at, e.id
 """
-_SCORE = """
+_SCORE = f"""
 SELECT count(*), count(w.slots), count(*) FILTER (WHERE best.slot = ANY(w.slots)),
     coalesce(sum(best.probability) FILTER (WHERE w.slots IS NOT NULL), 0)
 FROM facts.events e
-CROSS JOIN LATERAL (
-    SELECT * FROM facts.predictions p WHERE p.event_id = e.id AND NOT p.shadow AND p.as_of <= e.scheduled_at
-    ORDER BY p.as_of DESC, p.state DESC, p.model_version DESC LIMIT 1) p
+{_NEWEST_PREDICTION}
 CROSS JOIN LATERAL (
     SELECT slot, probability
     FROM jsonb_to_recordset(p.probabilities) AS h(head text, slot smallint, probability double precision)

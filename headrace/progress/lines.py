@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from headrace.progress.frame import Frame, HitRate, SentMessage
-from headrace.progress.positions import number_of
-from headrace.progress.screen.text import percent
+from headrace.progress.text import number_of, percent
 from services.notifier.message import plain_text
 
 # Wall time between two lines while records flow.

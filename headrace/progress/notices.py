@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from headrace.progress.frame import Details
-from headrace.progress.positions import Reading, number_of
+from headrace.progress.positions import Reading
+from headrace.progress.text import number_of
 
 LONGEST_REASON = 160
 

@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import httpx
-import psycopg
 
 from headrace.database.access import Access
 from headrace.progress.positions import HOPS, TOPICS, FetcherReport, PipelinePositions, Reader, Reading, fetcher_report
-from headrace.progress.replicas import replicas
+from headrace.progress.replicas import Rows, replicas
 from shared.broker.connect import connect
 from shared.broker.contract import Broker, OffsetRange, TopicPartition
 from shared.errors import TransientError
@@ -19,7 +18,6 @@ from shared.settings.sections import Settings
 from shared.topics import OUTBOX_CURSORS, OUTBOX_TOPICS
 
 ADMIN_TIMEOUT_S = 3.0
-Rows = psycopg.Connection[tuple[Any, ...]]
 
 
 class Observer:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from headrace.progress.text import number_of
 from shared.broker.contract import TopicPartition
 from shared.topics import CLEAN, DEAD_LETTERS, LOADED, PREDICTIONS, RAW, READS, SERVICES, STREAMS, retry_topic
 
@@ -126,10 +127,6 @@ def waiting_for(reading: Reading, follows: bool = False) -> str | None:
         if (lag := reading.positions.lag(service)) > 0:
             return f"the {service} to read {number_of(lag, 'record')}"
     return _waiting_for_output(reading)
-
-
-def number_of(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _waiting_for_output(reading: Reading) -> str | None:

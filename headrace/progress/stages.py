@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from headrace.progress.frame import Details, Stage, StageState, StageStatus
-from headrace.progress.positions import Reading, number_of
+from headrace.progress.positions import Reading
 from headrace.progress.replicas import ReplicaStatus
+from headrace.progress.text import number_of
 from headrace.progress.throughput import Throughput
 from shared.topics import READS, SERVICES, WRITES
 

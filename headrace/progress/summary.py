@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from headrace.database.access import one_line
-from headrace.progress.positions import Reading, number_of
+from headrace.progress.positions import Reading
 from headrace.progress.record_counts import RecordCounts
-from headrace.progress.screen.text import duration
+from headrace.progress.text import duration, number_of
 from headrace.progress.throughput import Throughput
 from services.fetcher.planning.coverage import coverage_text
 from shared.topics import SERVICES

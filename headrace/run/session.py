@@ -9,7 +9,7 @@ from typing import Self
 import psycopg
 
 from headrace.processes.interrupts import Interrupts
-from headrace.processes.last_error import last_error
+from headrace.processes.last_error import last_error, last_lines
 from headrace.processes.supervisor import Program, Supervisor, stop_all
 from headrace.progress.frame import StageState
 from headrace.progress.observer import Observer
@@ -174,5 +174,4 @@ class Session:
 
 def _last_lines(program: Program) -> tuple[str, ...]:
     """Of its log; a single line that says so while it has written nothing."""
-    lines = program.log.read_text(errors="replace").splitlines() if program.log.exists() else []
-    return tuple(lines[-LOG_TAIL:]) or (f"{program.name} is starting",)
+    return tuple(last_lines(program.log)[-LOG_TAIL:]) or (f"{program.name} is starting",)

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from headrace.progress.frame import Frame
-from headrace.progress.screen.text import duration, percent
+from headrace.progress.text import duration, percent
 
 HEIGHT = 4
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from headrace.progress.frame import Frame, LoadedResult
-from headrace.progress.screen.text import printable
+from headrace.progress.text import printable
 
 
 class Results:

@@ -9,7 +9,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from headrace.progress.frame import SentMessage
-from headrace.progress.screen.text import printable
+from headrace.progress.text import printable
 
 # What message.py of the notifier writes: bold, escapes, and a character of no width that stops mentions and links.
 TOKEN = re.compile(r"\\(.)|\*\*(.+?)\*\*|\u200b")

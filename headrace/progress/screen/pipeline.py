@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from headrace.progress.frame import Stage, StageState
-from headrace.progress.screen.text import sparkline
+from headrace.progress.text import sparkline
 from shared.topics import STREAMS
 
 ROW_HEIGHT, COLUMN_HEIGHT, SHORT_HEIGHT = 7, 10, 6

@@ -9,7 +9,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from headrace.progress.frame import EntryForecast, EventForecast, Frame, HitRate
-from headrace.progress.screen.text import bar, percent, printable
+from headrace.progress.text import bar, percent, printable
 
 MINUTES_A_DAY = 24 * 60
 NAME_WIDTH, EVENT_WIDTH = 20, 13

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from headrace.progress.screen.text import bar, duration, printable, sparkline
+from headrace.progress.text import bar, duration, printable, sparkline
 
 
 @pytest.mark.parametrize(
