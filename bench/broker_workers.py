@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from bench.broker_site import MAX_UNIT_RECORDS, BrokerSite
@@ -78,35 +78,14 @@ def _bare(
 
     It does not check the future of each record, has no metrics, and is not exactly-once under faults.
     """
-    import kafka  # noqa: PLC0415  # imported here, so that the embedded broker is measured without it
+    # kafka is imported in functions, so that the embedded broker is measured without it.
     from kafka.structs import OffsetAndMetadata  # noqa: PLC0415
 
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
     common = client_settings(addresses_of(site.url), KafkaSettings(), f"bare-{slot}")
     del common["kafka_client"]
-    consumer = kafka.KafkaConsumer(
-        source,
-        **common,
-        group_id=f"headrace.{group_of(source)}",
-        group_instance_id=slot,
-        session_timeout_ms=10_000,
-        isolation_level="read_committed",
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        fetch_max_wait_ms=50,
-        max_partition_fetch_bytes=8 * 1024 * 1024,
-        metrics_enabled=False,
-    )
-    producer = kafka.KafkaProducer(
-        **common,
-        transactional_id=f"bare-{source}-{slot}",
-        transaction_timeout_ms=60_000,
-        linger_ms=5,
-        batch_size=256 * 1024,
-        compression_type="lz4",
-        metrics_enabled=False,
-    )
+    consumer, producer = _bare_consumer(common, source, slot), _bare_producer(common, source, slot)
     producer.init_transactions()
     while len(consumer.assignment()) != share:
         consumer.poll(50, max_records=1)
@@ -126,3 +105,35 @@ def _bare(
         offsets = {tp: OffsetAndMetadata(records[-1].offset + 1, "", -1) for tp, records in polled.items()}
         producer.send_offsets_to_transaction(offsets, consumer.group_metadata())
         producer.commit_transaction()
+
+
+def _bare_consumer(common: Mapping[str, Any], source: str, slot: str) -> Any:
+    import kafka  # noqa: PLC0415
+
+    return kafka.KafkaConsumer(
+        source,
+        **common,
+        group_id=f"headrace.{group_of(source)}",
+        group_instance_id=slot,
+        session_timeout_ms=10_000,
+        isolation_level="read_committed",
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        fetch_max_wait_ms=50,
+        max_partition_fetch_bytes=8 * 1024 * 1024,
+        metrics_enabled=False,
+    )
+
+
+def _bare_producer(common: Mapping[str, Any], source: str, slot: str) -> Any:
+    import kafka  # noqa: PLC0415
+
+    return kafka.KafkaProducer(
+        **common,
+        transactional_id=f"bare-{source}-{slot}",
+        transaction_timeout_ms=60_000,
+        linger_ms=5,
+        batch_size=256 * 1024,
+        compression_type="lz4",
+        metrics_enabled=False,
+    )
