@@ -7,18 +7,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from tests.architecture.tree import Tree, read_tree
 
-PROGRAMS = ("headrace", "services", "shared", "simulator", "bench")
 QUOTED = re.compile(r"`([a-z_][a-z0-9_]*)`")
 WORD = re.compile(r"[a-z_][a-z0-9_]*")
-
-
-@pytest.fixture(scope="module")
-def production() -> Tree:
-    return read_tree(Path(__file__).parents[2], PROGRAMS)
 
 
 def quoted_names(syntax: ast.Module) -> Iterator[tuple[int, str]]:

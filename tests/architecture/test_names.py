@@ -10,9 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.architecture.tree import PACKAGES, Module, Tree, read_tree
-
-PRODUCTION = (*PACKAGES, "bench")
+from tests.architecture.tree import PRODUCTION, Module, Tree, read_tree
 
 # Participles alone do not say what a thing is.
 PARTICIPLES = frozenset({"asked", "found", "judged", "kept", "made", "said", "taken", "told"})
@@ -43,11 +41,6 @@ REPLACED_IN = {
 # Fields whose name is a key of stored JSON and of the REST API.
 WIRE_FIELDS = frozenset({"services.fetcher.archive.replay.ArchiveReplayPlan.wish"})
 REQUESTS = re.compile(r"Wish$")
-
-
-@pytest.fixture(scope="module")
-def production() -> Tree:
-    return read_tree(Path(__file__).parents[2], PRODUCTION)
 
 
 def one_tree(root: Path, **sources: str) -> Tree:

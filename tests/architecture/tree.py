@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 PACKAGES = ("headrace", "simulator", "services", "shared")
+# With the benchmarks, to which the layers do not apply.
+PRODUCTION = (*PACKAGES, "bench")
 
 
 class Module(NamedTuple):

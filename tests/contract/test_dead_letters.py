@@ -75,7 +75,7 @@ def fill(broker: Broker, count: int, cause: str = "ValueError") -> None:
 
 def create_redrive(rows: Rows, index: DeadLetterIndex, cause: str | None = None) -> Operation:
     target = DeadLetterSelection(index.spans(), None, DeadLetterFilter(cause=cause)).as_json()
-    return operations_table.create(rows, "cleaner", "redrive", target, "somebody", "r-1")
+    return operations_table.create(rows, "cleaner", "redrive", target, "alice", "r-1")
 
 
 def run_redrive(harness: Harness, url: str, rows: Rows, worker: str) -> Operation:
@@ -120,7 +120,7 @@ def test_a_redrive_sends_the_selected_open_letters_and_settles_them(
     fill(broker, 2, "KeyError")
     index = load_index(broker)
     first = index.letters()[-1].place
-    dead_letters_table.settle(rows, "cleaner", [first], "discarded", "another", "somebody", "no use")
+    dead_letters_table.settle(rows, "cleaner", [first], "discarded", "another", "alice", "no use")
     create_redrive(rows, index, "ValueError")
 
     ended = run_redrive(harness, url, rows, "a")

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import typer.main
 
 from headrace.cli import build_app
+from tests.architecture.tree import read_tree
 
 ROOT = Path(__file__).parents[2]
-PROGRAMS = ("headrace", "services", "shared", "simulator")
 LOG_LEVELS = {"debug", "info", "warning", "error", "exception", "critical"}
 LOGGERS = {"log", "_log", "logger"}
 # An option of at least so many commands is listed once.
@@ -33,9 +33,9 @@ class Message(NamedTuple):
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:
-    for program in PROGRAMS:
-        for path in sorted((ROOT / program).rglob("*.py")):
-            yield path.relative_to(ROOT).as_posix(), ast.parse(path.read_text(encoding="utf-8"))
+    """Path below the root and syntax of each module."""
+    for module in read_tree(ROOT).values():
+        yield module.path.relative_to(ROOT).as_posix(), module.syntax
 
 
 def errors() -> list[Message]:

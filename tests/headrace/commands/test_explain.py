@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from headrace.cli import command
+from tests.headrace.remote.scripted_service import ScriptedService, scripted_service
 
 KEY = "boatrace:2026-01-31:07:04"
 START = {"weight": 0.31, "settled_at": "2026-01-30T06:00:00Z", "venue": 7, "course": 1, "event_key": f"{KEY[:-1]}9"}
@@ -33,51 +32,25 @@ BODY: dict[str, Any] = {
 }
 
 
-class Predictor(ThreadingHTTPServer):
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.paths: list[str] = []
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Predictor
-
-    def do_GET(self) -> None:
-        self.server.paths.append(self.path)
-        content = json.dumps(BODY).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: Any) -> None:
-        """Writes nothing to standard error."""
-
-
 @pytest.fixture
-def predictor() -> Iterator[Predictor]:
-    server = Predictor()
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+def predictor() -> Iterator[ScriptedService]:
+    with scripted_service() as server:
+        server.answers = [(200, BODY)]
+        yield server
 
 
-def explain(predictor: Predictor, folder: Path, *more: str) -> int:
+def explain(predictor: ScriptedService, folder: Path, *more: str) -> int:
     token = folder / "token"
     token.write_text("secret")
-    url = f"http://127.0.0.1:{predictor.server_port}"
-    return command(["explain", KEY, "--url", url, "--token-file", str(token), *more])
+    return command(["explain", KEY, "--url", predictor.url, "--token-file", str(token), *more])
 
 
-def test_each_entry_is_a_row(predictor: Predictor, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_each_entry_is_a_row(predictor: ScriptedService, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     status = explain(predictor, tmp_path, "--state", "observation")
 
     lines = capfd.readouterr().out.splitlines()
     assert status == 0
-    assert predictor.paths == [f"/v1/predictions/{KEY}/explanation?state=observation"]
+    assert [request.path for request in predictor.requests] == [f"/v1/predictions/{KEY}/explanation?state=observation"]
     assert lines[2].split() == ["1", "boatrace:4444", "0.551", "0.500", "0.610", "0.482", f"{KEY[:-1]}9", "0.310"]
     assert lines[3].split() == ["2", "0.449", "none"]
     assert lines[-1] == "model 20260131-0a1b2c3d, from the observation, as of 2026-01-31 01:15:00 UTC"
@@ -85,7 +58,7 @@ def test_each_entry_is_a_row(predictor: Predictor, tmp_path: Path, capfd: pytest
 
 
 def test_json_is_the_answer_of_the_service(
-    predictor: Predictor, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    predictor: ScriptedService, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert explain(predictor, tmp_path, "--output", "json") == 0
 

@@ -30,3 +30,15 @@ def test_the_last_line_of_a_plain_log_is_returned(tmp_path: Path) -> None:
 
 def test_a_program_without_a_log_raises_no_error(tmp_path: Path) -> None:
     assert last_error(tmp_path / "absent.log") == "nothing"
+
+
+def test_an_event_comes_with_its_fields(tmp_path: Path) -> None:
+    entry = {
+        "timestamp": "2026-03-02T10:00:00Z",
+        "level": "error",
+        "service": "cleaner",
+        "event": "loop_hung",
+        "hung_s": 60,
+    }
+
+    assert last_error(log(tmp_path, json.dumps(entry))) == "loop_hung (hung_s=60)"

@@ -19,10 +19,10 @@ def texts() -> list[ET.Element]:
 
 
 def test_a_picture_is_a_whole_document_with_the_screen_in_it() -> None:
-    found = [(each.text or "").replace("\xa0", " ").strip() for each in texts()]
+    texts_of_picture = [(each.text or "").replace("\xa0", " ").strip() for each in texts()]
 
-    assert found[0] == "headrace run"
-    assert "loaded-events" in found
+    assert texts_of_picture[0] == "headrace run"
+    assert "loaded-events" in texts_of_picture
 
 
 def test_every_text_is_as_wide_as_its_cells_also_where_characters_take_two() -> None:

@@ -19,7 +19,7 @@ def test_everything_read_means_nothing_to_wait_for() -> None:
     assert waiting_for(Reading(DONE, ALL_READ, 0, 0)) is None
 
 
-def test_a_fetcher_that_has_not_said_anything_is_waited_for() -> None:
+def test_a_fetcher_without_a_report_is_waited_for() -> None:
     assert waiting_for(Reading(None, ALL_READ, 0, 0)) == "the fetcher to report its windows"
 
 

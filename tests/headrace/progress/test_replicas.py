@@ -13,7 +13,7 @@ INSERT = (
 )
 
 
-def test_a_service_that_holds_a_partition_back_is_found_with_its_cause(
+def test_a_service_that_holds_a_partition_back_is_listed_with_its_cause(
     database: psycopg.Connection[tuple[object, ...]],
 ) -> None:
     why = '{"not_ready": "raw-events/3 is held back: ValueError: seven boats"}'

@@ -23,9 +23,9 @@ def status(service: str, *live: ReplicaStatus, **given: object) -> StageStatus:
 
 
 def test_several_replicas_show_the_state_that_needs_attention_most() -> None:
-    found = status("loader", replica("loader", "running"), replica("loader", "backing off", "b", "backing off: away"))
+    result = status("loader", replica("loader", "running"), replica("loader", "backing off", "b", "backing off: away"))
 
-    assert found == StageStatus("waiting", 2, (), "away")
+    assert result == StageStatus("waiting", 2, (), "away")
 
 
 def test_a_service_without_a_heartbeat_is_what_its_process_is() -> None:
@@ -35,9 +35,9 @@ def test_a_service_without_a_heartbeat_is_what_its_process_is() -> None:
 
 
 def test_a_pause_is_known_with_its_topics() -> None:
-    found = status("cleaner", replica("cleaner", "paused"), paused=[("cleaner", "raw-events"), ("loader", "x")])
+    result = status("cleaner", replica("cleaner", "paused"), paused=[("cleaner", "raw-events"), ("loader", "x")])
 
-    assert found == StageStatus("paused", 1, ("raw-events",))
+    assert result == StageStatus("paused", 1, ("raw-events",))
 
 
 def test_a_stage_that_reads_only_its_retry_topic_is_paused() -> None:

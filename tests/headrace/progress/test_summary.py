@@ -51,10 +51,10 @@ def test_problems_are_counted_and_named() -> None:
     cause = {"service": "cleaner", "error": "ValueError", "message": "bad", "records": 2, "example": "raw-events/0/7"}
     failed = [{"feed": "results", "date": "2026-01-05", "cause": "no JSON"}]
 
-    found = lines(Report(DATA_DIR, STATUSES, [cause]), failed_windows=failed, dead_letters=2)
+    printed = lines(Report(DATA_DIR, STATUSES, [cause]), failed_windows=failed, dead_letters=2)
 
-    at = next(index for index, line in enumerate(found) if line.startswith("Problems"))
-    assert found[at : at + 3] == [
+    at = next(index for index, line in enumerate(printed) if line.startswith("Problems"))
+    assert printed[at : at + 3] == [
         "Problems       1 failed window, 2 dead letters",
         "               failed window results 2026-01-05: no JSON",
         "               dead letters  cleaner: 2 x ValueError: bad (for example raw-events/0/7)",
@@ -64,10 +64,10 @@ def test_problems_are_counted_and_named() -> None:
 def test_scores_stand_beside_the_best_possible_and_the_base_rate() -> None:
     score = {"n": 48, "log_loss": 1.36, "truth_log_loss": 1.3, "base_log_loss": 1.5123}
 
-    found = lines(Report(DATA_DIR, STATUSES, scores={"card": score}))
+    printed = lines(Report(DATA_DIR, STATUSES, scores={"card": score}))
 
-    at = next(index for index, line in enumerate(found) if line.startswith("Predictions"))
-    assert found[at : at + 4] == [
+    at = next(index for index, line in enumerate(printed) if line.startswith("Predictions"))
+    assert printed[at : at + 4] == [
         "Predictions    179 stored",
         "               log-loss of the winner (lower is better):",
         "               known          events   model  perfect learner  base rate",
@@ -76,10 +76,10 @@ def test_scores_stand_beside_the_best_possible_and_the_base_rate() -> None:
 
 
 def test_messages_keep_their_lines() -> None:
-    found = lines(Report(DATA_DIR, STATUSES, messages=[["Favourite · Kawabe", "1 wins with probability 77.3 %"]]))
+    printed = lines(Report(DATA_DIR, STATUSES, messages=[["Favourite · Kawabe", "1 wins with probability 77.3 %"]]))
 
-    at = next(index for index, line in enumerate(found) if line.startswith("Messages"))
-    assert found[at : at + 3] == [
+    at = next(index for index, line in enumerate(printed) if line.startswith("Messages"))
+    assert printed[at : at + 3] == [
         "Messages       20 sent; the last ones:",
         "               Favourite · Kawabe",
         "                 1 wins with probability 77.3 %",
@@ -87,9 +87,9 @@ def test_messages_keep_their_lines() -> None:
 
 
 def test_suggestions_come_last() -> None:
-    found = lines(Report(DATA_DIR, STATUSES, suggestions=[Suggestion("See more:", ("headrace sql", "headrace lag"))]))
+    printed = lines(Report(DATA_DIR, STATUSES, suggestions=[Suggestion("See more:", ("headrace sql", "headrace lag"))]))
 
-    assert found[-5:] == ["", "Try next", "  See more:", "    headrace sql", "    headrace lag"]
+    assert printed[-5:] == ["", "Try next", "  See more:", "    headrace sql", "    headrace lag"]
 
 
 def test_days_without_documents_are_named() -> None:

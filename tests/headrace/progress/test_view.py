@@ -49,7 +49,7 @@ def test_the_screen_is_for_terminals_that_can_show_it(console: Console, view: ty
     assert type(view_for(console)) is view
 
 
-def test_a_live_view_leaves_the_screen_as_it_was_and_then_prints_what_was_said() -> None:
+def test_a_live_view_leaves_the_screen_as_it_was_and_then_prints_the_lines() -> None:
     console = terminal()
     view = LiveView(console)
     view.say("before")

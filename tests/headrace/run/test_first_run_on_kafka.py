@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +21,7 @@ from tests.headrace.runs import command, run_once, status, write_archive
 from tests.kafka.delayed_server import HELD, release
 from tests.kafka.jars import KafkaMissingError
 from tests.kafka.server import STOCK, KafkaServer
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -35,7 +35,7 @@ CLEANER = (sys.executable, "-m", "services.cleaner")
 
 @contextmanager
 def broker(directory: Path, settings: Mapping[str, object]) -> Iterator[KafkaServer]:
-    """One of the test's own, which nobody has asked for a group or a transaction."""
+    """One of the test's own. No client has used a group or a transaction on it."""
     directory.mkdir()
     try:
         server = KafkaServer(directory, settings=settings)
@@ -73,23 +73,23 @@ def done(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def until(condition: Callable[[], Any], why: Callable[[], object]) -> Any:
-    deadline = time.monotonic() + LIMIT_S
-    while not (found := condition()):
-        assert time.monotonic() < deadline, why()
-        time.sleep(0.05)
-    return found
+    try:
+        return wait_until(condition, deadline_s=LIMIT_S)
+    except AssertionError as error:
+        error.add_note(str(why()))
+        raise
 
 
 @contextmanager
 def process(
     directory: Path, arguments: list[str], environment: Mapping[str, str] | None = None
 ) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
-    """A process and the file of what it says."""
-    said = directory / f"said-{len(list(directory.glob('said-*')))}"
-    with said.open("wb") as out:
+    """A process, and the file of its output."""
+    output = directory / f"output-{len(list(directory.glob('output-*')))}"
+    with output.open("wb") as out:
         started = subprocess.Popen(arguments, stdout=out, stderr=out, env={**os.environ, **(environment or {})})
     try:
-        yield started, said
+        yield started, output
     finally:
         started.send_signal(signal.SIGTERM)
         started.wait(LIMIT_S)
@@ -111,8 +111,8 @@ def cleaner(directory: Path, url: str) -> Iterator[tuple[Path, subprocess.Popen[
             "HEADRACE_DATA_DIR": str(data_dir.path),
             "HEADRACE_ADMIN__TOKEN_FILE": str(data_dir.create_token()),
         }
-        with process(directory, list(CLEANER), environment) as (started, said):
-            yield data_dir.path, started, said
+        with process(directory, list(CLEANER), environment) as (started, output):
+            yield data_dir.path, started, output
 
 
 def row_of_the_cleaner(data_dir: Path) -> dict[str, Any]:
@@ -131,24 +131,24 @@ def test_a_run_waits_for_the_group_coordinator_and_says_so_once(held: KafkaServe
     archive, data_dir = write_archive(tmp_path / "archive"), tmp_path / "data"
     arguments = command(archive, data_dir, "--once", "--broker", url_of(held))
 
-    with process(tmp_path, arguments) as (run, said):
-        until(lambda: WAITING in said.read_text() or run.poll() is not None, said.read_text)
+    with process(tmp_path, arguments) as (run, output):
+        until(lambda: WAITING in output.read_text() or run.poll() is not None, output.read_text)
         release(held)
         status = run.wait(LIMIT_S)
 
-    assert status == 0, said.read_text()
-    assert said.read_text().count(WAITING) == 1
+    assert status == 0, output.read_text()
+    assert output.read_text().count(WAITING) == 1
 
 
 def test_a_run_that_waits_is_stopped_at_once(held: KafkaServer, tmp_path: Path) -> None:
     archive, data_dir = write_archive(tmp_path / "archive"), tmp_path / "data"
 
-    with process(tmp_path, command(archive, data_dir, "--broker", url_of(held))) as (run, said):
-        until(lambda: WAITING in said.read_text() or run.poll() is not None, said.read_text)
+    with process(tmp_path, command(archive, data_dir, "--broker", url_of(held))) as (run, output):
+        until(lambda: WAITING in output.read_text() or run.poll() is not None, output.read_text)
         run.send_signal(signal.SIGINT)
         status = run.wait(SOON_S)
 
-    assert status == 130, said.read_text()
+    assert status == 130, output.read_text()
 
 
 def test_commands_before_any_run(fresh: KafkaServer, tmp_path: Path) -> None:
@@ -168,20 +168,20 @@ def test_a_broker_that_takes_connections_and_does_not_answer_yet_is_waited_for(
     arguments = headrace("migrate", "--data-dir", str(tmp_path / "data"), "--broker", url_of(fresh))
     fresh.freeze()
 
-    with process(tmp_path, arguments) as (migrate, said):
+    with process(tmp_path, arguments) as (migrate, output):
         try:
-            until(lambda: WAITING in said.read_text() or migrate.poll() is not None, said.read_text)
+            until(lambda: WAITING in output.read_text() or migrate.poll() is not None, output.read_text)
         finally:
             fresh.thaw()
         status = migrate.wait(LIMIT_S)
 
-    assert status == 0, said.read_text()
-    assert "does not answer yet" in said.read_text()
+    assert status == 0, output.read_text()
+    assert "does not answer yet" in output.read_text()
 
 
 def test_a_service_started_by_itself_gets_to_work(fresh: KafkaServer, tmp_path: Path) -> None:
-    with cleaner(tmp_path, url_of(fresh)) as (data_dir, service, said):
-        until(lambda: row_of_the_cleaner(data_dir)["ready"], said.read_text)
+    with cleaner(tmp_path, url_of(fresh)) as (data_dir, service, output):
+        until(lambda: row_of_the_cleaner(data_dir)["ready"], output.read_text)
         lag = done("lag", "cleaner", "--data-dir", str(data_dir))
 
         assert lag.returncode == 0, lag.stderr
@@ -189,21 +189,21 @@ def test_a_service_started_by_itself_gets_to_work(fresh: KafkaServer, tmp_path: 
 
 
 def test_rest_tells_to_come_again_and_the_command_does(held: KafkaServer, tmp_path: Path) -> None:
-    with cleaner(tmp_path, url_of(held)) as (data_dir, service, said):
-        address = until(lambda: row_of_the_cleaner(data_dir)["admin_url"], said.read_text)
+    with cleaner(tmp_path, url_of(held)) as (data_dir, service, output):
+        address = until(lambda: row_of_the_cleaner(data_dir)["admin_url"], output.read_text)
         token = read_secret(data_dir / "token")
         answer = httpx.get(f"{address}/v1/lag", headers={"Authorization": f"Bearer {token}"}, timeout=SOON_S)
         topics = httpx.get(f"{address}/v1/topics", headers={"Authorization": f"Bearer {token}"}, timeout=SOON_S)
         with process(tmp_path, headrace("lag", "cleaner", "--data-dir", str(data_dir))) as (lag, words):
             until(lambda: WAITING in words.read_text() or lag.poll() is not None, words.read_text)
             release(held)
-            asked = lag.wait(LIMIT_S)
+            lag_status = lag.wait(LIMIT_S)
 
         assert (answer.status_code, answer.json()["type"]) == (503, "urn:headrace:problem:not-ready")
         assert int(answer.headers["Retry-After"]) > 0
         assert "Kafka is still preparing the coordinator" in answer.json()["detail"]
         assert topics.status_code == 200
-        assert asked == 0, words.read_text()
+        assert lag_status == 0, words.read_text()
         assert words.read_text().count(WAITING) == 1
-        until(lambda: row_of_the_cleaner(data_dir)["ready"], said.read_text)
+        until(lambda: row_of_the_cleaner(data_dir)["ready"], output.read_text)
         assert row_of_the_cleaner(data_dir)["pid"] == service.pid

@@ -1,4 +1,4 @@
-"""What is found out about a day that is over."""
+"""The messages and the surprise that a finished day has."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def test_the_last_messages_about_the_day_are_read_without_markdown(database: psy
             (uuid4(), f"simulator:{DAY}:07:{number:02}", f"**Favourite** · event {number}\na\\_b wins"),
         )
 
-    found = last_messages(database, DAY)
+    messages = last_messages(database, DAY)
 
-    assert found == [[f"Favourite · event {number}", "a_b wins"] for number in range(1, MESSAGES + 1)]
+    assert messages == [[f"Favourite · event {number}", "a_b wins"] for number in range(1, MESSAGES + 1)]
     assert last_messages(database, date(2031, 5, 7)) == []
 
 

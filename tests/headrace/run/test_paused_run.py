@@ -38,13 +38,13 @@ def test_a_run_says_what_is_paused_and_goes_on_when_it_is_resumed(tmp_path: Path
         limit = threading.Timer(RUN_LIMIT_S, process.kill)
         limit.start()
         assert process.stderr is not None
-        told = next((line for line in process.stderr if "is paused on" in line), "")
-        order(server, "running") if told else process.terminate()
+        pause_line = next((line for line in process.stderr if "is paused on" in line), "")
+        order(server, "running") if pause_line else process.terminate()
         out, err = process.communicate()
         limit.cancel()
 
-    assert "the cleaner is paused on raw-events: waiting for" in told, logs(data_dir)
-    assert "headrace resume cleaner raw-events" in told
+    assert "the cleaner is paused on raw-events: waiting for" in pause_line, logs(data_dir)
+    assert "headrace resume cleaner raw-events" in pause_line
     assert process.returncode == 0, err
     assert json.loads(out.splitlines()[-1])["views"]["events"] == 2 * RACES
     assert "is paused on" not in err  # said once

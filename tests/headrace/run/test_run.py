@@ -103,7 +103,7 @@ def test_the_same_span_again_changes_nothing(first_run: dict[str, Any], archive:
     again = run_once(archive, data_dir)
 
     assert tables(data_dir) == before
-    assert {topic: found["in"] for topic, found in again["topics"].items()} == dict.fromkeys(first_run["topics"], 0)
+    assert {topic: counts["in"] for topic, counts in again["topics"].items()} == dict.fromkeys(first_run["topics"], 0)
     assert again["views"] == first_run["views"]
 
 

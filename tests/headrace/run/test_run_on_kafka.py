@@ -78,7 +78,7 @@ def test_the_same_span_again_changes_nothing(
     again = run_once(archive, data_dir, "--broker", url)
 
     assert tables(data_dir) == before
-    assert {(found["in"], found["out"]) for found in again["topics"].values()} == {(0, 0)}
+    assert {(counts["in"], counts["out"]) for counts in again["topics"].values()} == {(0, 0)}
 
 
 def test_a_new_database_is_filled_from_what_kafka_holds(
@@ -102,10 +102,10 @@ def test_topics_are_listed_with_their_records_counted(first_run: dict[str, Any],
 
 def test_a_record_is_found_by_tail_and_by_its_place(first_run: dict[str, Any], data_dir: Path, url: str) -> None:
     where = ("--data-dir", str(data_dir), "--broker", url)
-    found = [json.loads(line) for line in headrace("topics", "tail", RAW, "-n", "5", *where).splitlines()]
+    records = [json.loads(line) for line in headrace("topics", "tail", RAW, "-n", "5", *where).splitlines()]
 
-    assert len(found) == 5
-    assert json.loads(headrace("topics", "get", *found[-1]["place"].split("/"), *where)) == found[-1]
+    assert len(records) == 5
+    assert json.loads(headrace("topics", "get", *records[-1]["place"].split("/"), *where)) == records[-1]
 
 
 def test_an_offset_without_a_record_is_explained(first_run: dict[str, Any], data_dir: Path, url: str) -> None:

@@ -5,21 +5,21 @@ from __future__ import annotations
 from headrace.run.say_once import SayOnce
 
 
-def test_a_state_is_said_when_it_begins_and_again_when_it_returns() -> None:
-    said: list[str] = []
-    say_once = SayOnce(said.append)
+def test_a_state_is_printed_when_it_begins_and_again_when_it_returns() -> None:
+    printed: list[str] = []
+    say_once = SayOnce(printed.append)
 
     for state in ("away", "away", "", "away"):
         say_once("database", state, [state] if state else [])
 
-    assert said == ["away", "away"]
+    assert printed == ["away", "away"]
 
 
 def test_subjects_do_not_disturb_each_other() -> None:
-    said: list[str] = []
-    say_once = SayOnce(said.append)
+    printed: list[str] = []
+    say_once = SayOnce(printed.append)
 
     for subject in ("paused", "held back", "paused"):
         say_once(subject, ["raw-events"], [subject])
 
-    assert said == ["paused", "held back"]
+    assert printed == ["paused", "held back"]

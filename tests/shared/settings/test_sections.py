@@ -24,7 +24,7 @@ from shared.settings.sources import SERVICE_SECTIONS, variable_of
 from shared.settings.tables import effective_values
 from shared.topics import SERVICES
 
-URL = "postgresql://somebody@localhost/headrace"
+URL = "postgresql://alice@localhost/headrace"
 DATABASE = {"HEADRACE_DATABASE__URL": URL}
 
 

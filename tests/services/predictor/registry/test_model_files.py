@@ -162,7 +162,7 @@ SAVING = """
     print("ready", flush=True)
     for seed in range(10_000):
         label = {"last_day": "2031-04-30", "seed": seed}
-        order = ChangeRequest(datetime.now(UTC), "somebody")
+        order = ChangeRequest(datetime.now(UTC), "alice")
         print(transitions.add(Path(sys.argv[1]), "2031-04-30", label, os.urandom(4_000_000), {}, order), flush=True)
 """
 

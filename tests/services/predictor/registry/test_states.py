@@ -28,7 +28,7 @@ class Models(RuleBasedStateMachine):
 
     def _order(self) -> ChangeRequest:
         self.count += 1
-        return ChangeRequest(datetime(2031, 1, 1, tzinfo=UTC), "somebody", request=str(self.count))
+        return ChangeRequest(datetime(2031, 1, 1, tzinfo=UTC), "alice", request=str(self.count))
 
     @rule(version=VERSIONS)
     def add(self, version: str) -> None:

@@ -103,7 +103,7 @@ PROMOTING_ONCE = """
     print("ready", flush=True)
     sys.stdin.readline()
     try:
-        transitions.promote(Path(models), version, ChangeRequest(datetime.now(UTC), "somebody"), verdict)
+        transitions.promote(Path(models), version, ChangeRequest(datetime.now(UTC), "alice"), verdict)
     except NotPossible as error:
         print(error)
 """

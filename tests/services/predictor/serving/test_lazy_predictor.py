@@ -23,7 +23,7 @@ from shared.runtime.metrics import Metrics
 from tests.waiting import DEADLINE_S
 
 VERSION = "20300301-00000001"
-CHANGE = states.ChangeRequest(datetime(2030, 3, 2, tzinfo=UTC), "somebody")
+CHANGE = states.ChangeRequest(datetime(2030, 3, 2, tzinfo=UTC), "alice")
 
 
 class FakePredictor:

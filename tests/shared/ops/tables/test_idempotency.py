@@ -40,14 +40,14 @@ def insert_older_row(url: str, key: str, body: object) -> None:
     with psycopg.connect(url) as connection:
         connection.execute(
             "INSERT INTO ops.idempotency (subject, key, request_digest, status, headers, body, created_at)"
-            " VALUES ('somebody', %s, %s, 202, '{}', %s, %s)",
+            " VALUES ('alice', %s, %s, 202, '{}', %s, %s)",
             (key, b"digest", Jsonb(body), CREATED_AT),
         )
 
 
 def services_with_key(url: str, key: str) -> set[str]:
     with psycopg.connect(url) as connection:
-        return {each for each in SERVICES if idempotency_table.find(connection, each, "somebody", key)}
+        return {each for each in SERVICES if idempotency_table.find(connection, each, "alice", key)}
 
 
 def test_a_response_that_names_a_service_belongs_to_that_service(older_url: str) -> None:

@@ -24,7 +24,7 @@ REWRITES = (
 
 
 def test_a_change_is_recorded_with_caller_action_before_and_after(client: httpx.Client, database: Database) -> None:
-    operation = operations_table.create(database, "cleaner", "replay", {}, "somebody", "r-1")
+    operation = operations_table.create(database, "cleaner", "replay", {}, "alice", "r-1")
     token = create_token(database, "night-shift", "operate")
 
     answer = client.post(
@@ -61,8 +61,8 @@ def test_an_invalid_change_is_recorded_too(client: httpx.Client) -> None:
 
 def test_pages_contain_every_line_once_newest_first(client: httpx.Client, database: Database) -> None:
     for number in range(5):
-        audit_table.append(database, "cleaner", "somebody", "do", str(number))
-        audit_table.append(database, "loader", "somebody", "do", "elsewhere")
+        audit_table.append(database, "cleaner", "alice", "do", str(number))
+        audit_table.append(database, "loader", "alice", "do", "elsewhere")
 
     first = client.get("/v1/audit?limit=3").json()
     second = client.get(f"/v1/audit?limit=3&before={first['next']}").json()
@@ -80,23 +80,23 @@ def test_a_service_may_only_append_to_the_trail_and_read_it(database: Database) 
     for service in SERVICES:
         database.execute(f"SET ROLE headrace_{service}")
 
-        audit_table.append(database, service, "somebody", "do", "this")
+        audit_table.append(database, service, "alice", "do", "this")
         for statement in REWRITES:
             with pytest.raises(psycopg.errors.InsufficientPrivilege, match="permission denied"):
                 database.execute(statement)
 
-        assert [line.who for line in audit_table.list_entries(database, service)] == ["somebody"]
+        assert [line.who for line in audit_table.list_entries(database, service)] == ["alice"]
         assert _privileges(database, f"headrace_{service}") == {"INSERT", "SELECT"}
 
 
 def test_the_owner_cannot_rewrite_the_trail_either(database: Database) -> None:
-    audit_table.append(database, "cleaner", "somebody", "do", "this")
+    audit_table.append(database, "cleaner", "alice", "do", "this")
 
     for statement in REWRITES:
         with pytest.raises(psycopg.errors.InsufficientPrivilege, match="append-only"):
             database.execute(statement)
 
-    assert [line.who for line in audit_table.list_entries(database)] == ["somebody"]
+    assert [line.who for line in audit_table.list_entries(database)] == ["alice"]
 
 
 def _privileges(database: Database, role: str) -> set[str]:

@@ -93,23 +93,23 @@ def test_a_forbidden_request_is_in_the_trail(client: httpx.Client, database: Dat
 
 
 def test_a_revoked_token_is_refused_from_the_next_request(client: httpx.Client, database: Database) -> None:
-    token = create_token(database, "somebody", "admin")
+    token = create_token(database, "alice", "admin")
     before = status(client, token)
 
-    tokens_table.revoke(database, "somebody")
+    tokens_table.revoke(database, "alice")
 
     assert before.status_code == 200
-    assert "'somebody' is revoked" in assert_problem(status(client, token), 401, "unauthorized")
+    assert "'alice' is revoked" in assert_problem(status(client, token), 401, "unauthorized")
 
 
 def test_an_expired_token_is_refused(client: httpx.Client, database: Database) -> None:
-    token = create_token(database, "somebody", "read", timedelta(seconds=-1))
+    token = create_token(database, "alice", "read", timedelta(seconds=-1))
 
-    assert "'somebody' is expired" in assert_problem(status(client, token), 401, "unauthorized")
+    assert "'alice' is expired" in assert_problem(status(client, token), 401, "unauthorized")
 
 
 def test_a_known_id_with_another_secret_is_refused(client: httpx.Client, database: Database) -> None:
-    token = create_token(database, "somebody", "read")
+    token = create_token(database, "alice", "read")
     other = token[:-1] + ("a" if token[-1] != "a" else "b")
 
     assert "does not exist" in assert_problem(status(client, other), 401, "unauthorized")
@@ -118,7 +118,7 @@ def test_a_known_id_with_another_secret_is_refused(client: httpx.Client, databas
 def test_without_a_token_file_the_tokens_of_the_database_are_accepted(
     settings: CleanerSettings, database: Database
 ) -> None:
-    token = create_token(database, "somebody", "read")
+    token = create_token(database, "alice", "read")
 
     with serve_admin_app(cleaner_settings(settings.database, None)) as client:
         assert status(client, FILE_TOKEN).status_code == 401
@@ -137,7 +137,7 @@ def test_without_the_database_the_file_token_is_accepted_and_others_may_retry(tm
 def test_no_token_is_logged_returned_or_stored(
     client: httpx.Client, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
-    token = create_token(database, "somebody", "read")
+    token = create_token(database, "alice", "read")
     parts = parse_token(token)
     assert parts is not None
 

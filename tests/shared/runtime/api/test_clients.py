@@ -28,7 +28,7 @@ def things(context: AdminContext) -> APIRouter:
     @router.post("/things", status_code=202, response_model=OperationBody)
     def create_thing(request: Request) -> Response:
         def work(connection: DbConnection) -> ChangeResult:
-            return accepted(operations_table.create(connection, "cleaner", "thing", {}, "somebody", "r"))
+            return accepted(operations_table.create(connection, "cleaner", "thing", {}, "alice", "r"))
 
         return apply_change(context, request, "thing", "a thing", work)
 

@@ -127,12 +127,12 @@ def test_another_request_with_the_same_key_is_refused(client: httpx.Client, data
 
 
 def test_each_caller_has_its_own_keys(client: httpx.Client, database: Database) -> None:
-    token = create_token(database, "somebody", "operate")
+    token = create_token(database, "alice", "operate")
 
     first, other = post(client), post(client, 4, headers=auth_headers(token))
 
     assert first.json()["id"] != other.json()["id"]
-    assert other.json()["requested_by"] == "token:somebody"
+    assert other.json()["requested_by"] == "token:alice"
 
 
 def test_without_a_key_every_request_is_executed(client: httpx.Client, database: Database) -> None:

@@ -15,7 +15,7 @@ Database = psycopg.Connection[Any]
 
 
 def create_operation(database: Database, kind: str = "replay", service: str = "cleaner") -> Operation:
-    return operations_table.create(database, service, kind, {"topic": "raw-events"}, "somebody", "r-1")
+    return operations_table.create(database, service, kind, {"topic": "raw-events"}, "alice", "r-1")
 
 
 def ids(answer: httpx.Response) -> list[str]:

@@ -89,7 +89,7 @@ def redrive(url: str, broker: PostgresBroker, rows: Rows, metrics: Metrics, *, f
     index.refresh(broker)
     selection = pin_selection(rows, "cleaner", index, selection_of(index, None, DeadLetterFilter(), force=force))
     selection.require_selected()
-    operations_table.create(rows, "cleaner", "redrive", selection.selection.as_json(), "somebody", "r")
+    operations_table.create(rows, "cleaner", "redrive", selection.selection.as_json(), "alice", "r")
     operation = jobs_table.claim(rows, "cleaner", "w", ["redrive"])
     assert operation is not None
     worker = redrive_starter(url, lambda: open_broker(url), metrics)(operation, "w", 0)
@@ -160,7 +160,7 @@ def test_a_cancelled_redrive_has_settled_what_it_sent_and_the_next_one_sends_the
     index = DeadLetterIndex("cleaner")
     index.refresh(broker)
     selection = pin_selection(rows, "cleaner", index, selection_of(index, None, DeadLetterFilter(), force=False))
-    created = operations_table.create(rows, "cleaner", "redrive", selection.selection.as_json(), "somebody", "r")
+    created = operations_table.create(rows, "cleaner", "redrive", selection.selection.as_json(), "alice", "r")
     operation = jobs_table.claim(rows, "cleaner", "w", ["redrive"])
     assert operation is not None
 
