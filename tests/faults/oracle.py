@@ -15,11 +15,12 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import psycopg
 
-from shared.broker.contract import Broker, TopicPartition
+from shared.broker.contract import Broker, Record, TopicPartition
 from shared.topics import DEAD_LETTERS, STREAMS
 
 READ_S, READ_LIMIT_S = 0.1, 60.0
@@ -41,12 +42,18 @@ class Entry(NamedTuple):
     event_id: bytes
 
 
+Places = dict[Entry, list[str]]
+"""Where and when each record was appended: the evidence if it is there twice."""
+
+
 @dataclass
 class Outcome:
-    """The result of a run. `received`: how often each message arrived at the receiver, by its id."""
+    """The result of a run. `places`: of the records of each topic. `received`: how often each message arrived at the
+    receiver, by its id."""
 
     tables: dict[str, list[str]]
     topics: dict[str, list[Entry]]
+    places: dict[str, Places]
     ledger: dict[str, tuple[str, str]]
     received: Counter[str] = field(default_factory=Counter)
 
@@ -67,12 +74,13 @@ def read(connection: psycopg.Connection[Any], broker: Broker, received: Counter[
         for name, query in queries.items()
     }
     ledger = {row[0]: (row[1], row[2]) for row in connection.execute(LEDGER)}
-    topics = {topic: entries(broker, topic) for topic in (*STREAMS, *DEAD_LETTERS)}
-    return Outcome(tables, topics, ledger, Counter(received))
+    places: dict[str, Places] = {topic: defaultdict(list) for topic in (*STREAMS, *DEAD_LETTERS)}
+    topics = {topic: entries(broker, topic, places[topic]) for topic in places}
+    return Outcome(tables, topics, places, ledger, Counter(received))
 
 
-def entries(broker: Broker, topic: str) -> list[Entry]:
-    """The records of a topic, partition by partition in their order. Raises TimeoutError."""
+def entries(broker: Broker, topic: str, places: Places) -> list[Entry]:
+    """The records of a topic, partition by partition in their order. Adds their places. Raises TimeoutError."""
     tps = broker.partitions(topic)
     ends, by_partition = broker.end_offsets(tps), {tp: list[Entry]() for tp in tps}
     deadline_s = time.monotonic() + READ_LIMIT_S
@@ -84,6 +92,7 @@ def entries(broker: Broker, topic: str) -> list[Entry]:
             for record in reader.poll(READ_S, 2000):
                 entry = Entry(record.key, record.headers.get("event_id", b""))
                 by_partition[TopicPartition(topic, record.partition)].append(entry)
+                places[entry].append(_place(record))
             if time.monotonic() > deadline_s:
                 raise TimeoutError(f"{topic} cannot be read to its end within {READ_LIMIT_S:g} s")
     return [entry for tp in tps for entry in by_partition[tp]]
@@ -94,7 +103,7 @@ def differences(reference: Outcome, actual: Outcome) -> list[str]:
     lines = [
         line
         for topic in (*STREAMS, *DEAD_LETTERS)
-        for line in _topic(topic, reference.topics[topic], actual.topics[topic])
+        for line in _topic(topic, reference.topics[topic], actual.topics[topic], actual.places[topic])
     ]
     expected, hashes = reference.hashes(), actual.hashes()
     differ = [name for name in sorted(expected) if hashes.get(name) != expected[name]]
@@ -102,7 +111,7 @@ def differences(reference: Outcome, actual: Outcome) -> list[str]:
     return lines + _notifications(reference, actual)
 
 
-def _topic(topic: str, expected: Sequence[Entry], actual: Sequence[Entry]) -> list[str]:
+def _topic(topic: str, expected: Sequence[Entry], actual: Sequence[Entry], places: Places) -> list[str]:
     expected_counts, actual_counts = Counter(expected), Counter(actual)
     lines = []
     if lost := expected_counts - actual_counts:
@@ -111,6 +120,7 @@ def _topic(topic: str, expected: Sequence[Entry], actual: Sequence[Entry]) -> li
         lines.append(
             f"TWICE in {topic}: {sum(surplus.values())} of {actual_counts.total()} records{_examples(surplus)}"
         )
+        lines += [f"  {entry.event_id.decode()}: {' and '.join(places[entry])}" for entry in list(surplus)[:MAX_SHOWN]]
     if unexpected := actual_counts.keys() - expected_counts.keys():
         lines.append(f"UNEXPECTED in {topic}: {len(unexpected)} records{_examples(dict.fromkeys(unexpected, 1))}")
     moved = _reordered(expected, actual)
@@ -163,6 +173,11 @@ def _notifications(reference: Outcome, actual: Outcome) -> list[str]:
     if unrecorded := actual.received.keys() - actual.ledger.keys():
         lines.append(f"RECEIVED AND NOT IN THE LEDGER: {len(unrecorded)}, first {min(unrecorded)}")
     return lines
+
+
+def _place(record: Record) -> str:
+    at = datetime.fromtimestamp(record.timestamp_ms / 1000, UTC)
+    return f"partition {record.partition}, offset {record.offset}, {at:%H:%M:%S.%f}"
 
 
 def _examples(counts: Mapping[Entry, int]) -> str:

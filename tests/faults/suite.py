@@ -19,6 +19,8 @@ from tests.faults.world import Plan, RunStuckError, World
 
 # Seconds between two documents. Every stage keeps up, and every fault hits work in progress.
 UNIT_S = 0.8
+# A file with this name keeps the directory of a run.
+KEEP = "keep"
 
 Log = Callable[[str], None]
 
@@ -35,12 +37,12 @@ class ReferenceRun:
 
 @contextmanager
 def run_directory(keep: bool = False) -> Iterator[Path]:
-    """A temporary directory; `keep` does not remove it, so that its logs can be read."""
+    """A temporary directory. It is kept, with its logs and databases, if `keep` is true or KEEP is in it."""
     path = Path(tempfile.mkdtemp(prefix="hr-faults-"))
     try:
         yield path
     finally:
-        if not keep:
+        if not keep and not (path / KEEP).exists():
             shutil.rmtree(path, ignore_errors=True)
 
 

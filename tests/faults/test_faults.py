@@ -15,7 +15,7 @@ import pytest
 
 from tests.faults.report import Report
 from tests.faults.schedule import EMBEDDED, KAFKA, Fault, Kind, Point, Schedule, make_schedule
-from tests.faults.suite import ReferenceRun, faulty_run, reference_run, run_directory
+from tests.faults.suite import KEEP, ReferenceRun, faulty_run, reference_run, run_directory
 from tests.kafka.jars import KafkaMissingError, jars, java
 from tests.recorded_days import VARIABLE
 
@@ -87,13 +87,20 @@ def run(
 ) -> Report:
     report = faulty_run(schedule, reference, directory / name, print, broken)
     print("\n".join(report.lines()))
-    if report.problems:
+    if wrong(report) and broken is None:
         print("\n".join(warnings_of(directory / name)))
+        (directory / KEEP).touch()
+        print(f"kept for a closer look: {directory / name}")
     return report
 
 
+def wrong(report: Report) -> list[str]:
+    """The problems of a run. `make faults` checks the recovery times: here other tests run on the same cores."""
+    return [problem for problem in report.problems if not problem.startswith("SLOW")]
+
+
 def warnings_of(directory: Path) -> Iterator[str]:
-    """The newest warnings and errors in each log: the directory is removed when the test ends."""
+    """The newest warnings and errors in each log."""
     for log in sorted(directory.rglob("logs/*.log")):
         lines = [line for line in log.read_text(errors="replace").splitlines() if _is_evidence(line)]
         yield from (f"{log.name}: {line[:400]}" for line in lines[-WARNINGS_SHOWN:])
@@ -113,8 +120,7 @@ BETWEEN = kill_at("cleaner", Point.BETWEEN_HALVES)
 def test_faults_do_not_change_the_result_of_the_pipeline(broker: str, reference: ReferenceRun, directory: Path) -> None:
     report = run(f"short-{broker}", SHORT[broker], reference, directory)
 
-    # `make faults` checks the recovery times: here other tests run on the same cores.
-    assert [problem for problem in report.problems if not problem.startswith("SLOW")] == []
+    assert wrong(report) == []
     assert len(report.recoveries.measured) == len(SHORT[broker].faults)
     assert report.outcome is not None
     assert report.outcome.ledger
