@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import ClassVar, Self
@@ -38,3 +39,11 @@ class FetcherSection(Section):
 class FetcherSettings(ServiceSettings):
     name: ClassVar[str] = "fetcher"
     fetcher: FetcherSection = Field(default=FetcherSection(), description="what the fetcher fetches")
+
+    @property
+    def archive(self) -> Path:
+        """The archive of fetched documents."""
+        return self.data_dir / "archive"
+
+    def folders(self) -> Mapping[str, Path]:
+        return {"archive": self.archive}

@@ -75,7 +75,7 @@ def _fetching_setup(
     count: CountAnswer,
 ) -> SourceSetup:
     metered = MeteredSource(documents, lambda status: count(source.name, status))
-    archive = DocumentArchive(settings.data_dir / "archive", source.name)
+    archive = DocumentArchive(settings.archive, source.name)
     options = settings.fetcher
     fetcher = Fetcher(
         source, metered, archive, plan, clock, threads=options.threads, batch_records=options.batch_records

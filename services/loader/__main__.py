@@ -23,7 +23,7 @@ def wire(settings: LoaderSettings, metrics: Metrics) -> Service:
     clock = settings.clock.clock()
     shared = ReconnectingConnection(conninfo, "loader, shared rows", autocommit=True)
     loader = Loader(clock, metrics, settings.service.slot, shared, settings.broker.partitions, settings.loader.as_of)
-    exporter = Exporter(conninfo, settings.data_dir / "exports", clock)
+    exporter = Exporter(conninfo, settings.export_dir, clock)
     return Service(
         ConsumerWork(
             [CLEAN, PREDICTIONS, *DEAD_LETTERS], InTransaction(loader.handle), max_records=settings.loader.batch_records

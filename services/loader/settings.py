@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import ClassVar
 
 from pydantic import AwareDatetime, Field
@@ -20,3 +22,10 @@ class LoaderSection(Section):
 class LoaderSettings(ServiceSettings):
     name: ClassVar[str] = "loader"
     loader: LoaderSection = Field(default=LoaderSection(), description="how facts are loaded into tables")
+
+    @property
+    def export_dir(self) -> Path:
+        return self.data_dir / "exports"
+
+    def folders(self) -> Mapping[str, Path]:
+        return {"export": self.export_dir} if self.loader.exports else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -25,3 +26,6 @@ class PredictorSettings(ServiceSettings):
     @property
     def models_dir(self) -> Path:
         return self.predictor.models_dir or self.data_dir / "models"
+
+    def folders(self) -> Mapping[str, Path]:
+        return {"model": self.models_dir}

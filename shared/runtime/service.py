@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
-from uuid import uuid4
 
 from fastapi import APIRouter
 
@@ -33,6 +33,7 @@ from shared.runtime.loops.outbox import relay_tasks
 from shared.runtime.loops.poller import PollerLoop
 from shared.runtime.metrics import Metrics
 from shared.runtime.process.run import run
+from shared.runtime.process.slot import SlotKeeper, held_slot
 from shared.runtime.view import LoopView
 from shared.settings.sections import ServiceSettings, Settings
 from shared.topics import retry_topic
@@ -82,13 +83,15 @@ def service_starter(create_service: ServiceFactory, connect: Connect = connect) 
 
     def start(settings: ServiceSettings) -> int:
         metrics = Metrics()
-        service = create_service(settings, metrics)
-        try:
-            if JOB in os.environ:
+        if JOB in os.environ:
+            with closing(create_service(settings, metrics)) as service:
                 return run_job(settings, service, connect)
-            return serve(settings, service, metrics, connect)
-        finally:
-            service.close()
+        with held_slot(settings, metrics) as held:
+            if held is None:
+                return STOPPED
+            settings, keeper = held
+            with closing(create_service(settings, metrics)) as service:
+                return serve(settings, service, metrics, connect, keeper)
 
     return start
 
@@ -103,10 +106,10 @@ def run_job(settings: ServiceSettings, service: Service, connect: Connect) -> in
     return STOPPED
 
 
-def serve(settings: ServiceSettings, service: Service, metrics: Metrics, connect: Connect) -> int:
+def serve(settings: ServiceSettings, service: Service, metrics: Metrics, connect: Connect, keeper: SlotKeeper) -> int:
     conninfo = settings.database.conninfo(f"headrace {settings.name}")
     replica, topics = settings.service.replica, controllable_topics(settings.name, service.work)
-    mailbox, incarnation = ControlMailbox(), uuid4()
+    mailbox, incarnation = ControlMailbox(), keeper.incarnation
     broker = connect(settings, conninfo)
     loop = _create_loop(settings, service.work, metrics, broker, mailbox)
     lag_meter = _create_lag_meter(settings, conninfo, service.work)
@@ -125,6 +128,7 @@ def serve(settings: ServiceSettings, service: Service, metrics: Metrics, connect
         metrics.operation_progress_ratio.labels(kind).set(progress)
 
     background_tasks = [
+        keeper.run,
         control.run,
         JobSupervisor(settings.name, replica, conninfo, job_starters, report_progress).run,
         *background,

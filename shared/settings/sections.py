@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections.abc import Mapping
 from datetime import UTC
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -46,11 +47,25 @@ def _broker_url(url: str) -> str:
     return url
 
 
+def _reachable_url(url: str) -> str:
+    parts = urlsplit(_no_credentials(url))
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/") or parts.query:
+        raise ValueError("expected http://HOST:PORT or https://HOST:PORT")
+    if parts.hostname in ALL_ADDRESSES:
+        raise ValueError(f"{parts.hostname} is an address to listen on: others cannot connect to it")
+    return url.rstrip("/")
+
+
 def _secret_file(file: Path) -> Path:
     if not os.access(file, os.R_OK) or not file.is_file():
         raise ValueError("expected a file that this user can read and that contains only the secret")
     return file
 
+
+# The hosts with which a server listens on all addresses of its machine.
+ALL_ADDRESSES = frozenset({"0.0.0.0", "::"})  # noqa: S104
+# The value of service.slot with which a replica claims a free slot.
+AUTO = "auto"
 
 Url = Annotated[str, AfterValidator(_no_credentials)]
 SecretFile = Annotated[Path, AfterValidator(_secret_file)]
@@ -70,17 +85,18 @@ class Section(BaseModel):
 
 
 def _default_replica(data: dict[str, Any]) -> str:
-    """HOSTNAME-SLOT. It does not change at a restart, so that a restarted replica reuses its row."""
-    return f"{socket.gethostname()}-{data.get('slot', '0')}"
+    """HOSTNAME-SLOT. A replica that restarts on its host usually has the same slot, so it reuses its row."""
+    return f"{socket.gethostname()}-{data.get('slot', AUTO)}"
 
 
 class ReplicaSettings(Section):
     slot: str = Field(
-        default="0",
+        default=AUTO,
         min_length=1,
         max_length=60,
         pattern=r"^[\w.-]+$",
-        description="the replica's slot; two replicas of a service with the same slot fence each other",
+        description="the replica's slot; `auto` claims a free number in the database. Two replicas of a service with"
+        " the same slot fence each other",
     )
     replica: str = Field(
         default_factory=_default_replica,
@@ -159,6 +175,11 @@ class KafkaSettings(Section):
 class AdminSettings(Section):
     host: str = Field(default="127.0.0.1", description="address that the service's HTTP server listens on")
     port: int = Field(default=0, ge=0, le=65535, description="its port; 0 picks a free port")
+    advertised_url: Annotated[str, AfterValidator(_reachable_url)] | None = Field(
+        default=None,
+        description="URL at which the command and other services reach the service's HTTP server; by default its host"
+        " and port, with the machine's host name if it listens on all addresses",
+    )
     token_file: SecretFile | None = Field(default=None, description="file that contains the bearer token for /v1")
 
 
@@ -208,6 +229,10 @@ class ServiceSettings(Settings):
 
     name: ClassVar[str]
     database: DatabaseSettings = Field(description="the database of facts, orders and the embedded log")
+
+    def folders(self) -> Mapping[str, Path]:
+        """The folders that all replicas of the service must share, by their purpose."""
+        return {}
 
 
 def read_secret(file: Path) -> str:

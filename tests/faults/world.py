@@ -49,7 +49,7 @@ class RunStuckError(Exception):
 @dataclass(frozen=True)
 class Plan:
     """How a world is set up. `wrapped`: services that run under tests/faults/service.py; `broken`: a service and the
-    kind of its broken units."""
+    kind of its broken units; `claims_slots`: the replicas claim their slots; otherwise their settings name them."""
 
     archive: Path
     replicas: Mapping[str, int]
@@ -57,6 +57,7 @@ class Plan:
     broken: tuple[str, str] | None = None
     broker: str = EMBEDDED
     proxied: bool = True
+    claims_slots: bool = False
 
 
 class World:
@@ -243,6 +244,8 @@ class World:
     def _program(self, program: Program) -> Program:
         service = program.name.partition("-")[0]
         environment = {**program.environment, **self._environment(service)}
+        if self.plan.claims_slots:
+            del environment["HEADRACE_SERVICE__SLOT"]
         command = program.command
         if service in self.plan.wrapped:
             command = python("-m", "tests.faults.service", service)

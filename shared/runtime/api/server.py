@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from shared.errors import ConfigError
 from shared.runtime.api.app import admin_app
 from shared.runtime.api.context import AdminContext
-from shared.settings.sections import read_secret
+from shared.settings.sections import ALL_ADDRESSES, read_secret
 
 STOP_TIMEOUT_S = 2.0
 # Connections that arrive at the same moment queue here instead of being refused.
@@ -25,13 +25,19 @@ class AdminServer:
     """Serves an app from a thread. The constructor binds the socket, so the port is known at once."""
 
     def __init__(
-        self, app: FastAPI, host: str = "127.0.0.1", port: int = 0, close: Callable[[], None] = lambda: None
+        self,
+        app: FastAPI,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        close: Callable[[], None] = lambda: None,
+        advertised_url: str | None = None,
     ) -> None:
+        """`advertised_url`: how others reach the server, if not at its host and port."""
         self._close = close
         self._socket = _bind(host, port)
         bound: tuple[Any, ...] = self._socket.getsockname()
         self.port: int = bound[1]
-        self.url = f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+        self.url = advertised_url or url_of(host, self.port)
         config = uvicorn.Config(
             app, log_config=None, access_log=False, lifespan="off", server_header=False, backlog=BACKLOG
         )
@@ -53,7 +59,15 @@ def admin_server(context: AdminContext, registry: CollectorRegistry) -> AdminSer
     """The server as configured. Raises ConfigError if the port is in use or the token file does not exist."""
     settings = context.settings.admin
     file_token = None if settings.token_file is None else read_secret(settings.token_file)
-    return AdminServer(admin_app(context, registry, file_token), settings.host, settings.port, context.close)
+    app = admin_app(context, registry, file_token)
+    return AdminServer(app, settings.host, settings.port, context.close, settings.advertised_url)
+
+
+def url_of(host: str, port: int) -> str:
+    """The URL of a server that listens on `host`. A client cannot connect to an address that stands for all addresses:
+    the machine's host name, which networks of containers resolve, takes its place."""
+    name = socket.gethostname() if host in ALL_ADDRESSES else host
+    return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
 
 
 def _bind(host: str, port: int) -> socket.socket:

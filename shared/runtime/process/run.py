@@ -13,11 +13,10 @@ import ctypes
 import os
 import platform
 import signal
-import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -33,6 +32,7 @@ from shared.runtime.api.server import admin_server
 from shared.runtime.exit_codes import CRASHED, MISCONFIGURED, STOPPED, SUPERVISED, Background, Loop
 from shared.runtime.metrics import Metrics
 from shared.runtime.process.replicas import ReplicaHeartbeat
+from shared.runtime.process.stop_signals import stop_signals
 from shared.runtime.process.watchdog import HUNG_S, Watchdog
 from shared.settings.loading import load
 from shared.settings.sections import ServiceSettings
@@ -40,7 +40,6 @@ from shared.settings.sections import ServiceSettings
 # The whole pipeline stops within 10 s; its supervisor kills a service that has not exited after 7 s.
 GRACE_S = 6.0
 _PR_SET_PDEATHSIG = 1
-_DONE = b"\0"
 
 S = TypeVar("S", bound=ServiceSettings)
 log = structlog.get_logger(__name__)
@@ -88,7 +87,7 @@ def run(
     threads = _ThreadGroup(loop, background, grace_s)
     conninfo = settings.database.conninfo()
     with (
-        _signals(threads.stop),
+        stop_signals(threads.stop),
         closing(threads),
         admin_server(admin_context or AdminContext(settings, view), metrics.registry) as admin,
         ReplicaHeartbeat(conninfo, view, admin.url, threads.guard, metrics, incarnation=incarnation) as replicas,
@@ -153,38 +152,6 @@ class _ThreadGroup:
 
 def name_of(work: object) -> str:
     return getattr(work, "__qualname__", type(work).__qualname__)
-
-
-@contextmanager
-def _signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Call `stop` in a thread at SIGTERM or SIGINT.
-
-    Python wakes that thread through a socket (set_wakeup_fd), so this also works while the main thread runs C code, and
-    `stop` may take locks, which a signal handler must not.
-    """
-    ours, theirs = socket.socketpair()
-    theirs.setblocking(False)
-    # The handler itself does nothing: Python's default one would raise KeyboardInterrupt in the middle of a unit.
-    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
-    wakeup = signal.set_wakeup_fd(theirs.fileno())
-    watch = threading.Thread(target=_stop_on_signals, args=(ours, stop), name="signals", daemon=True)
-    watch.start()
-    try:
-        yield
-    finally:
-        signal.set_wakeup_fd(wakeup)
-        theirs.send(_DONE)
-        watch.join()
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        ours.close()
-        theirs.close()
-
-
-def _stop_on_signals(ours: socket.socket, stop: Callable[[], None]) -> None:
-    while (byte := ours.recv(1)) != _DONE:  # one byte for each signal; a repeated signal has no further effect
-        log.info("stopping", signal=signal.Signals(byte[0]).name)
-        stop()
 
 
 def _exit_overdue(grace_s: float) -> None:

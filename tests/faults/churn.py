@@ -1,0 +1,143 @@
+"""Starts, stops and kills replicas at random, without settings for their slots, and checks that each has its own."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from datetime import date
+from itertools import count
+
+from headrace.processes.supervisor import Child, Program, Supervisor, stop_all
+from shared.topics import READS, SERVICES
+from tests.faults import oracle
+from tests.faults.suite import UNIT_S, Log, ReferenceRun, started
+from tests.faults.world import RunStuckError, World
+
+MAX_REPLICAS = 6
+# Far above the lease and the session of 10 s: the machine may be slow.
+SHARED_LIMIT_S = 90.0
+PAUSE_S = (0.1, 1.5)
+LIVE = "SELECT pid, service, coalesce((detail ->> 'partitions')::int, 0) FROM ops.replicas WHERE state <> 'stopped'"
+
+
+class Churn:
+    """The replicas that a world has beside the first one of each service. One that was killed is started again after a
+    pause, as an orchestrator does; one that was stopped is not."""
+
+    def __init__(self, world: World, seed: int) -> None:
+        self.kills: Counter[str] = Counter()
+        self.deaths: Counter[str] = Counter()
+        self._world = world
+        self._rng = random.Random(seed)
+        self._numbers = count(1)
+        self._templates = {child.program.name.partition("-")[0]: child.program for child in world.supervisor.children}
+        self._supervisors: dict[str, Supervisor] = {}
+
+    def act(self) -> str:
+        """One random action. Returns it as text."""
+        service = self._rng.choice(SERVICES)
+        names = [name for name in self._supervisors if name.partition("-")[0] == service]
+        actions: list[Callable[[], str]] = [lambda: self._kill(service)]
+        if len(names) + 1 < MAX_REPLICAS:
+            actions += [lambda: self._start(service)] * 3
+        if names:
+            actions.append(lambda: self._stop(self._rng.choice(names)))
+        return self._rng.choice(actions)()
+
+    def rest(self, seconds: float) -> None:
+        until_s = time.monotonic() + seconds
+        while time.monotonic() < until_s:
+            self.tick()
+
+    def tick(self) -> None:
+        self._world.tick()
+        for supervisor in self._supervisors.values():
+            self.deaths.update(program.name for program in supervisor.step())
+
+    def wait_until_shared(self) -> float:
+        """Wait until every process has a slot of its own and every replica that reads topics owns partitions. Returns
+        the seconds until then."""
+        began_s = time.monotonic()
+        while waiting := self._waiting():
+            if time.monotonic() - began_s > SHARED_LIMIT_S:
+                raise RunStuckError(f"the work is not shared within {SHARED_LIMIT_S:g} s: {', '.join(waiting)}")
+            self.tick()
+        return time.monotonic() - began_s
+
+    def problems(self) -> list[str]:
+        """Processes that ended without being killed, for example because another replica had their slot."""
+        return [f"ENDED BY ITSELF: {name}, {times} times" for name, times in (self._all_deaths() - self.kills).items()]
+
+    def close(self) -> None:
+        stop_all(list(self._supervisors.values()))
+
+    def _all_deaths(self) -> Counter[str]:
+        return self.deaths + self._world.deaths
+
+    def _start(self, service: str) -> str:
+        template = self._templates[service]
+        name = f"{service}-x{next(self._numbers)}"
+        program = Program(name, template.command, template.log.with_name(f"{name}.log"), template.environment)
+        self._supervisors[name] = Supervisor([program])
+        self._supervisors[name].start()
+        return f"start {name}"
+
+    def _stop(self, name: str) -> str:
+        stop_all([self._supervisors.pop(name)])
+        return f"stop {name}"
+
+    def _kill(self, service: str) -> str:
+        running = [
+            child
+            for child in self._children()
+            if child.program.name.partition("-")[0] == service and child.process is not None
+        ]
+        if not running:
+            return "nothing"
+        chosen = self._rng.choice(running)
+        assert chosen.process is not None
+        if chosen.process.poll() is None:
+            chosen.process.send_signal(signal.SIGKILL)
+            self.kills[chosen.program.name] += 1
+        return f"kill {chosen.program.name}"
+
+    def _children(self) -> list[Child]:
+        return [child for each in (self._world.supervisor, *self._supervisors.values()) for child in each.children]
+
+    def _waiting(self) -> list[str]:
+        """The processes that have no slot or no work yet. Two with one slot would have one row."""
+        with self._world.connect() as connection:
+            rows = {pid: (service, partitions) for pid, service, partitions in connection.execute(LIVE)}
+        waiting = []
+        for child in self._children():
+            service, partitions = rows.get(child.process.pid if child.process else 0, ("", 0))
+            if not service or (READS[service] and not partitions):
+                waiting.append(child.program.name)
+        return waiting
+
+
+def churn_run(world: World, reference: ReferenceRun, days: list[date], seed: int, actions: int, log: Log) -> list[str]:
+    """Process the days of the reference run under churn. Returns the problems; none if the result is equal."""
+    world.pace(UNIT_S)
+    world.start(days, days[0])
+    churn = Churn(world, seed)
+    rng = random.Random(seed)
+    try:
+        world.wait(lambda: started(world), 60, "the first records of every stage")
+        for _ in range(actions):
+            log(churn.act())
+            churn.rest(rng.uniform(*PAUSE_S))
+        log(f"the work was shared after {churn.wait_until_shared():.1f} s")
+        world.pace(0)
+        world.settle()
+    except RunStuckError as stuck:
+        return [f"STUCK: {stuck}", *churn.problems()]
+    finally:
+        churn.close()
+        world.stop()
+    with world.connect() as connection:
+        outcome = oracle.read(connection, world.observer.broker, world.received())
+    return churn.problems() + oracle.differences(reference.outcome, outcome)
