@@ -18,6 +18,7 @@ from urllib.parse import quote
 import psycopg
 from psycopg.pq import PGconn, Ping
 
+from headrace.database.broker_kind import require_same_kind
 from headrace.database.data_dir import DataDir, write_private
 from headrace.database.embedded import DATABASE, OWNER, READER, EmbeddedPostgres
 from shared.broker.connect import connect
@@ -126,7 +127,7 @@ def open_database(settings: Settings, ready: Retry | None = None) -> Iterator[Ac
 def open_existing_database(settings: Settings) -> Iterator[Access]:
     """A prepared database, for commands that do not create one. Raises ConfigError if it is missing or not prepared."""
     server = access_of(settings).server
-    if server is not None and not (server.pgdata / "PG_VERSION").exists():
+    if server is not None and not server.exists():
         raise ConfigError(f"there is no database in {settings.data_dir} yet; `headrace run` makes one")
     with open_database(settings) as access:
         with access.connect() as connection:
@@ -177,16 +178,19 @@ def service_settings(
     return load(model, os.environ, config, {**defaults, **(overrides or {})})
 
 
-def prepare(access: Access, settings: Settings, ready: Retry | None = None) -> int:
+def prepare(access: Access, settings: Settings, ready: Retry | None = None, *, accept_new_broker: bool = False) -> int:
     """Create or migrate schema, roles and topics for this version; returns the number of applied migrations.
 
-    The broker is checked first: if it does not answer, nothing is changed.
+    The broker is checked first: if it does not answer, nothing is changed. Raises ConfigError if the database is used
+    with another kind of broker, unless a new one is accepted.
     """
     with open_broker(access, settings, "headrace topics", ready) as broker:
         try:
             applied = migrate(access.owner().conninfo("headrace migrate"))
         except psycopg.errors.InsufficientPrivilege as error:
             raise ConfigError(f"the database user lacks a privilege for the migrations: {one_line(error)}") from error
+        with access.connect("headrace migrate") as connection:
+            require_same_kind(connection, settings.broker, accept_new=accept_new_broker)
         if access.server is not None:
             access.server.set_passwords(ROLES)
         broker.ensure_topics(topics_of(settings))

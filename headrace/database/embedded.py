@@ -61,6 +61,10 @@ class EmbeddedPostgres:
         self._secrets = self.data_dir / "secrets"
         self._use_lock: int | None = None
 
+    def exists(self) -> bool:
+        """Whether the database was created."""
+        return (self.pgdata / "PG_VERSION").exists()
+
     def start(self) -> None:
         """Start the server unless it is running; restart it if it died. Raises ConfigError with the server's log."""
         self._make_directories()
@@ -78,7 +82,7 @@ class EmbeddedPostgres:
             self._use_lock = use_lock
 
     def _start_server(self) -> None:
-        if not (self.pgdata / "PG_VERSION").exists():
+        if not self.exists():
             self._init_cluster()
         deadline_s = time.monotonic() + START_TIMEOUT_S
         # An earlier start may have timed out and still be in progress: a second server must not be started.

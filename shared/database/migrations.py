@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import psycopg
 
@@ -49,6 +49,15 @@ def migrate(url: str, selected: Sequence[Migration] | None = None) -> int:
             for area, number, sha in connection.execute("SELECT area, number, sha256 FROM ops.migrations")
         }
         return sum(_apply(connection, migration, applied) for migration in selected or migrations())
+
+
+def missing_migrations(connection: psycopg.Connection[Any]) -> list[Migration]:
+    """The migrations of this version that the database lacks. It may have those of a later version."""
+    try:
+        applied = set(connection.execute("SELECT area, number FROM ops.migrations").fetchall())
+    except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+        applied = set()
+    return [each for each in migrations() if (each.area, each.number) not in applied]
 
 
 def _apply(

@@ -25,7 +25,7 @@ from shared.topics import SERVICES
 DEPLOY = Path(__file__).parents[2] / "deploy"
 COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "docker-compose.yml").read_text())
 CONTAINERS: dict[str, dict[str, Any]] = COMPOSE["services"]
-ONE_SHOT = {"migrate", "train"}
+ONE_SHOT = {"migrate", "train", "cli"}
 SECRETS = "/run/secrets/"
 
 
@@ -89,7 +89,7 @@ def test_a_service_starts_after_the_database_is_prepared(service: str) -> None:
     depends_on = CONTAINERS[service]["depends_on"]
 
     assert depends_on["postgres"]["condition"] == "service_healthy"
-    assert depends_on["kafka"]["condition"] == "service_healthy"
+    assert depends_on["kafka"] == {"condition": "service_healthy", "required": False}
     assert depends_on["migrate"]["condition"] == "service_completed_successfully"
 
 
@@ -99,9 +99,18 @@ def test_ports_are_on_loopback(name: str) -> None:
 
 
 def test_no_two_containers_share_a_port() -> None:
+    """A service has a free port for each replica."""
     ports = [port.split(":")[1] for container in CONTAINERS.values() for port in container.get("ports", [])]
+    fixed = [port for port in ports if port]
 
-    assert len(ports) == len(set(ports))
+    assert len(fixed) == len(set(fixed))
+    assert all(CONTAINERS[service]["ports"] == ["127.0.0.1::8080"] for service in SERVICES)
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_a_container_has_limits(name: str) -> None:
+    assert "mem_limit" in CONTAINERS[name]
+    assert CONTAINERS[name]["pids_limit"] > 0
 
 
 def test_the_database_is_unreachable_from_outside() -> None:
@@ -235,11 +244,40 @@ def test_optional_containers_have_a_profile() -> None:
     profiles = {name: container["profiles"] for name, container in CONTAINERS.items() if "profiles" in container}
 
     assert profiles == {
+        "kafka": ["kafka"],
         "simulator": ["simulator"],
+        "cli": ["cli"],
         "prometheus": ["observability"],
         "grafana": ["observability"],
         "train": ["train"],
     }
+
+
+@pytest.mark.parametrize("name", [name for name, container in CONTAINERS.items() if "depends_on" in container])
+def test_nothing_requires_kafka(name: str) -> None:
+    """Without its profile, a hard dependency on it makes `docker compose start` and `run` fail."""
+    assert not CONTAINERS[name]["depends_on"].get("kafka", {}).get("required", False)
+
+
+def test_the_command_reaches_database_broker_and_services() -> None:
+    cli = CONTAINERS["cli"]
+
+    assert set(cli["networks"]) == {"database", "broker", "outside"}
+    assert set(cli["secrets"]) == {f"{OWNER}.password", "admin.token"}
+    assert 'ENTRYPOINT ["headrace"]' in (DEPLOY / "docker" / "cli.Dockerfile").read_text()
+    assert environment_of("cli")["HEADRACE_BROKER__URL"] == environment_of("migrate")["HEADRACE_BROKER__URL"]
+
+
+def test_the_example_has_the_variables_of_the_services_and_their_defaults() -> None:
+    lines = (DEPLOY / ".env.example").read_text().splitlines()
+    example = dict(line.split("=", 1) for line in lines if re.match("[A-Z]", line))
+    used = {
+        match[1]: match[2]
+        for match in re.finditer(r"\$\{(\w+):-([^}]*)\}", (DEPLOY / "docker-compose.yml").read_text())
+    }
+
+    assert example.pop("COMPOSE_PROFILES") == "kafka"
+    assert {name: used[name] for name in example} == example
 
 
 @pytest.mark.slow
@@ -277,7 +315,7 @@ def test_the_compose_client_accepts_the_file(client: list[str], files: list[str]
     options = [option for file in files for option in ("-f", str(DEPLOY / file))]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
 
-    command = [*client, *options, "--profile", "*", "config"]
+    command = [*client, *options, "--env-file", str(DEPLOY / ".env.example"), "--profile", "*", "config"]
     process = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
 
     assert process.returncode == 0, process.stderr
@@ -285,3 +323,18 @@ def test_the_compose_client_accepts_the_file(client: list[str], files: list[str]
     config = yaml.safe_load(process.stdout)
     assert config["services"].keys() == CONTAINERS.keys()
     assert all(port["host_ip"] == "127.0.0.1" for each in config["services"].values() for port in each.get("ports", []))
+
+
+@pytest.mark.containers
+def test_kafka_is_used_only_with_its_profile(client: list[str], tmp_path: Path) -> None:
+    def services(profiles: str) -> set[str]:
+        (tmp_path / "env").write_text(f"COMPOSE_PROFILES={profiles}\n")
+        environment = {name: value for name, value in os.environ.items() if name != "COMPOSE_PROFILES"}
+        options = ["-f", str(DEPLOY / "docker-compose.yml"), "--env-file", str(tmp_path / "env")]
+        command = [*client, *options, "config", "--services"]
+        return set(subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout.split())
+
+    default = {"postgres", "migrate", *SERVICES}
+    assert services("") == default
+    assert services("kafka") == {"kafka", *default}
+    assert services("kafka,simulator,observability") == {"kafka", "simulator", "prometheus", "grafana", *default}

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import psycopg
@@ -15,6 +16,7 @@ import pytest
 
 from headrace.database.access import ROLES, open_database
 from headrace.database.embedded import OWNER, EmbeddedPostgres
+from shared.database.migrations import migrations
 from shared.settings.sections import Settings
 
 pytestmark = pytest.mark.slow
@@ -37,10 +39,11 @@ def passwords(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def prepare(server: EmbeddedPostgres, directory: Path) -> subprocess.CompletedProcess[str]:
+def prepare(server: EmbeddedPostgres, directory: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return migrate(
         "--passwords",
         str(directory),
+        *options,
         HEADRACE_DATABASE__URL=server.url(),
         HEADRACE_DATABASE__PASSWORD_FILE=str(server.password_file(OWNER)),
     )
@@ -129,3 +132,57 @@ def test_an_invalid_broker_url_is_refused_before_anything_is_started(tmp_path: P
     assert "broker.url" in result.stderr
     assert "secret" not in result.stderr
     assert not (tmp_path / "data").exists()
+
+
+def test_another_kind_of_broker_is_refused_until_it_is_accepted(server: EmbeddedPostgres, passwords: Path) -> None:
+    prepare(server, passwords)
+    with psycopg.connect(server.url_with_password(), autocommit=True) as connection:
+        connection.execute("UPDATE broker.kind SET kind = 'kafka'")
+
+    refused, changed = prepare(server, passwords), prepare(server, passwords, "--new-broker")
+
+    assert refused.returncode == 2
+    assert "this database is used with Kafka, and broker.url names 'embedded'" in refused.stderr
+    assert changed.returncode == prepare(server, passwords).returncode == 0
+
+
+def test_the_kind_of_broker_of_an_older_database_is_known_from_its_topics(database: psycopg.Connection[Any]) -> None:
+    upgrade = next(each for each in migrations() if each.path.stem == "0003_kind")
+
+    def kind_with(*topics: str) -> list[tuple[str]]:
+        database.execute("DROP TABLE broker.kind")
+        database.execute("DELETE FROM broker.topics")
+        for topic in topics:
+            database.execute("INSERT INTO broker.topics (name, partitions, compacted) VALUES (%s, 1, false)", (topic,))
+        database.execute(upgrade.path.read_bytes())
+        return database.execute("SELECT kind FROM broker.kind").fetchall()
+
+    assert kind_with() == []
+    assert kind_with("raw-events", "clean-events") == [("embedded",)]
+    assert kind_with("kafka:raw-events", "kafka:clean-events") == [("kafka",)]
+    assert kind_with("raw-events", "kafka:raw-events") == []
+
+
+def test_a_check_says_what_is_missing_and_changes_nothing(server: EmbeddedPostgres, tmp_path: Path) -> None:
+    with psycopg.connect(server.url_with_password(database="postgres"), autocommit=True) as connection:
+        connection.execute("CREATE DATABASE checked")
+    login = {
+        "HEADRACE_DATABASE__URL": server.url(database="checked"),
+        "HEADRACE_DATABASE__PASSWORD_FILE": str(server.password_file(OWNER)),
+    }
+
+    empty = migrate("--check", **login)
+    migrate(**login)
+    complete = migrate("--check", **login)
+    with psycopg.connect(server.url_with_password(database="checked"), autocommit=True) as connection:
+        connection.execute("DELETE FROM ops.migrations WHERE area = 'shared/ops' AND number = 2")
+        connection.execute("INSERT INTO ops.migrations (area, number, sha256) VALUES ('shared/ops', 99, '')")
+    one_missing = migrate("--check", **login)
+    nowhere = migrate("--check", "--data-dir", str(tmp_path / "none"))
+
+    assert (empty.returncode, complete.returncode, one_missing.returncode, nowhere.returncode) == (1, 0, 1, 1)
+    assert "migrations are missing" in empty.stderr
+    assert complete.stdout == "database and topics are prepared for this version\n"
+    assert "1 migrations are missing (shared/ops 0002_incarnations)" in one_missing.stderr
+    assert "there is no database" in nowhere.stderr
+    assert not (tmp_path / "none").exists()
