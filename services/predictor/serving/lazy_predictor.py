@@ -88,9 +88,19 @@ class LazyPredictor:
             self._lock.release()
 
     def detail(self) -> dict[str, Any]:
-        if self._predictor is None:
-            return {"model": None, "hint": "no model is live: run `headrace train` to train one"}
-        return self._predictor.detail()
+        if self._predictor is not None:
+            return self._predictor.detail()
+        return {"model": None, "hint": self._hint()}
+
+    def _hint(self) -> str:
+        """Why no model is in use. Reads the state file at each call, because a model may have gone live meanwhile."""
+        try:
+            live = state_file.read(self._models_dir).live
+        except ConfigError as error:
+            return str(error)
+        if live is not None:
+            return f"model {live} is live; it is loaded with the next record"
+        return "no model is live: `headrace train` trains one, or the training job of your deployment"
 
     def _ready_predictor(self) -> EventPredictor | None:
         if self._predictor is None and self._has_model():

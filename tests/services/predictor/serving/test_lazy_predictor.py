@@ -57,6 +57,16 @@ def go_live(models: Path) -> None:
     state_file.change(models, lambda registry: states.promote(registry, VERSION, CHANGE, None))
 
 
+def test_the_status_says_at_once_that_a_model_went_live(tmp_path: Path) -> None:
+    predictor = LazyPredictor(tmp_path, FakePredictor, Metrics())
+    before = predictor.detail()
+
+    go_live(tmp_path)
+
+    assert "no model is live" in before["hint"]
+    assert predictor.detail() == {"model": None, "hint": f"model {VERSION} is live; it is loaded with the next record"}
+
+
 def test_no_predictor_is_created_before_a_model_is_live(tmp_path: Path) -> None:
     created: list[FakePredictor] = []
     predictor = LazyPredictor(tmp_path, lambda: created.append(FakePredictor()) or created[-1], Metrics())  # type: ignore[func-returns-value]
