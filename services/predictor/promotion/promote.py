@@ -7,6 +7,7 @@ not, and knows neither networks nor features.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -62,7 +63,8 @@ def train_and_promote(
     report = train(setup.database_url, setup.models_dir, request, context)
     version = str(report["version"])
     if request.promote:
-        report |= _gate_outcome(setup, version, change_request)
+        # A training takes minutes: the model is live from now on, not from its start.
+        report |= _gate_outcome(setup, version, change_request._replace(at=datetime.now(UTC)))
         context.log(f"the gate: {report['gate']}")
     return {**report, "state": state_file.read(setup.models_dir).state_of(version)}
 
