@@ -25,7 +25,9 @@ from shared.errors import Fenced, HeadraceError, TransientError
 # Kafka removes a member that does not poll for this long. The watchdog ends a hung loop at the same limit.
 LONGEST_BETWEEN_POLLS_S = 60
 HEARTBEATS_PER_SESSION = 6
-# Joining takes as long as the slowest member's batch. After this share of the session timeout it counts as hung.
+# Joining takes as long as the slowest member's batch. After this share of the session timeout it counts as hung. The
+# limit doubles each time: on a busy machine every join may take longer, and a client that is always replaced too early
+# would never join.
 JOINING_PER_SESSION = 0.5
 # Errors for a partition that the library's I/O thread is revoking at that moment. (It has no lock for this.)
 _REVOKED_ERRORS = (KeyError, AssertionError, errors.IllegalStateError)
@@ -61,8 +63,9 @@ class KafkaConsumer:
         self._revoked: set[TopicPartition] = set()
         self._owned: set[TopicPartition] = set()
         self._paused: set[TopicPartition] = set()
-        self._joining_since_s = time.monotonic()
         self._client = self._connect()
+        self._joining_since_s = time.monotonic()
+        self._join_limit_s = session_timeout_s * JOINING_PER_SESSION
         self._positions = positions or GroupPositions(self._committed, begin_offsets)
 
     def assignment(self) -> frozenset[TopicPartition]:
@@ -163,13 +166,16 @@ class KafkaConsumer:
         now_s = time.monotonic()
         if group.state == MemberState.STABLE:
             self._joining_since_s = now_s
-        elif now_s - self._joining_since_s > self._session_timeout_s * JOINING_PER_SESSION:
-            self._joining_since_s = now_s
-            log.warning("group_join_hung", group=self._group, slot=self._slot)
+            self._join_limit_s = self._session_timeout_s * JOINING_PER_SESSION
+        elif now_s - self._joining_since_s > self._join_limit_s:
+            log.warning("group_join_hung", group=self._group, slot=self._slot, limit_s=self._join_limit_s)
+            self._joining_since_s = now_s  # also if connecting fails
+            self._join_limit_s = min(2 * self._join_limit_s, LONGEST_BETWEEN_POLLS_S)
             self.record_rebalance(revoked=set(self._owned))
             self._apply_rebalance()
             former, self._client = self._client, self._connect()
             close_client(former)
+            self._joining_since_s = time.monotonic()  # connecting and closing take seconds on a busy machine
 
     def _committed(self, tp: TopicPartition) -> int | None:
         offset = self._client.committed(ClientPartition(*tp), timeout_ms=int(REQUEST_TIMEOUT_S * 1000))
