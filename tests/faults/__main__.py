@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from tests.faults.broken import BROKEN
+from tests.faults.churn import churn
 from tests.faults.report import Report, summary
 from tests.faults.schedule import EMBEDDED, KAFKA, Schedule, make_schedule
 from tests.faults.suite import faulty_run, reference_run, run_directory
@@ -36,6 +37,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--schedule", help="a printed schedule, or a file that contains one")
     parser.add_argument("--no-predictions", action="store_true", help="train no model, which is faster")
     parser.add_argument("--broken", metavar="SERVICE=KIND", help=f"break a service's units: {', '.join(BROKEN)}")
+    parser.add_argument(
+        "--churn",
+        type=int,
+        metavar="ACTIONS",
+        help="start, stop and kill replicas at random instead, without their slots",
+    )
     parser.add_argument("--keep", action="store_true", help="keep the directory with all logs and the database")
     return parser.parse_args()
 
@@ -45,10 +52,15 @@ def schedules(args: argparse.Namespace) -> list[Schedule]:
         text = args.schedule if args.schedule.startswith("{") else Path(args.schedule).read_text()
         return [Schedule.model_validate_json(text)]
     seed = random.SystemRandom().randrange(10_000) if args.seed is None else args.seed
-    brokers = (EMBEDDED, KAFKA) if args.broker == "both" else (args.broker,)
     return [
-        make_schedule(seed + run, broker, args.minutes, args.days) for run in range(args.runs) for broker in brokers
+        make_schedule(seed + run, broker, args.minutes, args.days)
+        for run in range(args.runs)
+        for broker in brokers_of(args)
     ]
+
+
+def brokers_of(args: argparse.Namespace) -> tuple[str, ...]:
+    return (EMBEDDED, KAFKA) if args.broker == "both" else (args.broker,)
 
 
 def run(schedule: Schedule, args: argparse.Namespace) -> Report:
@@ -65,8 +77,23 @@ def run(schedule: Schedule, args: argparse.Namespace) -> Report:
     return report
 
 
+def run_churn(args: argparse.Namespace) -> int:
+    """Run the actions on each broker. Returns the exit code."""
+    seed = random.SystemRandom().randrange(10_000) if args.seed is None else args.seed
+    failed = False
+    for broker in brokers_of(args):
+        with run_directory(args.keep) as directory:
+            log(f"{broker}, seed {seed}, directory {directory}")
+            problems = churn(broker, directory, seed, args.churn, log)
+        sys.stdout.write("\n".join([f"{broker}, seed {seed}:", *(problems or ["equal to the reference run"])]) + "\n")
+        failed |= bool(problems)
+    return int(failed)
+
+
 def main() -> int:
     args = arguments()
+    if args.churn:
+        return run_churn(args)
     try:
         reports = [run(schedule, args) for schedule in schedules(args)]
     except KafkaMissingError as error:

@@ -9,12 +9,14 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import date
 from itertools import count
+from pathlib import Path
 
 from headrace.processes.supervisor import Child, Program, Supervisor, stop_all
 from shared.topics import READS, SERVICES
 from tests.faults import oracle
-from tests.faults.suite import UNIT_S, Log, ReferenceRun, started
-from tests.faults.world import RunStuckError, World
+from tests.faults.schedule import EMBEDDED, Schedule
+from tests.faults.suite import UNIT_S, Log, ReferenceRun, reference_run, started
+from tests.faults.world import Plan, RunStuckError, World
 
 MAX_REPLICAS = 6
 # Far above the lease and the session of 10 s: the machine may be slow.
@@ -119,8 +121,20 @@ class Churn:
         return waiting
 
 
-def churn_run(world: World, reference: ReferenceRun, days: list[date], seed: int, actions: int, log: Log) -> list[str]:
-    """Process the days of the reference run under churn. Returns the problems; none if the result is equal."""
+def churn(broker: str, directory: Path, seed: int, actions: int, log: Log) -> list[str]:
+    """Process recorded days under churn, and without. Returns the problems; none if the results are equal."""
+    # A day of two venues takes about 2.5 s at the fetcher's pace, an action 0.8 s.
+    days = 8 + actions // 3
+    schedule = Schedule(
+        seed=seed, broker=EMBEDDED, first=date(2026, 2, 1), days=min(days, 55), venues=2, replicas={}, faults=()
+    )
+    reference = reference_run(schedule, directory, predictions=False, log=log)
+    plan = Plan(reference.archive, {}, frozenset({"fetcher"}), broker=broker, claims_slots=True)
+    with World(directory / "churn", plan) as world:
+        return _run(world, reference, schedule.history, seed, actions, log)
+
+
+def _run(world: World, reference: ReferenceRun, days: list[date], seed: int, actions: int, log: Log) -> list[str]:
     world.pace(UNIT_S)
     world.start(days, days[0])
     churn = Churn(world, seed)
