@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import psycopg
 
-from shared.errors import ConfigError
+from shared.errors import ConfigError, TransientError
 
 # The key of the advisory lock: any constant that no other program on the server uses. The ASCII bytes of "headrace".
 LOCK = int.from_bytes(b"headrace", "big") & 0x7FFF_FFFF_FFFF_FFFF
+# How long a migration, and every session that waits behind it, waits for a lock; how often it is tried; the pause.
+LOCK_TIMEOUT_S = 3.0
+TRIES = 30
+PAUSE_S = 1.0
 _ROOT = Path(__file__).parents[2]
 # In order of dependency: an area may use the tables of the areas before it.
 AREAS = ("shared/broker", "shared/runtime", "shared/ops", "services/loader", "services/notifier", "shared/grants")
@@ -32,13 +37,31 @@ def migrations() -> list[Migration]:
     ]
 
 
-def migrate(url: str, selected: Sequence[Migration] | None = None) -> int:
+def migrate(
+    url: str, selected: Sequence[Migration] | None = None, *, lock_timeout_s: float = LOCK_TIMEOUT_S, tries: int = TRIES
+) -> int:
     """Apply the missing migrations, or those of `selected`. Returns how many files were applied.
 
-    Raises ConfigError if a file was edited after it was applied.
+    Services may be at work. A statement that waits for a lock makes them wait behind it, so after `lock_timeout_s` the
+    whole transaction is rolled back and tried again a second later.
+
+    Raises ConfigError if a file was edited after it was applied, TransientError if a lock is never free.
     """
+    for _ in range(tries):
+        try:
+            return _migrate(url, selected, lock_timeout_s)
+        except psycopg.errors.LockNotAvailable as error:
+            cause = str(error).strip()
+            time.sleep(PAUSE_S)
+    raise TransientError(
+        f"a migration found no moment without a conflicting lock ({cause}): end long transactions and try again"
+    )
+
+
+def _migrate(url: str, selected: Sequence[Migration] | None, lock_timeout_s: float) -> int:
     with psycopg.connect(url, application_name="headrace migrate") as connection:
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
+        connection.execute("SELECT set_config('lock_timeout', %s, true)", (f"{lock_timeout_s * 1000:.0f}ms",))
         connection.execute("CREATE SCHEMA IF NOT EXISTS ops")
         connection.execute(
             "CREATE TABLE IF NOT EXISTS ops.migrations (area text, number integer, sha256 text NOT NULL,"
