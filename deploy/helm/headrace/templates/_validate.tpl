@@ -1,0 +1,28 @@
+{{/* Combinations of values that cannot work. The schema checks types and single values. */}}
+{{- define "headrace.validate" -}}
+{{- if and .Values.migration.hook (or (ne .Values.database.mode "external") (eq .Values.broker.mode "strimzi")) -}}
+{{- fail "migration.hook: a hook runs before the resources of the release change, so the database and the broker must be outside the release" -}}
+{{- end -}}
+{{- if and (eq .Values.broker.mode "external") .Values.broker.sasl.enabled (not .Values.broker.tls.enabled) -}}
+{{- fail "broker.sasl.enabled: Headrace sends no password without TLS; set broker.tls.enabled" -}}
+{{- end -}}
+{{- if and (eq .Values.broker.mode "external") .Values.broker.sasl.enabled (not .Values.externalSecrets.enabled) (not .Values.broker.sasl.existingSecret) -}}
+{{- fail "broker.sasl.existingSecret: name the Secret with the passwords of the Kafka users" -}}
+{{- end -}}
+{{- if and .Values.notifications.keys (not .Values.externalSecrets.enabled) (not .Values.notifications.existingSecret) -}}
+{{- fail "notifications.existingSecret: name the Secret with the URLs of the channels" -}}
+{{- end -}}
+{{- if and (eq .Values.database.mode "external") (not .Values.externalSecrets.enabled) (not .Values.database.existingSecret) -}}
+{{- fail "database.existingSecret: name the Secret with the passwords of the external server's roles" -}}
+{{- end -}}
+{{- range $service := include "headrace.services" . | fromYamlArray -}}
+{{- with (get $.Values.services $service).autoscaling -}}
+{{- if and .enabled (gt (int64 .maxReplicas) (int64 $.Values.broker.partitions)) -}}
+{{- fail (printf "services.%s.autoscaling.maxReplicas: %d replicas for %d partitions; a replica without a partition does nothing" $service (int64 .maxReplicas) (int64 $.Values.broker.partitions)) -}}
+{{- end -}}
+{{- if and .enabled (gt (int64 .minReplicas) (int64 .maxReplicas)) -}}
+{{- fail (printf "services.%s.autoscaling: minReplicas is above maxReplicas" $service) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
