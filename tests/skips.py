@@ -1,6 +1,7 @@
 """A pytest plugin that makes skipped tests visible: a summary names them.
 
-With CI=true a skipped test of Kafka or of compose fails, unless HEADRACE_ALLOW_SKIPS (kafka,compose) allows it.
+With CI=true a skipped test of Kafka, of compose or of the chart fails, unless HEADRACE_ALLOW_SKIPS (kafka,compose,helm)
+allows it.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ import pytest
 
 VARIABLE = "HEADRACE_ALLOW_SKIPS"
 # Marks whose tests must not be skipped under CI, and their names in VARIABLE.
-REQUIRED = {"kafka": "kafka", "containers": "compose"}
-_SUMMARIZED = (*REQUIRED, "recorded")
+REQUIRED = {"kafka": "kafka", "containers": "compose", "helm": "helm"}
+_SUMMARIZED = (*REQUIRED, "recorded", "crds")
 
 
 def missing_permission(marks: Iterable[str], environ: Mapping[str, str]) -> str | None:
