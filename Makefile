@@ -30,10 +30,11 @@ SHELL := bash
 NEWS := awk '!/^Requirement already satisfied/ { print; fflush() }'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-quick faults lint bench bench-broker bench-replay bench-predict pictures clean
+.PHONY: help setup run test test-quick faults lint kubernetes-tools kubernetes-test bench bench-broker bench-replay \
+	bench-predict pictures clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## Create the environment in .venv (fast if it exists)
 
@@ -73,6 +74,13 @@ lint: $(STAMP) ## Check style, format and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+kubernetes-tools: $(STAMP) ## Fetch helm, kubectl, kubeconform and schemas for the tests of the chart (needs Go)
+	@$(BIN)/python -m tests.deploy.kubernetes.tools
+
+kubernetes-test: kubernetes-tools ## Install, upgrade and break the chart on a real API server (needs Go; the first build takes 10 minutes)
+	@$(BIN)/python -m tests.deploy.kubernetes.control_plane.build
+	@HEADRACE_KUBERNETES=1 $(BIN)/python -m pytest -m kubernetes tests/deploy/kubernetes $(ARGS)
 
 bench: $(STAMP) ## Measure speed and memory on a recorded archive
 	@$(BIN)/python -m bench $(ARGS)

