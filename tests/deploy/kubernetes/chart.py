@@ -50,7 +50,7 @@ def values_option(values: str) -> list[str]:
 @cache
 def text_of(values: str, *options: str) -> str:
     """The output of `helm template` for a values file."""
-    command = ["template", "headrace", CHART, "--namespace", "headrace", *values_option(values), *options]
+    command = ["template", "headrace", str(CHART), "--namespace", "headrace", *values_option(values), *options]
     process = helm(*command)
     assert process.returncode == 0, process.stderr
     return process.stdout

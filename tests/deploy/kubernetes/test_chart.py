@@ -96,7 +96,7 @@ def test_strict_schemas_refuse_an_unknown_field(tmp_path: Path) -> None:
     manifest.write_text(text_of("default").replace("clusterIP: None", "clusterIp: None"))
     location = f"{core_schemas()}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json"
 
-    command = [tool("kubeconform"), "-strict", "-schema-location", location, manifest]
+    command = [tool("kubeconform"), "-strict", "-schema-location", location, str(manifest)]
     process = subprocess.run(command, check=False, capture_output=True, text=True)
 
     assert process.returncode == 1

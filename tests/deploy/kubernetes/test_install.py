@@ -40,7 +40,7 @@ def test_the_file_contains_no_secret() -> None:
 
 
 def test_the_example_of_an_overlay_changes_what_it_names() -> None:
-    command = [tool("kubectl"), "kustomize", INSTALL.parent]
+    command = [tool("kubectl"), "kustomize", str(INSTALL.parent)]
     process = subprocess.run(command, check=False, capture_output=True, text=True)
 
     assert process.returncode == 0, process.stderr

@@ -171,7 +171,7 @@ def job_of(values: str, *options: str) -> dict[str, Any]:
 
 
 def notes_of(values: str, *options: str) -> str:
-    command = ["install", "headrace", CHART, "--dry-run=client", "--namespace", "headrace"]
+    command = ["install", "headrace", str(CHART), "--dry-run=client", "--namespace", "headrace"]
     process = helm(*command, *values_option(values), *options)
     assert process.returncode == 0, process.stderr
     return process.stdout.partition("\nNOTES:\n")[2]

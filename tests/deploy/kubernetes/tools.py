@@ -37,14 +37,14 @@ CUSTOM_SCHEMAS_VARIABLE = "HEADRACE_CRDS"
 FETCH = "`make kubernetes-tools` fetches it"
 
 
-def tool(name: str) -> Path:
+def tool(name: str) -> str:
     """The program. Skips the calling test, which has the mark `helm`, if there is none."""
     if (path := BIN / name).exists():
-        return path
+        return str(path)
     found = shutil.which(name)
     if found is None:
         pytest.skip(f"no {name}: {FETCH}")
-    return Path(found)
+    return found
 
 
 def core_schemas() -> Path:
