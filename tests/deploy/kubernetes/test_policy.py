@@ -257,7 +257,7 @@ def test_replicas_are_spread_if_possible(values: str, service: str) -> None:
 @each_values
 def test_a_deployment_that_an_autoscaler_owns_has_no_replicas(values: str) -> None:
     """Helm 4 applies on the server, and a field that two managers set is a conflict."""
-    documents = documents_of(values)
+    documents = documents_of(values, "--set", "services.loader.replicas=2")
     owned = {each["spec"]["scaleTargetRef"]["name"] for each in of_kind(documents, "ScaledObject").values()}
 
     for name in owned:

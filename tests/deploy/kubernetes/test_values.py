@@ -123,6 +123,7 @@ def test_a_migration_is_a_hook_only_in_an_upgrade() -> None:
 
     assert "annotations" not in install["metadata"]
     assert upgrade["metadata"]["annotations"]["helm.sh/hook"] == "pre-upgrade"
+    assert upgrade["spec"]["ttlSecondsAfterFinished"] > 0
     assert "annotations" not in job_of("small", "--is-upgrade")["metadata"]
 
 
