@@ -15,6 +15,9 @@ from shared.events import MESSAGE_TYPES, NAMESPACE
 from shared.topics import DEAD_LETTERS
 
 LIVE = "0"
+# The header of a live record of clean-events: when its document was fetched, in ISO format. It has no meaning for the
+# data; the loader measures freshness with it.
+FETCHED_AT = "fetched_at"
 _LIVE = LIVE.encode()
 _DEAD_LETTERS = frozenset(DEAD_LETTERS)
 

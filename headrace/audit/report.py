@@ -13,6 +13,10 @@ from headrace.audit.window import AuditWindow
 # Kinds of findings that can be listed beside the classes of fates.
 KINDS = {"twice": "twice", "rows-differ": "rows differ", "holes": "hole", "unarchived": "unarchived"}
 LISTS = (*(each.replace(" ", "-") for each in CLASSES), *KINDS)
+# The key of the report that counts the findings of a kind.
+FINDING_COUNTS = {
+    "missing": "missing", "twice": "twice", "rows differ": "rows_differ", "hole": "holes", "unarchived": "unarchived"
+}  # fmt: skip
 # The summary shows the most frequent reasons; the lists show all.
 MAX_REASONS = 20
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +11,7 @@ import typer
 
 from headrace.audit.audit_pass import AuditResult, AuditTarget
 from headrace.audit.audit_pass import run_audit as audit_of
-from headrace.audit.report import LISTS, page_of, report_lines, report_of
+from headrace.audit.report import FINDING_COUNTS, LISTS, page_of, report_lines, report_of
 from headrace.audit.window import AuditWindow
 from headrace.database.access import Access, open_broker, open_existing_database, service_settings
 from headrace.terminal.arguments import BrokerOptions, Output, OutputOption, WideOption, grouped_options
@@ -21,6 +22,7 @@ from services.fetcher.sources.declaration import Source
 from services.fetcher.sources.yaml_file import SHIPPED_DIR, load_source
 from shared.errors import ConfigError
 from shared.events import as_utc_ms
+from shared.ops.tables import audit_results
 from shared.settings.sections import Settings
 
 PAGE_SIZE = 50
@@ -43,12 +45,15 @@ def audit(
     archive_check: Annotated[
         bool, typer.Option("--archive-check/--no-archive", help="Also compare with the archive of raw documents.")
     ] = True,
+    record: Annotated[
+        bool, typer.Option("--record", help="Store the counts in the database, from which the loader makes metrics.")
+    ] = False,
     output: OutputOption = Output.TABLE,
     wide: WideOption = False,
 ) -> int:
     """Trace every fetched record to its current place, and report missing and duplicate records.
 
-    Works while the pipeline runs, and changes nothing. Exit code 0: no record is missing or duplicated, and all rows
+    Works while the pipeline runs, and changes no record. Exit code 0: no record is missing or duplicated, and all rows
     match their versions; 1: otherwise.
     """
     if list_ is not None and list_ not in LISTS:
@@ -57,7 +62,9 @@ def audit(
     settings = options.settings
     with open_existing_database(settings) as access:
         result = _run_audit(access, settings, options.config, archive_check, window)
-    report = report_of(result, window)
+        report = report_of(result, window)
+        if record:
+            _store_result(access, report)
     list_page = page_of(result, list_, page, page_size) if list_ else None
     if output is Output.JSON:
         print_json(report | ({"list": list_page} if list_page else {}))
@@ -96,6 +103,13 @@ def _run_audit(
             _sources(access, settings, config),
         )
         return audit_of(target, window)
+
+
+def _store_result(access: Access, report: Mapping[str, Any]) -> None:
+    fates = {name.replace("_", " "): count for name, count in report["counts"].items()}
+    findings = {kind: report[key] for kind, key in FINDING_COUNTS.items()}
+    with access.connect("headrace audit") as connection:
+        audit_results.store(connection, fates, findings, (report["window"]["from"], report["window"]["to"]))
 
 
 def _sources(access: Access, settings: Settings, config: Path | None) -> dict[str, Source]:

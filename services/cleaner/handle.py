@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from services.cleaner.clean import clean
 from services.cleaner.filtered import Filtered
 from shared.broker.contract import NewRecord
-from shared.records import DecodedRecord, encode
+from shared.events import RawEvent
+from shared.records import FETCHED_AT, LIVE, DecodedRecord, encode
 from shared.topics import CLEAN
 
 HOP = "cleaner"
@@ -27,5 +28,14 @@ class Cleaner:
                 self._on_filtered(cleaned.reason)
             else:
                 # Encoded at once: keeping thousands of message objects alive would slow down garbage collection.
-                outputs.append(encode(cleaned, CLEAN, "clean-event/1", received.event_id, HOP, received.revision))
+                output = encode(cleaned, CLEAN, "clean-event/1", received.event_id, HOP, received.revision)
+                outputs.append(_with_fetch_time(output, received))
         return outputs
+
+
+def _with_fetch_time(output: NewRecord, received: DecodedRecord) -> NewRecord:
+    """The output with the time of the fetch in a header, if its document was fetched live and this is no replay."""
+    raw: RawEvent = received.message
+    if raw.historical or received.revision != LIVE:
+        return output
+    return output._replace(headers={**output.headers, FETCHED_AT: raw.fetched_at.isoformat().encode()})

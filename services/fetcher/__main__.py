@@ -7,6 +7,7 @@ import sys
 from services.fetcher.api import FetcherApi
 from services.fetcher.archive.replay_jobs import ArchiveReplays
 from services.fetcher.fetch import Fetcher
+from services.fetcher.measurements import ANSWERS, measure_windows
 from services.fetcher.postgres_backfills import BACKFILL, BackfillOperations
 from services.fetcher.settings import FetcherSettings
 from services.fetcher.source_factory import set_up_source
@@ -21,10 +22,16 @@ from shared.topics import FETCHER_CURSORS, RAW
 
 def wire(settings: FetcherSettings, metrics: Metrics) -> Service:
     clock, conninfo = settings.clock.clock(), settings.database.conninfo("headrace fetcher")
-    requests = metrics.fetch_requests_total
-    source, plan, pollable, archive = set_up_source(
-        settings, clock, lambda name, status: requests.labels(name, status).inc()
-    )
+
+    def count_answer(source_name: str, status: str) -> None:
+        metrics.fetch_requests_total.labels(source_name, status).inc()
+        if status == "document":
+            metrics.fetch_last_document_timestamp_seconds.labels(source_name).set_to_current_time()
+
+    source, plan, pollable, archive = set_up_source(settings, clock, count_answer)
+    for answer in ANSWERS:  # from 0, so that a rate includes the first one
+        metrics.fetch_requests_total.labels(source.name, answer)
+    metrics.fetch_last_document_timestamp_seconds.labels(source.name).set_to_current_time()
     backfills = BackfillOperations(pollable if isinstance(pollable, Fetcher) else None)
     return Service(
         PollerWork(pollable, RAW, FETCHER_CURSORS),
@@ -32,6 +39,7 @@ def wire(settings: FetcherSettings, metrics: Metrics) -> Service:
         detail=pollable.status,
         routers=[FetcherApi(source, plan, clock, archive).router],
         jobs={REPLAY: ArchiveReplays(source, archive, conninfo, lambda: connect(settings, conninfo)).start},
+        measurements=[measure_windows(source, plan, pollable, clock, metrics)],
         close=pollable.close,
     )
 

@@ -117,6 +117,11 @@ class Fetcher:
         """
         return self._status
 
+    @property
+    def is_active(self) -> bool:
+        """Whether this fetcher fetches: it is neither on standby nor paused."""
+        return time.monotonic() - self._polled_at_s < IDLE_S
+
     def backfill(self, name: str, windows: Sequence[Window], again: bool) -> None:
         """Fetch these windows in addition to the plan. A repeated call has no effect."""
         if name not in self._backfill_counts:
@@ -125,8 +130,7 @@ class Fetcher:
 
     def backfill_counts(self, name: str) -> dict[str, int] | None:
         """The windows of a backfill by outcome; None if this fetcher is on standby or paused."""
-        is_active = time.monotonic() - self._polled_at_s < IDLE_S
-        return self._backfill_counts.get(name) if is_active else None
+        return self._backfill_counts.get(name) if self.is_active else None
 
     def drop_backfill(self, name: str) -> None:
         """Stop fetching the windows of a backfill."""

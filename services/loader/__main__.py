@@ -8,6 +8,7 @@ from services.loader.api import router
 from services.loader.exports import Exporter
 from services.loader.load import Loader
 from services.loader.postgres_export_orders import KIND, export_status
+from services.loader.postgres_measurements import loader_measurements
 from services.loader.settings import LoaderSettings
 from shared.database.connection import ReconnectingConnection
 from shared.runtime.loops.handler import InTransaction
@@ -33,6 +34,7 @@ def wire(settings: LoaderSettings, metrics: Metrics) -> Service:
         else [],
         detail=exporter.status,
         routers=[lambda context: router(context, exporting=settings.loader.exports)],
+        measurements=loader_measurements(metrics, clock),
     )
 
 

@@ -18,6 +18,7 @@ from psycopg.errors import CardinalityViolation, DataError, ProgramLimitExceeded
 
 from services.loader import postgres_base, postgres_events, resolve
 from services.loader.apply import Effects, FactApplier, LoadedFact, entity_rows, rate_rows
+from services.loader.fact_age import live_age_s
 from services.loader.parking import park, release
 from services.loader.postgres_merge import delete, merge, prepare_staging
 from services.loader.postgres_state import read_states
@@ -99,6 +100,7 @@ class Loader:
         # In a replay, loaded events carry the replay's revision. The facts keep the revision of their record, so that a
         # version cleaned later than the record is not replaced.
         revisions = {item.event_id: item.revision for item in facts}
+        ages_s = {item.event_id: age_s for item in facts if (age_s := live_age_s(item, self._clock)) is not None}
         states, facts = self._with_parked_facts([with_own_revision(item) for item in facts], connection)
         listed = {item.message.event_key for item in facts if isinstance(item.message, Listed)}
         ready = [item for item in facts if item.message.event_key in states or item.message.event_key in listed]
@@ -119,6 +121,9 @@ class Loader:
         with self._shared_transaction(connection) as shared_connection:
             shared_ids = write_shared(shared_connection, effects)
         ids = write_rows(connection, effects, shared_ids, self._slot)
+        for item in ready:
+            if item.event_id in ages_s:
+                self._metrics.live_fact_age_seconds.observe(ages_s[item.event_id])
         for kind, count in effects.regression_counts.items():
             self._metrics.regressions_total.labels(feed=kind).inc(count)
         return [

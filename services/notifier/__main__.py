@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import get_args
 
 import psycopg
 
@@ -14,9 +15,10 @@ from services.notifier.channels.secret_url import read_secret_url
 from services.notifier.channels.webhook import WebhookChannel
 from services.notifier.notify import Notifier
 from services.notifier.pacing import DeliveryPolicy
+from services.notifier.postgres_measurements import measure_waiting
 from services.notifier.postgres_summaries import SummaryComposer
 from services.notifier.rules import Rules
-from services.notifier.sender import Sender
+from services.notifier.sender import Sender, SendOutcome
 from services.notifier.settings import NotifierSettings
 from shared.broker.connect import connect
 from shared.errors import ConfigError
@@ -54,6 +56,9 @@ def wire(settings: NotifierSettings, metrics: Metrics) -> Service:
         delivery_policy,
         lambda channel, outcome: metrics.notifications_total.labels(channel, outcome).inc(),
     )
+    for channel in options.channels:
+        for outcome in get_args(SendOutcome):  # from 0, so that a rate includes the first failure
+            metrics.notifications_total.labels(channel, outcome)
     summaries = SummaryComposer(
         lambda: psycopg.connect(conninfo, autocommit=True),
         lambda: connect(settings, conninfo),
@@ -65,6 +70,7 @@ def wire(settings: NotifierSettings, metrics: Metrics) -> Service:
         ConsumerWork([PREDICTIONS, LOADED], InTransaction(notifier.handle)),
         background=[summaries.run, sender.run, OperationPoller(conninfo, settings.name, KIND, delivery_progress)],
         routers=[lambda context: router(context, options.channels)],
+        measurements=[measure_waiting(metrics, options.channels)],
     )
 
 

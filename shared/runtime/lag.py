@@ -91,6 +91,17 @@ class LagMeter:
             for tp, (position, end) in sorted(ranges.items())
         ]  # fmt: skip
 
+    def count_removed(self, topics: Sequence[str]) -> dict[TopicPartition, int]:
+        """Per partition, how many offsets retention removed after the position: records that cannot be handled any
+        more. Raises TransientError when the broker does not answer."""
+        with self._lock:
+            positions = dict(self._broker.committed(self._service, topics))
+            begins = self._broker.begin_offsets(list(positions))
+            for tp, offset in self._observed_positions().items():
+                if tp in positions:
+                    positions[tp] = max(positions[tp], offset)
+        return {tp: max(0, begins[tp] - position) for tp, position in positions.items()}
+
     def ignored_offsets(self) -> dict[str, int]:
         """The offsets of the last check that were set from outside and have no effect, by "topic/partition"."""
         return {f"{tp.topic}/{tp.partition}": offset for tp, offset in sorted(self._ignored.items())}

@@ -5,34 +5,33 @@ Label values are bounded: topics, partitions, stages, outcomes, names of error c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from prometheus_client import CollectorRegistry
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from shared.runtime.state_metrics import StateMetrics
 
-PREFIX = "headrace"
 # From a small unit (a few ms) to a stuck one (10 to 30 s: the stop grace period, a lease).
 DURATION_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+UNIT_OUTCOMES = ("committed", "aborted", "fenced", "unknown")
+# The objective of freshness is one of the limits.
+FRESH_FACT_S = 60.0
+FACT_AGE_S = (1.0, 5.0, 15.0, 30.0, FRESH_FACT_S, 120.0, 300.0, 900.0, 3600.0)
 SIZE_RECORDS = (1, 5, 10, 50, 100, 250, 500, 1000, 2000, 5000)
 
 
-class MetricDefinition(NamedTuple):
-    name: str
-    kind: str
-    labels: tuple[str, ...]
-    meaning: str
+class Metrics(StateMetrics):
+    """The metrics of one process, in their own registry. An attribute is the metric's name without the prefix.
 
-
-class Metrics:
-    """The metrics of one process, in their own registry. An attribute is the metric's name without the prefix."""
+    The metrics here count events and times of this process; those of StateMetrics describe what is stored.
+    """
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
-        self.registry = registry or CollectorRegistry()
-        self.definitions: list[MetricDefinition] = []
-        ProcessCollector(registry=self.registry)
+        super().__init__(registry)
         self._define_flow()
         self._define_trouble()
         self._define_services()
+
+    def count_request(self, method: str, route: str, status: int) -> None:
+        self.admin_requests_total.labels(method, route, status).inc()
 
     def _define_flow(self) -> None:
         self.records_total = self._counter(
@@ -56,18 +55,28 @@ class Metrics:
         self.event_age_seconds = self._gauge(
             "event_age_seconds", "age of the newest record of a stage's last unit, at its commit", ("stage",)
         )
+        self.live_fact_age_seconds = self._histogram(
+            "live_fact_age_seconds",
+            "time from the fetch of a live document to the row of a fact in it, in real seconds; without replays,"
+            " redriven records and documents of past days",
+            (),
+            FACT_AGE_S,
+        )
         self.last_success_timestamp_seconds = self._gauge(
             "last_success_timestamp_seconds", "Unix time of the last committed unit"
         )
-        self.units_total = self._counter(
-            "units_total", "units by outcome: committed, aborted, fenced, unknown", ("outcome",)
-        )
+        self.units_total = self._counter("units_total", f"units by outcome: {', '.join(UNIT_OUTCOMES)}", ("outcome",))
+        for outcome in UNIT_OUTCOMES:  # a counter that appears with its first failure would hide it from `increase`
+            self.units_total.labels(outcome)
         self.rebalances_total = self._counter("rebalances_total", "changes of the set of owned partitions")
         self.build_info = self._gauge(
             "build_info", "always 1; the labels identify the running software", ("service", "version", "python")
         )
 
     def _define_trouble(self) -> None:
+        self.ready = self._gauge(
+            "ready", "1 while the service can work: the answer of `/readyz`; a paused service is ready"
+        )
         self.dead_letters_total = self._counter(
             "dead_letters_total", "records that could not be handled, by cause", ("topic", "reason")
         )
@@ -89,13 +98,23 @@ class Metrics:
         self.regressions_total = self._counter(
             "regressions_total", "facts missing in a later document; counted and kept, not applied", ("feed",)
         )
-        self.parked_rows = self._gauge("parked_rows", "rows that wait for their parent row", ("table",))
+        self.admin_requests_total = self._counter(
+            "admin_requests_total",
+            "requests to the admin API by method, template of the route and status; without a route, for example"
+            " because the token was refused, the template is `/v1` or `none`",
+            ("method", "route", "status"),
+        )
 
     def _define_services(self) -> None:
         self.fetch_requests_total = self._counter(
             "fetch_requests_total",
             "requests to a source by result: document, unchanged, not published, failed (retried), refused",
             ("source", "status"),
+        )
+        self.fetch_last_document_timestamp_seconds = self._gauge(
+            "fetch_last_document_timestamp_seconds",
+            "Unix time of the newest document from the source; the start of the process until the first one",
+            ("source",),
         )
         self.model_info = self._gauge("model_info", "1 for the model in use", ("version",))
         self.prediction_duration_seconds = self._histogram(
@@ -128,23 +147,10 @@ class Metrics:
             ("group",),
         )
         self.notifications_total = self._counter(
-            "notifications_total", "messages by channel and outcome: sent, failed, parked", ("channel", "outcome")
+            "notifications_total",
+            "attempts to send by channel and outcome: sent, failed, retried, unknown",
+            ("channel", "outcome"),
         )
-
-    def _counter(self, name: str, meaning: str, labels: Sequence[str] = ()) -> Counter:
-        self._note(name, "counter", meaning, labels)
-        return Counter(name, meaning, labels, namespace=PREFIX, registry=self.registry)
-
-    def _gauge(self, name: str, meaning: str, labels: Sequence[str] = ()) -> Gauge:
-        self._note(name, "gauge", meaning, labels)
-        return Gauge(name, meaning, labels, namespace=PREFIX, registry=self.registry)
-
-    def _histogram(self, name: str, meaning: str, labels: Sequence[str], buckets: Sequence[float]) -> Histogram:
-        self._note(name, "histogram", meaning, labels)
-        return Histogram(name, meaning, labels, namespace=PREFIX, registry=self.registry, buckets=buckets)
-
-    def _note(self, name: str, kind: str, meaning: str, labels: Sequence[str]) -> None:
-        self.definitions.append(MetricDefinition(f"{PREFIX}_{name}", kind, tuple(labels), meaning))
 
 
 def markdown_table(metrics: Metrics) -> str:

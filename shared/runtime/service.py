@@ -21,6 +21,7 @@ from shared.runtime.api import replays
 from shared.runtime.api.context import AdminContext, ServiceView
 from shared.runtime.control.mailbox import ControlMailbox
 from shared.runtime.control.thread import ControlThread
+from shared.runtime.control_measurements import control_measurements
 from shared.runtime.exit_codes import STOPPED, Background
 from shared.runtime.jobs.process import replay_starter
 from shared.runtime.jobs.redrive import redrive_starter
@@ -31,6 +32,7 @@ from shared.runtime.loops.consumer import ConsumerLoop
 from shared.runtime.loops.handler import Handler, Pollable
 from shared.runtime.loops.outbox import relay_tasks
 from shared.runtime.loops.poller import PollerLoop
+from shared.runtime.measurements import Measurement, Measurements
 from shared.runtime.metrics import Metrics
 from shared.runtime.process.run import run
 from shared.runtime.process.slot import SlotKeeper, held_slot
@@ -62,13 +64,14 @@ class PollerWork:
 class Service:
     """`background`: tasks that run beside the loop. `detail`: content of the status. `routers`: create the routers of
     the service's own endpoints below /v1. `jobs`: start the workers of the service's own jobs, by operation kind
-    (jobs/workers.py)."""
+    (jobs/workers.py). `measurements`: set the gauges of the state that the service owns (measurements.py)."""
 
     work: ConsumerWork | PollerWork
     background: Sequence[Background] = ()
     detail: Callable[[], dict[str, Any]] = dict
     routers: Sequence[Callable[[AdminContext], APIRouter]] = ()
     jobs: Mapping[str, StartWorker] = field(default_factory=dict)
+    measurements: Sequence[Measurement] = ()
     close: Callable[[], None] = lambda: None
 
 
@@ -127,10 +130,15 @@ def serve(settings: ServiceSettings, service: Service, metrics: Metrics, connect
     def report_progress(kind: str, progress: float) -> None:
         metrics.operation_progress_ratio.labels(kind).set(progress)
 
-    background_tasks = [
+    measurements = [
+        *service.measurements,
+        *control_measurements(settings, metrics, topics, None if lag_meter is None else lag_meter.count_removed),
+    ]
+    background_tasks: list[Background] = [
         keeper.run,
         control.run,
         JobSupervisor(settings.name, replica, conninfo, job_starters, report_progress).run,
+        Measurements(settings.database.conninfo(), settings.name, metrics, measurements),
         *background,
     ]
     return run(settings, loop, view, metrics, background_tasks, admin_context=admin_context, incarnation=incarnation)
@@ -170,6 +178,10 @@ def _create_loop(
     mailbox: ControlMailbox,
 ) -> ConsumerLoop | PollerLoop:
     name, slot = settings.name, settings.service.slot
+    if isinstance(work, ConsumerWork):
+        for topic in controllable_topics(name, work):  # from 0, so that a rate includes the first failures
+            for outcome in ("handled", "failed"):
+                metrics.records_total.labels(name, topic, outcome)
     if isinstance(work, PollerWork):
         return PollerLoop(
             broker, service=name, slot=slot, cursors=work.cursors, source=work.source, metrics=metrics,

@@ -45,6 +45,7 @@ IO_MODULES = (
     "services.*.postgres_*",
     "services.*.*.postgres_*",
     "services.fetcher.fetch",
+    "services.fetcher.measurements",
     "services.fetcher.source_factory",
     "services.fetcher.sources.http",
     "services.fetcher.sources.recorded_files",

@@ -65,6 +65,11 @@ class ArchivedSource:
         """The same fields as `Fetcher.status` (services/fetcher/fetch.py)."""
         return self._status
 
+    @property
+    def is_active(self) -> bool:
+        """As of `Fetcher`. An archive is read once, so a replica that lost its ownership is not told apart."""
+        return True
+
     def close(self) -> None:
         self._closed.set()
 

@@ -1,8 +1,8 @@
 """Builds the admin app of a service: probes and metrics without a token, and the REST API below /v1.
 
 Requests run in their own threads, on the database connections of AdminContext, and never touch a consumer. A request
-passes RequestIdMiddleware, UrlMiddleware, AuthMiddleware (auth.py), BodyMiddleware (validation.py) and the endpoint;
-problems.py turns every error into a problem document.
+passes RequestCountMiddleware, RequestIdMiddleware, UrlMiddleware, AuthMiddleware (auth.py), BodyMiddleware
+(validation.py) and the endpoint; problems.py turns every error into a problem document.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from shared.runtime.api import audit, auth, dead_letters, lag, openapi, operations, problems, status, topics, validation
 from shared.runtime.api.context import AdminContext
+from shared.runtime.api.request_count import CountRequest, RequestCountMiddleware
 
 # The endpoints that every service has below /v1.
 ROUTERS: tuple[Callable[[AdminContext], APIRouter], ...] = (
@@ -21,7 +22,12 @@ ROUTERS: tuple[Callable[[AdminContext], APIRouter], ...] = (
 )  # fmt: skip
 
 
-def admin_app(context: AdminContext, registry: CollectorRegistry, file_token: str | None) -> FastAPI:
+def admin_app(
+    context: AdminContext,
+    registry: CollectorRegistry,
+    file_token: str | None,
+    count_request: CountRequest = lambda *_: None,
+) -> FastAPI:
     """Builds the app. `file_token` gives access to all of /v1; if None, only tokens of the database do.
 
     The operation id of an endpoint is the name of its function, which must be unique within a service.
@@ -43,5 +49,6 @@ def admin_app(context: AdminContext, registry: CollectorRegistry, file_token: st
     app.add_middleware(auth.AuthMiddleware, context, file_token)
     app.add_middleware(validation.UrlMiddleware)
     problems.install(app)
+    app.add_middleware(RequestCountMiddleware, count_request)
     openapi.complete_document(app)
     return app

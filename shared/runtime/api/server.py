@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from shared.errors import ConfigError
 from shared.runtime.api.app import admin_app
 from shared.runtime.api.context import AdminContext
+from shared.runtime.api.request_count import CountRequest
 from shared.settings.sections import ALL_ADDRESSES, read_secret
 
 STOP_TIMEOUT_S = 2.0
@@ -55,11 +56,13 @@ class AdminServer:
         self._close()
 
 
-def admin_server(context: AdminContext, registry: CollectorRegistry) -> AdminServer:
+def admin_server(
+    context: AdminContext, registry: CollectorRegistry, count_request: CountRequest = lambda *_: None
+) -> AdminServer:
     """The server as configured. Raises ConfigError if the port is in use or the token file does not exist."""
     settings = context.settings.admin
     file_token = None if settings.token_file is None else read_secret(settings.token_file)
-    app = admin_app(context, registry, file_token)
+    app = admin_app(context, registry, file_token, count_request)
     return AdminServer(app, settings.host, settings.port, context.close, settings.advertised_url)
 
 

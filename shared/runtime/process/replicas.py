@@ -117,6 +117,7 @@ class ReplicaHeartbeat:
 
     def _row(self) -> dict[str, Any]:
         status, (ready, why) = self._view.status(), self._view.ready()
+        self._metrics.ready.set(ready)
         return {
             "service": status["service"],
             "replica": status["replica"],

@@ -89,7 +89,7 @@ def run(
     with (
         stop_signals(threads.stop),
         closing(threads),
-        admin_server(admin_context or AdminContext(settings, view), metrics.registry) as admin,
+        admin_server(admin_context or AdminContext(settings, view), metrics.registry, metrics.count_request) as admin,
         ReplicaHeartbeat(conninfo, view, admin.url, threads.guard, metrics, incarnation=incarnation) as replicas,
         Watchdog(loop, hung_s),
     ):

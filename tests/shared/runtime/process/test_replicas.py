@@ -60,6 +60,15 @@ def test_a_heartbeat_follows_the_view(database_url: str, database: Database) -> 
     assert row[5:] == (False, None, {"not_ready": "the broker is away"})
 
 
+def test_a_heartbeat_sets_the_metric_of_readiness(database_url: str, database: Database) -> None:
+    view, metrics = GivenView(), Metrics()
+
+    with heartbeat(database_url, view, metrics=metrics):
+        wait_until(lambda: metrics.registry.get_sample_value("headrace_ready") == 1)
+        view.readiness = (False, "the broker is away")
+        wait_until(lambda: metrics.registry.get_sample_value("headrace_ready") == 0)
+
+
 def test_a_heartbeat_sets_the_metrics_of_the_lag(database_url: str, database: Database) -> None:
     metrics = Metrics()
 

@@ -1,0 +1,32 @@
+"""Publishes the fetcher's windows by state, and whether it follows the current day, as metrics."""
+
+from __future__ import annotations
+
+from services.fetcher.archive.source import ArchivedSource
+from services.fetcher.fetch import Fetcher
+from services.fetcher.planning.windows import FetchPlan, day_at
+from services.fetcher.sources.declaration import Source
+from shared.clock import Clock
+from shared.runtime.measurements import GaugeRows, Measurement
+from shared.runtime.metrics import Metrics
+
+# The answers that MeteredSource counts (services/fetcher/sources/metered.py).
+ANSWERS = ("document", "unchanged", "not published", "failed", "refused")
+
+
+def measure_windows(
+    source: Source, plan: FetchPlan, pollable: Fetcher | ArchivedSource, clock: Clock, metrics: Metrics
+) -> Measurement:
+    """Only the replica that fetches has values. Its counts are of the last step, so no window is counted here."""
+    states, expected = GaugeRows(metrics.fetch_windows), GaugeRows(metrics.fetch_document_expected)
+
+    def windows(_connection: object) -> None:
+        if not pollable.is_active:
+            states.replace({})
+            expected.replace({})
+            return
+        states.replace({(source.name, state): count for state, count in pollable.status()["windows"].items()})
+        follows = plan.follow and plan.includes_today(day_at(clock.now(), source.zone))
+        expected.replace({(source.name,): follows})
+
+    return windows

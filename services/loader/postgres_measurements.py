@@ -1,0 +1,60 @@
+"""Measures facts for the metrics: parked facts, started events with and without a prediction, and the last audit."""
+
+from __future__ import annotations
+
+from shared.clock import Clock
+from shared.database.connection import DbConnection
+from shared.ops.tables import audit_results
+from shared.runtime.measurements import GaugeRows, Measurement
+from shared.runtime.metrics import Metrics
+
+FACT_KINDS = ("listed", "observed", "settled")
+_PARKED = "SELECT kind, count(*) FROM facts.parked GROUP BY kind"
+# Only a prediction that is no shadow's counts. An event that was listed after its start cannot be predicted.
+_STARTED = """
+SELECT CASE WHEN EXISTS (SELECT FROM facts.predictions p WHERE p.event_id = e.id AND NOT p.shadow) THEN 'yes'
+            ELSE 'no' END, count(*)
+FROM facts.events e
+WHERE e.scheduled_at > %(now)s - interval '1 hour' AND e.scheduled_at <= %(now)s
+  AND e.listed_at < e.scheduled_at AND e.status NOT IN ('cancelled', 'void')
+GROUP BY 1"""
+
+
+def loader_measurements(metrics: Metrics, clock: Clock) -> list[Measurement]:
+    return [measure_parked(metrics), measure_started_events(metrics, clock), measure_audit(metrics)]
+
+
+def measure_parked(metrics: Metrics) -> Measurement:
+    rows = GaugeRows(metrics.parked_rows)
+
+    def parked(connection: DbConnection) -> None:
+        counts = dict(connection.execute(_PARKED).fetchall())
+        rows.replace({(kind,): counts.get(kind, 0) for kind in (*FACT_KINDS[1:], *counts)})
+
+    return parked
+
+
+def measure_started_events(metrics: Metrics, clock: Clock) -> Measurement:
+    """By the service's clock, which may be virtual, like the events."""
+    rows = GaugeRows(metrics.started_events)
+
+    def started_events(connection: DbConnection) -> None:
+        counts = dict(connection.execute(_STARTED, {"now": clock.now()}).fetchall())
+        rows.replace({(each,): counts.get(each, 0) for each in ("yes", "no")})
+
+    return started_events
+
+
+def measure_audit(metrics: Metrics) -> Measurement:
+    """The last result that `headrace audit --record` stored."""
+    fates, findings = GaugeRows(metrics.audit_records), GaugeRows(metrics.audit_findings)
+
+    def audit(connection: DbConnection) -> None:
+        result = audit_results.newest(connection)
+        if result is None:
+            return
+        fates.replace({(fate,): count for fate, count in result.fates.items()})
+        findings.replace({(kind,): count for kind, count in result.findings.items()})
+        metrics.audit_timestamp_seconds.set(result.at.timestamp())
+
+    return audit

@@ -1,0 +1,98 @@
+"""Metrics of waiting notifications on a real PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from services.notifier import postgres_ledger as ledger
+from services.notifier.postgres_ledger import NewNotification, NewSummary
+from services.notifier.postgres_measurements import measure_waiting
+from shared.runtime.metrics import Metrics
+
+Connection = psycopg.Connection[Any]
+CHANNELS = ("console", "discord")
+
+
+@pytest.fixture
+def connection(database_url: str) -> Iterator[Connection]:
+    """A connection with the rights of the notifier."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("SET ROLE headrace_notifier")
+        yield connection
+
+
+def waiting(connection: Connection) -> dict[tuple[str, str], float]:
+    """The counts that are not zero, and the ages in whole hours, by channel."""
+    metrics = Metrics()
+    measure_waiting(metrics, CHANNELS)(connection)
+    return {
+        (sample.labels["channel"], sample.labels.get("state", "hours")): value
+        for family in metrics.registry.collect()
+        for sample in family.samples
+        if sample.name.startswith(("headrace_notifications_waiting", "headrace_notifications_oldest"))
+        and (value := sample.value if "state" in sample.labels else round(sample.value / 3600))
+    }
+
+
+def record(connection: Connection, hours: float, channels: tuple[str, ...] = CHANNELS) -> None:
+    ledger.record_notifications(connection, [NewNotification(uuid4(), "tip", "river:1", "hello")], channels)
+    connection.execute("UPDATE notifier.ledger SET created_at = created_at - make_interval(hours => %s)", (hours,))
+
+
+def test_channels_without_notifications_have_zeros(connection: Connection) -> None:
+    metrics = Metrics()
+
+    measure_waiting(metrics, CHANNELS)(connection)
+
+    get = metrics.registry.get_sample_value
+    assert get("headrace_notifications_waiting", {"channel": "discord", "state": "unknown"}) == 0
+    assert get("headrace_notifications_oldest_age_seconds", {"channel": "console"}) == 0
+
+
+def test_unsent_notifications_are_counted_with_the_age_of_the_oldest(connection: Connection) -> None:
+    record(connection, 2)
+    record(connection, 1)
+    claim = ledger.claim(connection, "discord")
+    assert claim is not None
+
+    assert waiting(connection) == {
+        ("console", "pending"): 2,
+        ("console", "hours"): 3,
+        ("discord", "pending"): 1,
+        ("discord", "sending"): 1,
+        ("discord", "hours"): 3,
+    }
+
+
+def test_a_sent_or_failed_notification_does_not_wait(connection: Connection) -> None:
+    record(connection, 1)
+    for channel, mark in (("console", ledger.mark_sent), ("discord", ledger.mark_sent)):
+        claim = ledger.claim(connection, channel)
+        assert claim is not None
+        mark(connection, claim)
+
+    assert waiting(connection) == {}
+
+
+def test_a_notification_of_unknown_delivery_is_counted_without_an_age(connection: Connection) -> None:
+    record(connection, 1, ("discord",))
+    ledger.claim(connection, "discord")
+    connection.execute("UPDATE notifier.ledger SET claimed_at = claimed_at - interval '1 hour'")
+    ledger.expire_claims(connection, "discord", 30, "park")
+
+    assert waiting(connection) == {("discord", "unknown"): 1}
+
+
+def test_a_summary_that_is_not_composed_yet_is_no_late_message(connection: Connection) -> None:
+    ledger.record_summaries(connection, [NewSummary(uuid4(), "daily", "river:1")], ["console"])
+    composing = waiting(connection)
+    (summary,) = ledger.pending_summaries(connection)
+    ledger.discard_summary(connection, summary)
+
+    assert composing == {("console", "composing"): 1}
+    assert waiting(connection) == {}
