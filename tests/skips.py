@@ -14,7 +14,7 @@ import pytest
 VARIABLE = "HEADRACE_ALLOW_SKIPS"
 # Marks whose tests must not be skipped under CI, and their names in VARIABLE.
 REQUIRED = {"kafka": "kafka", "containers": "compose", "helm": "helm"}
-_SUMMARIZED = (*REQUIRED, "recorded", "crds")
+_SUMMARIZED = (*REQUIRED, "recorded", "crds", "prometheus")
 
 
 def missing_permission(marks: Iterable[str], environ: Mapping[str, str]) -> str | None:

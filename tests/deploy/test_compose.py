@@ -235,7 +235,7 @@ def test_an_image_is_built_from_its_own_dockerfile(name: str) -> None:
     assert dockerfile.stem == {"migrate": "cli"}.get(name, name)
 
 
-@pytest.mark.parametrize("name", ["postgres", "kafka", "prometheus", "grafana"])
+@pytest.mark.parametrize("name", ["postgres", "kafka", "prometheus", "alertmanager", "grafana"])
 def test_a_third_party_image_has_a_version(name: str) -> None:
     assert re.fullmatch(r"[\w./-]+:v?\d[\w.]*", substituted(CONTAINERS[name]["image"]))
 
@@ -248,6 +248,7 @@ def test_optional_containers_have_a_profile() -> None:
         "simulator": ["simulator"],
         "cli": ["cli"],
         "prometheus": ["observability"],
+        "alertmanager": ["observability"],
         "grafana": ["observability"],
         "train": ["train"],
     }
