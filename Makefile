@@ -31,10 +31,7 @@ NEWS := awk '!/^Requirement already satisfied/ { print; fflush() }'
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-quick faults lint kubernetes-tools kubernetes-test bench bench-broker bench-replay \
-	bench-predict pictures clean
-
-help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	bench-predict observability pictures clean
 
 setup: $(STAMP) ## Create the environment in .venv (fast if it exists)
 
@@ -60,6 +57,9 @@ run: $(STAMP) ## Run the pipeline, by default a demonstration (SOURCE= ARCHIVE= 
 	@$(BIN)/headrace run --data-dir "$(DATA_DIR)" $(if $(SOURCE),--source "$(SOURCE)") $(if $(ARCHIVE),--archive "$(ARCHIVE)") \
 		$(if $(BASE_URL),--base-url "$(BASE_URL)") $(if $(FROM),--from "$(FROM)") $(if $(TO),--to "$(TO)") \
 		$(if $(filter archive,$(SOURCE)),--once) $(ARGS)
+
+observability: $(STAMP) ## Start Prometheus and Alertmanager for a local run (DATA_DIR=; Debian: apt install prometheus)
+	@$(BIN)/python -m deploy.prometheus.local --data-dir "$(DATA_DIR)" $(ARGS)
 
 test: $(STAMP) ## Run all tests (PYTEST_ARGS= for more)
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
