@@ -1,7 +1,7 @@
 """A real Prometheus scrapes a run with faults. Its time is compressed: a second stands for a minute in all rules.
 
-The rules' durations are divided by 60 and Prometheus scrapes every second, so a minute of the test is an hour of the rules.
-Thresholds in seconds within expressions are not changed; ages are set in the database instead.
+The rules' durations are divided by 60 and Prometheus scrapes every second, so a minute of the test is an hour of the
+rules. Thresholds in seconds within expressions are not changed; ages are set in the database instead.
 """
 
 from __future__ import annotations
