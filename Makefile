@@ -33,6 +33,9 @@ NEWS := awk '!/^Requirement already satisfied/ { print; fflush() }'
 .PHONY: help setup run test test-quick faults lint kubernetes-tools kubernetes-test bench bench-broker bench-replay \
 	bench-predict observability pictures clean
 
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
 setup: $(STAMP) ## Create the environment in .venv (fast if it exists)
 
 $(STAMP): pyproject.toml

@@ -39,15 +39,16 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("prometheus") is None, reason="no prometheus: install Debian's package prometheus"),
 ]
 HOUR_S = 60
+# The disk of the machine that runs the tests may be full.
+OF_THE_MACHINE = {"DiskFull"}
 UNITS_S = {"s": 1, "m": 60, "h": 3600}
-# Without Kafka, model, replay, live documents and failures, these panels have nothing to show.
+# Without Kafka, model, replay, audit and failures, these panels have nothing to show.
 EMPTY = {
-    "Records that are not relayed", "Age of the oldest", "Age of live facts, 99 %", "Late facts (1 h)",
-    "Model in use", "Time to predict a batch, 95 %", "Log-loss, and of the base rate", "Calibration error",
-    "Behind the base rate", "Feature groups", "The most drifted features", "Open operations", "Progress",
-    "Time without progress", "Retries", "Held-back partitions", "Dead letters by cause", "Redriven", "Regressions",
-    "Filtered records", "Refused and failed requests", "Age of pauses", "Records by fate", "Findings", "Age",
-    "Ratio of dead letters", "Duration of units, 95 %", "Records per unit", "Units by outcome",
+    "Records that are not relayed", "Age of the oldest", "Model in use", "Log-loss, and of the base rate",
+    "Calibration error", "Behind the base rate", "Feature groups", "The most drifted features", "Open operations",
+    "Progress", "Time without progress", "Retries", "Held-back partitions", "Dead letters by cause", "Redriven",
+    "Regressions", "Filtered records", "Refused and failed requests", "Age of pauses", "Records by fate", "Findings",
+    "Age",
 }  # fmt: skip
 
 
@@ -68,7 +69,7 @@ class Prometheus:
         """The alerts that fire now, or that fired in the last seconds."""
         selector = 'ALERTS{alertstate="firing"}'
         found = self.query(f"count_over_time({selector}[{over}])" if over else selector)
-        return {labels["alertname"] for labels, _ in found}
+        return {labels["alertname"] for labels, _ in found} - OF_THE_MACHINE
 
 
 def compressed(text: str) -> str:
@@ -183,8 +184,9 @@ def test_no_alert_fires_on_a_paused_system_for_an_hour(server: Prometheus, datab
     assert fired == set()
 
 
-def test_every_panel_of_a_run_without_model_and_faults_has_values(server: Prometheus) -> None:
-    empty = {
+def empty_panels(server: Prometheus) -> set[str]:
+    """The titles of the panels with an expression that has no value now."""
+    return {
         panel.title
         for spec in DASHBOARDS
         for _, panels in spec.rows
@@ -193,7 +195,9 @@ def test_every_panel_of_a_run_without_model_and_faults_has_values(server: Promet
         if not server.query(re.sub(r"\$\w+", ".*", query.expr))
     }
 
-    assert empty - EMPTY == set()
+
+def test_every_panel_has_values_unless_it_shows_what_the_run_does_not_have(server: Prometheus) -> None:
+    wait_until(lambda: empty_panels(server) <= EMPTY, f"panels beside {sorted(EMPTY)}")
 
 
 def test_a_service_that_does_not_answer_is_reported(server: Prometheus, database: psycopg.Connection[Any]) -> None:

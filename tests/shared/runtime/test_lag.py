@@ -141,3 +141,23 @@ def test_observed_positions_are_those_of_live_replicas(url: str) -> None:
 
 def test_without_the_database_there_are_no_observed_positions() -> None:
     assert ObservedPositions("host=127.0.0.1 port=1 dbname=nowhere", "loader")() == {}
+
+
+def test_offsets_that_were_removed_before_the_position_reached_them_are_counted(
+    broker: KafkaBroker, settings: LoaderSettings, kafka: KafkaInUse, url: str
+) -> None:
+    """On Kafka, markers of transactions are among them: here every second offset."""
+    from kafka import KafkaAdminClient
+    from kafka import TopicPartition as ClientPartition
+
+    fill(broker, 4)
+    with closing(broker.consumer("loader", [TP.topic], "0", in_database=True)) as consumer:
+        until(lambda: bool(consumer.poll(0.1, 1).records))  # its position, 0, is in the database from now on
+    with closing(lag_meter_of(settings, url, new_broker(settings, url), in_database=True)) as meter:
+        before = meter.count_removed([TP.topic])
+        with closing(KafkaAdminClient(bootstrap_servers=kafka.bootstrap)) as admin:
+            admin.delete_records({ClientPartition(*TP): 4})
+
+        until(lambda: meter.count_removed([TP.topic]) == {TP: 4})
+
+    assert before == {TP: 0}
