@@ -165,10 +165,10 @@ def run(settings: Settings, port: int, alertmanager_port: int) -> int:
         _say("Ctrl-C stops them. The data stays in the data directory, in observability/.")
         while not stop.wait(REFRESH_S):
             targets.refresh()
-            for name, process in processes.items():
-                if process.poll() is not None:
-                    _say(f"{name} ended with code {process.returncode}; its last lines say why")
-                    return 1
+            for name in [name for name, process in processes.items() if process.poll() is not None]:
+                _say(f"{name} ended with code {processes.pop(name).returncode}; its last lines say why")
+            if "Prometheus" not in processes:
+                return 1
     return 0
 
 
