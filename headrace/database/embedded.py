@@ -39,7 +39,7 @@ START_TIMEOUT_S = 300
 POLL_INTERVAL_S = 0.1
 SETTINGS = {
     "listen_addresses": "",
-    # A replica holds about 12 connections, and up to 5 more while its API is in use.
+    # A replica holds about 13 connections, and up to 5 more while its API is in use.
     "max_connections": 400,
     "shared_buffers": "256MB",
     "max_wal_size": "4GB",

@@ -338,4 +338,11 @@ def test_kafka_is_used_only_with_its_profile(client: list[str], tmp_path: Path) 
     default = {"postgres", "migrate", *SERVICES}
     assert services("") == default
     assert services("kafka") == {"kafka", *default}
-    assert services("kafka,simulator,observability") == {"kafka", "simulator", "prometheus", "grafana", *default}
+    assert services("kafka,simulator,observability") == {
+        "kafka",
+        "simulator",
+        "prometheus",
+        "alertmanager",
+        "grafana",
+        *default,
+    }

@@ -18,8 +18,14 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 def installation(tmp_path: Path) -> Path:
     """A copy of the deploy directory without secrets."""
     (tmp_path / "secrets").mkdir()
-    shutil.copy(DEPLOY / "make-secrets", tmp_path)
+    for file in ("make-secrets", ".env.example"):
+        shutil.copy(DEPLOY / file, tmp_path)
     return tmp_path
+
+
+def variables_of(installation: Path) -> dict[str, str]:
+    lines = (installation / ".env").read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if re.match("[A-Z]", line))
 
 
 def test_every_secret_of_the_compose_file_is_created(installation: Path) -> None:
@@ -59,7 +65,19 @@ def test_an_existing_secret_is_kept(installation: Path) -> None:
 def test_containers_run_as_the_owner_of_the_secrets(installation: Path) -> None:
     subprocess.run([installation / "make-secrets"], check=True, capture_output=True)
 
-    variables = dict(line.split("=") for line in (installation / ".env").read_text().splitlines())
+    variables = variables_of(installation)
     owner = (installation / "secrets" / "admin.token").stat()
     assert (int(variables["HEADRACE_UID"]), int(variables["HEADRACE_GID"])) == (owner.st_uid, owner.st_gid)
     assert owner.st_uid != 0
+
+
+def test_an_older_env_file_keeps_its_values_and_gets_the_newer_variables(installation: Path) -> None:
+    (installation / ".env").write_text("HEADRACE_UID=1234\nHEADRACE_GID=1234\nHEADRACE_BROKER=embedded\n")
+
+    for _ in range(2):
+        subprocess.run([installation / "make-secrets"], check=True, capture_output=True)
+
+    variables = variables_of(installation)
+    assert (variables["HEADRACE_UID"], variables["HEADRACE_BROKER"]) == ("1234", "embedded")
+    assert (variables["COMPOSE_PROFILES"], variables["HEADRACE_SOURCE"]) == ("kafka", "boatrace")
+    assert len((installation / ".env").read_text().splitlines()) == len(variables)

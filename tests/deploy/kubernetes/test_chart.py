@@ -21,7 +21,7 @@ ALWAYS = {
     "PodDisruptionBudget": 5, "Service": 5, "ServiceAccount": 6,
 }  # fmt: skip
 INTERNAL = {"NetworkPolicy": 7, "Secret": 2, "Service": 6, "StatefulSet": 1}
-MONITORING = {"ConfigMap": 1, "PodMonitor": 1, "PrometheusRule": 1}
+MONITORING = {"ConfigMap": 7, "PodMonitor": 1, "PrometheusRule": 1}
 KINDS = {
     "default": ALWAYS | INTERNAL,
     "dev": ALWAYS | INTERNAL | {"Deployment": 7, "NetworkPolicy": 9, "Service": 7},

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from shared.broker.kafka.topics import configs_of
 from shared.settings.sections import KafkaSettings
@@ -142,3 +143,16 @@ def names_with(acls: list[dict[str, Any]], kind: str, operation: str) -> set[str
     return {
         acl["resource"]["name"] for acl in acls if acl["resource"]["type"] == kind and operation in acl["operations"]
     }
+
+
+@pytest.mark.helm
+def test_prometheus_has_the_rules_and_labels_of_the_compose_file() -> None:
+    documents = documents_of("production")
+    (rule,), (monitor,) = of_kind(documents, "PrometheusRule").values(), of_kind(documents, "PodMonitor").values()
+    rules = Path(__file__).parents[3] / "deploy" / "prometheus" / "rules"
+
+    files = [yaml.safe_load(file.read_text())["groups"] for file in sorted(rules.glob("*.yml"))]
+
+    assert rule["spec"]["groups"] == [group for groups in files for group in groups]
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    assert {each["targetLabel"] for each in endpoint["relabelings"]} == {"job", "service"}

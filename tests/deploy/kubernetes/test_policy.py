@@ -34,8 +34,6 @@ from tests.deploy.kubernetes.chart import (
 pytestmark = pytest.mark.helm
 each_values = pytest.mark.parametrize("values", VALUES)
 each_service = pytest.mark.parametrize("service", SERVICES)
-# Settings that the chart sets and that are not in docs/settings.md yet.
-PLANNED = {"admin.advertised_url"}
 VOLUME_KINDS = {"configMap", "emptyDir", "persistentVolumeClaim", "projected"}
 PASSWORD_IN_URL = re.compile(r"://[^/@]*:[^/@]*@")
 # Pods that use the database besides the services.
@@ -174,7 +172,6 @@ def test_a_service_accepts_its_settings(values: str, service: str, tmp_path: Pat
     environment = {
         name: value.replace(SECRETS_DIR, f"{tmp_path}/")
         for name, value in variables_of(pod.spec["containers"][0]).items()
-        if name not in {variable_of(key) for key in PLANNED - known_keys(service)}
     }
 
     settings = load(model_of(service), environment, tmp_path / "headrace.yaml")
@@ -378,13 +375,9 @@ def model_of(service: str) -> type[ServiceSettings]:
     return model
 
 
-def known_keys(service: str) -> set[str]:
-    return {leaf.key for leaf in setting_fields(model_of(service))}
-
-
 def settings_of(model: type[Settings]) -> set[str]:
-    """The variables of all settings, the planned ones included."""
-    return {variable_of(key) for key in {leaf.key for leaf in setting_fields(model)} | PLANNED}
+    """The variables of all settings."""
+    return {variable_of(leaf.key) for leaf in setting_fields(model)}
 
 
 def rules_of(documents: list[Document], pod: Pod, direction: str) -> Iterator[dict[str, Any]]:

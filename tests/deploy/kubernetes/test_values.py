@@ -137,7 +137,9 @@ def test_another_image_makes_another_migration() -> None:
 
 
 @pytest.mark.helm
-@pytest.mark.parametrize(("values", "connections"), [("dev", 96), ("production", 16 * (2 + 6 + 6 + 4 + 2) + 16)])
+@pytest.mark.parametrize(
+    ("values", "connections"), [("dev", 18 * 5 + 16), ("production", 18 * (2 + 6 + 6 + 4 + 2) + 16)]
+)
 def test_the_notes_name_the_sum_of_database_connections(values: str, connections: int) -> None:
     notes = notes_of(values)
 
@@ -149,7 +151,7 @@ def test_the_notes_name_the_sum_of_database_connections(values: str, connections
 def test_the_notes_warn_of_what_will_fail_later() -> None:
     notes = notes_of("default", "--set", "services.loader.replicas=30", "--set", "networkPolicy.enabled=false")
 
-    assert "WARNING: set database.maxConnections and max_connections of the server to at least 570" in notes
+    assert "WARNING: set database.maxConnections and max_connections of the server to at least 638" in notes
     assert "WARNING: 30 replicas of the loader share the volume exports, which only one node can mount" in notes
     assert "WARNING: no NetworkPolicies" in notes
     assert "PgBouncer in transaction mode" in notes_of("production")
