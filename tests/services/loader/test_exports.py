@@ -200,12 +200,13 @@ def test_two_exporters_in_parallel_write_each_day_once(store: Store, database_ur
         export.exporter._link.drop()
 
 
-def a_day_is_locked(database: psycopg.Connection[Any]) -> bool:
-    locks = database.execute(
-        "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database"
-        " WHERE l.locktype = 'advisory' AND d.datname = current_database()"
-    ).fetchone()
-    return locks == (1,)
+def a_day_is_written(database: psycopg.Connection[Any]) -> bool:
+    """Whether an exporter has locked a day and has read its rows: only then a change of the day comes too late."""
+    query = (
+        "SELECT FROM pg_stat_activity a JOIN pg_locks l USING (pid) WHERE a.datname = current_database()"
+        " AND l.locktype = 'advisory' AND a.state = 'idle' AND a.query = 'COMMIT'"
+    )
+    return database.execute(query).rowcount == 1
 
 
 def test_the_loader_never_waits_for_a_file(store: Store, export: Export, database: psycopg.Connection[Any]) -> None:
@@ -218,7 +219,7 @@ def test_the_loader_never_waits_for_a_file(store: Store, export: Export, databas
     writer = threading.Thread(target=export.run, args=(1,))
     writer.start()
     try:
-        wait_until(lambda: a_day_is_locked(database))
+        wait_until(lambda: a_day_is_written(database))
         store(settled(known=30, technique=3))
     finally:
         (day / ".sessions.csv.part").read_bytes()
