@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import logging
 import subprocess
 import sys
 from datetime import datetime, timedelta
@@ -10,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from shared.logs import mask_secrets, mask_text
+from shared.logs import REPEAT_S, DeduplicatingHandler, mask_secrets, mask_text
 
 
 def log_lines_of(code: str) -> list[dict[str, Any]]:
@@ -50,6 +52,33 @@ def test_libraries_log_in_the_same_way() -> None:
 
     assert (line["event"], line["level"], line["logger"]) == ("port 80", "warning", "uvicorn.error")
     assert line["service"] == "loader"
+
+
+def test_a_warning_that_repeats_is_logged_once() -> None:
+    lines = log_lines_of(
+        "configure('x')\n"
+        "for delay_s in (1, 2, 3): log.warning('step_failed', cause='away', delay_s=delay_s)\n"
+        "log.warning('step_failed', cause='another')\n"
+        "for number in (1, 2): logging.getLogger('kafka.net').error('attempt %d failed', number)\n"
+        "for number in (1, 2): log.info('done', number=number)"
+    )
+
+    assert [(line["event"], line.get("cause")) for line in lines] == [
+        ("step_failed", "away"), ("step_failed", "another"), ("attempt 1 failed", None), ("done", None), ("done", None)
+    ]  # fmt: skip
+
+
+def test_a_warning_that_repeats_is_logged_again_later_with_the_number_of_lines_left_out() -> None:
+    stream = io.StringIO()
+    handler = DeduplicatingHandler(stream)
+    handler.setFormatter(logging.Formatter("%(created)g %(repeated)s", defaults={"repeated": 0}))
+
+    for created_s in (0, 1, 2, 3, REPEAT_S, 100 * REPEAT_S):
+        record = logging.LogRecord("kafka", logging.ERROR, "", 0, "lost", (), None)
+        record.created = created_s
+        handler.handle(record)
+
+    assert stream.getvalue().splitlines() == ["0 0", f"{REPEAT_S:g} 3", f"{100 * REPEAT_S:g} 0"]
 
 
 def test_events_below_the_level_are_not_logged() -> None:
