@@ -30,8 +30,8 @@ SHELL := bash
 NEWS := awk '!/^Requirement already satisfied/ { print; fflush() }'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-quick faults lint kubernetes-tools kubernetes-test bench bench-broker bench-replay \
-	bench-predict observability pictures clean
+.PHONY: help setup run observability test test-quick faults lint images locks kubernetes-tools kubernetes-test \
+	bench bench-broker bench-replay bench-predict pictures clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -77,6 +77,14 @@ lint: $(STAMP) ## Check style, format and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+images: $(STAMP) ## Build all images (needs Docker with compose; TORCH_INDEX_URL= for the CPU build of torch)
+	@cd deploy && ./make-secrets && HEADRACE_IMAGE_VERSION=$$(../$(BIN)/headrace --version) \
+		HEADRACE_IMAGE_REVISION=$$(git rev-parse HEAD) HEADRACE_IMAGE_SOURCE=$$(git remote get-url origin 2>/dev/null) \
+		docker compose --profile '*' build $(ARGS)
+
+locks: $(STAMP) ## Write deploy/locks, the packages of the images (ARGS=--upgrade for the newest versions)
+	@deploy/make-locks $(ARGS)
 
 kubernetes-tools: $(STAMP) ## Fetch helm, kubectl, kubeconform and schemas for the tests of the chart (needs Go)
 	@$(BIN)/python -m tests.deploy.kubernetes.tools

@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import cast
+from importlib.metadata import version
+from typing import Annotated, cast
 
 import psycopg
 import typer
@@ -79,13 +80,23 @@ def describe_error(error: BaseException) -> tuple[str, int]:
     return outcome
 
 
+def print_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"{version('headrace')}\n")
+        raise typer.Exit
+
+
+def global_options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Headrace fetches, cleans, loads, predicts and notifies. Run the pipeline on this machine and operate it."""
+
+
 def build_app() -> typer.Typer:
-    app = typer.Typer(
-        help="Headrace fetches, cleans, loads, predicts and notifies. Run the pipeline on this machine and operate it.",
-        add_completion=False,
-        rich_markup_mode=None,
-        pretty_exceptions_enable=False,
-    )
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    app.callback()(global_options)
     app.command()(run)
     app.command()(status)
     app.command()(migrate)

@@ -1,23 +1,32 @@
 # The operator's command. With `migrate` it is the job that prepares the database and the broker.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
-FROM ${PYTHON_IMAGE} AS build
+# The packages of the lock, built again only if the lock changes. zstandard brings two builds; CPython uses the other one.
+FROM ${PYTHON_IMAGE} AS packages
+COPY deploy/locks/cli.txt /lock.txt
+RUN python -m venv --without-pip /opt/headrace \
+    && python -m pip --python /opt/headrace/bin/python install --no-cache-dir --require-hashes --requirement /lock.txt \
+    && rm -f /opt/headrace/lib/python3*/site-packages/zstandard/_cffi*.so
+
+# The code, without packages.
+FROM ${PYTHON_IMAGE} AS code
+COPY deploy/locks/build.txt /lock.txt
+RUN python -m pip install --no-cache-dir --require-hashes --requirement /lock.txt
 WORKDIR /src
-RUN python -m venv /opt/headrace
 COPY pyproject.toml README.md LICENSE ./
 COPY shared shared
 COPY services services
 COPY headrace headrace
-RUN /opt/headrace/bin/pip install --no-cache-dir ".[cli]"
+RUN python -m pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheel . \
+    && python -m venv --without-pip /opt/headrace \
+    && python -m pip --python /opt/headrace/bin/python install --no-cache-dir --no-deps --no-index /wheel/*.whl
 
 FROM ${PYTHON_IMAGE}
 ARG APP_UID=10001
-LABEL org.opencontainers.image.title="headrace-cli" \
-      org.opencontainers.image.description="The operator's command, and the job that prepares the database and the broker." \
-      org.opencontainers.image.licenses="MIT"
 RUN useradd --uid "${APP_UID}" --user-group --no-create-home --shell /usr/sbin/nologin headrace \
     && install -d -o headrace -g headrace /var/lib/headrace
-COPY --from=build /opt/headrace /opt/headrace
+COPY --from=packages /opt/headrace /opt/headrace
+COPY --from=code /opt/headrace /opt/headrace
 ENV PATH=/opt/headrace/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
@@ -28,3 +37,12 @@ WORKDIR /var/lib/headrace
 HEALTHCHECK NONE
 ENTRYPOINT ["headrace"]
 CMD ["--help"]
+ARG VERSION=
+ARG REVISION=
+ARG SOURCE=
+LABEL org.opencontainers.image.title="headrace-cli" \
+      org.opencontainers.image.description="The operator's command, and the job that prepares the database and the broker." \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.source="${SOURCE}"

@@ -1,21 +1,30 @@
 # A synthetic source with known true probabilities, in the real source's format.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
-FROM ${PYTHON_IMAGE} AS build
+# The packages of the lock, built again only if the lock changes. zstandard brings two builds; CPython uses the other one.
+FROM ${PYTHON_IMAGE} AS packages
+COPY deploy/locks/simulator.txt /lock.txt
+RUN python -m venv --without-pip /opt/headrace \
+    && python -m pip --python /opt/headrace/bin/python install --no-cache-dir --require-hashes --requirement /lock.txt \
+    && rm -f /opt/headrace/lib/python3*/site-packages/zstandard/_cffi*.so
+
+# The code, without packages.
+FROM ${PYTHON_IMAGE} AS code
+COPY deploy/locks/build.txt /lock.txt
+RUN python -m pip install --no-cache-dir --require-hashes --requirement /lock.txt
 WORKDIR /src
-RUN python -m venv /opt/headrace
 COPY pyproject.toml README.md LICENSE ./
 COPY shared shared
 COPY simulator simulator
-RUN /opt/headrace/bin/pip install --no-cache-dir ".[simulator]"
+RUN python -m pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheel . \
+    && python -m venv --without-pip /opt/headrace \
+    && python -m pip --python /opt/headrace/bin/python install --no-cache-dir --no-deps --no-index /wheel/*.whl
 
 FROM ${PYTHON_IMAGE}
 ARG APP_UID=10001
-LABEL org.opencontainers.image.title="headrace-simulator" \
-      org.opencontainers.image.description="A synthetic source with known true probabilities." \
-      org.opencontainers.image.licenses="MIT"
 RUN useradd --uid "${APP_UID}" --user-group --no-create-home --shell /usr/sbin/nologin headrace
-COPY --from=build /opt/headrace /opt/headrace
+COPY --from=packages /opt/headrace /opt/headrace
+COPY --from=code /opt/headrace /opt/headrace
 ENV PATH=/opt/headrace/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
@@ -24,3 +33,12 @@ EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
     CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8080/healthz', timeout=3)"]
 CMD ["python", "-m", "simulator", "--host", "0.0.0.0", "--port", "8080"]
+ARG VERSION=
+ARG REVISION=
+ARG SOURCE=
+LABEL org.opencontainers.image.title="headrace-simulator" \
+      org.opencontainers.image.description="A synthetic source with known true probabilities." \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.source="${SOURCE}"

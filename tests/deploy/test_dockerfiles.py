@@ -8,10 +8,13 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from shared.topics import SERVICES
 
 ROOT = Path(__file__).parents[2]
+LOCKS = ROOT / "deploy" / "locks"
 DOCKERFILES = sorted((ROOT / "deploy" / "docker").glob("*.Dockerfile"))
 FILES = {path.stem: path.read_text() for path in DOCKERFILES}
 
@@ -26,20 +29,52 @@ def test_every_image_has_a_dockerfile() -> None:
     assert FILES.keys() == {*SERVICES, "cli", "simulator"}
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_an_image_installs_its_own_extra_and_no_other(name: str) -> None:
-    installed = re.findall(r'"\.\[([^\]]+)\]"', FILES[name])
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+def locked(name: str) -> dict[str, str]:
+    """The packages of a lock and their versions."""
+    return dict(re.findall(r"^([a-z0-9-]+)==([^ ]+)", (LOCKS / f"{name}.txt").read_text(), re.MULTILINE))
 
-    assert installed == [name]
-    assert name in extras
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_lock_has_what_the_extra_of_the_image_requires(name: str) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    requirements = [Requirement(each) for each in project["dependencies"] + project["optional-dependencies"][name]]
+
+    versions = locked(name) | (locked("torch") if name == "predictor" else {})
+
+    for requirement in requirements:
+        assert requirement.specifier.contains(versions[canonicalize_name(requirement.name)]), requirement
+
+
+def test_only_the_image_of_the_predictor_has_torch() -> None:
+    assert [name for name in FILES if "deploy/locks/torch.txt" in FILES[name]] == ["predictor"]
+    assert all("torch" not in locked(name) for name in FILES)
+    assert f"TORCH_VERSION={locked('torch')['torch']}" in instructions("predictor", "ARG")
+
+
+@pytest.mark.parametrize("lock", sorted(LOCKS.glob("*.txt")), ids=lambda path: path.stem)
+def test_every_locked_package_has_hashes(lock: Path) -> None:
+    packages = re.split(r"\n(?=\S)", lock.read_text().strip())
+
+    assert packages
+    assert all("--hash=sha256:" in package for package in packages)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_change_of_code_does_not_install_packages_again(name: str) -> None:
+    packages = FILES[name].split(" AS packages\n")[1].split("\nFROM ")[0]
+
+    assert re.findall(r"^COPY (\S+)", packages, re.MULTILINE) == [
+        *(["deploy/locks/torch.txt"] if name == "predictor" else []), f"deploy/locks/{name}.txt"
+    ]  # fmt: skip
+    assert "--require-hashes" in packages
 
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_service_image_contains_no_other_service(service: str) -> None:
     copied = [line.split()[0] for line in instructions(service, "COPY") if not line.startswith("--from")]
 
-    assert set(copied) == {"pyproject.toml", "shared", "services/__init__.py", f"services/{service}"}
+    code = {source for source in copied if not source.startswith("deploy/locks/")}
+    assert code == {"pyproject.toml", "shared", "services/__init__.py", f"services/{service}"}
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -51,7 +86,9 @@ def test_copied_files_exist(name: str) -> None:
 
 @pytest.mark.parametrize("name", FILES)
 def test_the_base_image_can_be_replaced(name: str) -> None:
-    assert instructions(name, "FROM") == ["${PYTHON_IMAGE} AS build", "${PYTHON_IMAGE}"]
+    assert instructions(name, "FROM") == [
+        "${PYTHON_IMAGE} AS packages", "${PYTHON_IMAGE} AS code", "${PYTHON_IMAGE}"
+    ]  # fmt: skip
     assert "PYTHON_IMAGE=" in instructions(name, "ARG")[0]
     assert "# syntax=" not in FILES[name]
     assert "@sha256" not in FILES[name]
@@ -68,7 +105,7 @@ def test_an_image_has_labels_and_a_health_check(name: str) -> None:
     label = instructions(name, "LABEL")[0]
 
     assert f'title="headrace-{name}"' in label
-    assert "licenses=" in label
+    assert {"licenses", "version", "revision", "source"} <= set(re.findall(r"image\.(\w+)=", label))
     assert "\nHEALTHCHECK " in FILES[name]
 
 
@@ -98,7 +135,7 @@ def test_the_build_context_has_only_what_images_copy() -> None:
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     allowed = {line.removeprefix("!") for line in lines if line.startswith("!")}
     copied = {
-        source if source.startswith("deploy/") else source.split("/")[0]
+        "deploy/locks" if source.startswith("deploy/") else source.split("/")[0]
         for name in FILES
         for line in instructions(name, "COPY")
         if not line.startswith("--from")
