@@ -6,6 +6,7 @@ A test compares the committed files. Grafana reads them through deploy/grafana/p
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, cast
 
 from grafana_foundation_sdk.builders import common, dashboard, prometheus, stat, table, timeseries
 from grafana_foundation_sdk.cog.builder import Builder
@@ -105,7 +106,8 @@ def _variable(name: str) -> dashboard.QueryVariable:
 
 
 def _panel(spec: PanelSpec) -> Builder[models.Panel]:
-    kinds = {"stat": stat.Panel, "timeseries": timeseries.Panel, "table": table.Panel}
+    # Their common base class lacks the methods that they share.
+    kinds: dict[str, Any] = {"stat": stat.Panel, "timeseries": timeseries.Panel, "table": table.Panel}
     panel = (
         kinds[spec.kind]()
         .title(spec.title)
@@ -122,7 +124,7 @@ def _panel(spec: PanelSpec) -> Builder[models.Panel]:
         panel = panel.thresholds(_thresholds(spec.limits))
     for number, query in enumerate(spec.queries):
         panel = panel.with_target(_target(query, chr(ord("A") + number), spec.kind))
-    return panel
+    return cast("Builder[models.Panel]", panel)
 
 
 def _thresholds(limits: tuple[float, ...]) -> dashboard.ThresholdsConfig:
