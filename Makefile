@@ -30,7 +30,7 @@ SHELL := bash
 NEWS := awk '!/^Requirement already satisfied/ { print; fflush() }'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run observability test test-quick faults lint images locks kubernetes-tools kubernetes-test \
+.PHONY: help setup run observability test test-quick faults upgrade-test lint images locks kubernetes-tools kubernetes-test \
 	bench bench-broker bench-replay bench-predict pictures clean
 
 help: ## Show this list
@@ -72,6 +72,9 @@ test-quick: $(STAMP) ## Run the fast tests, without Kafka and recorded days (und
 
 faults: $(STAMP) ## Run the fault suite: kills, stops, cut connections, restarts (ARGS=, docs/faults.md)
 	@$(BIN)/python -m tests.faults $(ARGS)
+
+upgrade-test: $(STAMP) ## Upgrade an earlier version in place, with records in flight (FROM=REVISION ARGS=)
+	@$(BIN)/python -m tests.upgrade $(FROM) $(ARGS)
 
 lint: $(STAMP) ## Check style, format and types
 	@$(BIN)/ruff check .
