@@ -18,7 +18,7 @@ from kafka import KafkaProducer
 from services.loader.load import Loader
 from services.notifier.notify import Notifier
 from services.notifier.rules import Rules
-from shared.broker.contract import NewRecord, Record
+from shared.broker.contract import NewRecord, Producer, Record
 from shared.broker.kafka.broker import KafkaBroker
 from shared.records import encode
 from shared.runtime.loops.consumer import ConsumerLoop
@@ -56,6 +56,8 @@ class Pipeline:
 
     def write(self, records: Sequence[NewRecord]) -> None:
         put(self._writer, records)
+        self._writer.close()
+        self._writer = self._next_producer("test")
 
     def write_ghosts(self, records: Sequence[Record]) -> int:
         """Write records again without a transaction; returns the offset after the last one."""
@@ -74,6 +76,11 @@ class Pipeline:
                     for key, value in step.cursors.items():
                         unit.cursor_set(OUTBOX_CURSORS, key, value)
                     unit.commit()
+        self._next_producer("relay").close()
+
+    def _next_producer(self, slot: str) -> Producer:
+        """Kafka answers a commit before its records are visible. The slot's next producer waits until they are."""
+        return self.broker.producer(slot)
 
     def read(self, topic: str) -> list[Record]:
         """All records that are committed in a topic of one partition."""
