@@ -68,8 +68,8 @@ class Prometheus:
     def firing(self, over: str = "") -> set[str]:
         """The alerts that fire now, or that fired in the last seconds."""
         selector = 'ALERTS{alertstate="firing"}'
-        found = self.query(f"count_over_time({selector}[{over}])" if over else selector)
-        return {labels["alertname"] for labels, _ in found} - OF_THE_MACHINE
+        samples = self.query(f"count_over_time({selector}[{over}])" if over else selector)
+        return {labels["alertname"] for labels, _ in samples} - OF_THE_MACHINE
 
 
 def compressed(text: str) -> str:

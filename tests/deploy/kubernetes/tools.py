@@ -41,10 +41,10 @@ def tool(name: str) -> str:
     """The program. Skips the calling test, which has the mark `helm`, if there is none."""
     if (path := BIN / name).exists():
         return str(path)
-    found = shutil.which(name)
-    if found is None:
+    path_of_system = shutil.which(name)
+    if path_of_system is None:
         pytest.skip(f"no {name}: {FETCH}")
-    return found
+    return path_of_system
 
 
 def core_schemas() -> Path:

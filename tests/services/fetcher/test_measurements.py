@@ -58,7 +58,7 @@ def test_windows_are_counted_by_state(past: MeasuredFetcher) -> None:
     assert values(past.metrics) == {"due": 0, "done": 1, "failed": 1, "missing": 1, "expected": 0}
 
 
-def test_a_fetcher_that_is_not_asked_for_steps_has_no_values(past: MeasuredFetcher) -> None:
+def test_a_fetcher_on_standby_has_no_values(past: MeasuredFetcher) -> None:
     """It is paused or on standby."""
     past.measure(None)  # type: ignore[arg-type]
 

@@ -141,7 +141,7 @@ def test_a_configured_slot_is_not_given_to_others(start: Start, database: DbConn
     assert start("b").slot == "1"
 
 
-def test_live_replicas_with_another_folder_are_found(start: Start, database: DbConnection) -> None:
+def test_live_replicas_with_another_folder_are_named(start: Start, database: DbConnection) -> None:
     other, same = start("a", folders={"archive": "1", "export": "2"}), start("b", folders={"archive": "3"})
     mine = Holder("cleaner", "c", uuid4(), {"archive": "3"})
 
