@@ -7,10 +7,11 @@ import sys
 from services.fetcher.api import FetcherApi
 from services.fetcher.archive.replay_jobs import ArchiveReplays
 from services.fetcher.fetch import Fetcher
-from services.fetcher.measurements import ANSWERS, measure_windows
+from services.fetcher.measurements import measure_windows
 from services.fetcher.postgres_backfills import BACKFILL, BackfillOperations
 from services.fetcher.settings import FetcherSettings
 from services.fetcher.source_factory import set_up_source
+from services.fetcher.sources.metered import ANSWERS, DOCUMENT
 from shared.broker.connect import connect
 from shared.ops.tables.replays import REPLAY
 from shared.runtime.metrics import Metrics
@@ -25,7 +26,7 @@ def wire(settings: FetcherSettings, metrics: Metrics) -> Service:
 
     def count_answer(source_name: str, status: str) -> None:
         metrics.fetch_requests_total.labels(source_name, status).inc()
-        if status == "document":
+        if status == DOCUMENT:
             metrics.fetch_last_document_timestamp_seconds.labels(source_name).set_to_current_time()
 
     source, plan, pollable, archive = set_up_source(settings, clock, count_answer)

@@ -10,9 +10,6 @@ from shared.clock import Clock
 from shared.runtime.measurements import GaugeRows, Measurement
 from shared.runtime.metrics import Metrics
 
-# The answers that MeteredSource counts (services/fetcher/sources/metered.py).
-ANSWERS = ("document", "unchanged", "not published", "failed", "refused")
-
 
 def measure_windows(
     source: Source, plan: FetchPlan, pollable: Fetcher | ArchivedSource, clock: Clock, metrics: Metrics

@@ -130,6 +130,13 @@ class ReconnectingConnection:
             self._connection = None
 
 
+def limited_connection(conninfo: str, name: str, answer_s: float) -> ReconnectingConnection:
+    """A connection in autocommit mode for short statements. After `answer_s` the server cancels a statement and the
+    connection is dropped."""
+    limit = {"statement_timeout": f"{answer_s * 1000:.0f}ms"}
+    return ReconnectingConnection(conninfo, name, autocommit=True, settings=limit, answer_s=answer_s)
+
+
 def _is_broken(connection: DbConnection) -> bool:
     """Whether the server has closed the connection or sent an error: the next byte is end-of-file or `E`.
 

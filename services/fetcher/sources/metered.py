@@ -8,9 +8,12 @@ from services.fetcher.planning.windows import DueWindow
 from services.fetcher.sources.documents import Absence, Document, DocumentSource
 from shared.errors import InvalidDocument
 
+DOCUMENT, FAILED, REFUSED = "document", "failed", "refused"
+ANSWERS = (DOCUMENT, *(absence.value for absence in Absence), FAILED, REFUSED)
+
 
 class MeteredSource:
-    """Calls `count` with the answer to each request: `document`, `unchanged`, `not published`, `failed` or `refused`.
+    """Calls `count` with the answer to each request, one of ANSWERS.
 
     `refused` means InvalidDocument, `failed` any other error.
     """
@@ -23,12 +26,12 @@ class MeteredSource:
         try:
             answer = self._inner.fetch(due, etag)
         except InvalidDocument:
-            self._count("refused")
+            self._count(REFUSED)
             raise
         except Exception:
-            self._count("failed")
+            self._count(FAILED)
             raise
-        self._count(answer.value if isinstance(answer, Absence) else "document")
+        self._count(answer.value if isinstance(answer, Absence) else DOCUMENT)
         return answer
 
     def close(self) -> None:

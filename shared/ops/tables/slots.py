@@ -52,7 +52,7 @@ def claim(connection: DbConnection, holder: Holder, lease_s: float = LEASE_S) ->
 
 
 def take(connection: DbConnection, holder: Holder, slot: str, lease_s: float = LEASE_S) -> None:
-    """Take a slot that is configured, whoever holds it. The previous holder notices when it renews."""
+    """Take a slot that is configured, from its holder if it has one. That process notices when it renews."""
     _write(connection, _UPSERT, holder, slot, lease_s)
 
 
@@ -96,8 +96,8 @@ def _candidates(connection: DbConnection, holder: Holder) -> Iterator[str]:
         (holder.host, holder.service, holder.host),
     ).fetchall()
     own = sorted((slot for slot, is_own in rows if is_own), key=int)
-    known = {slot for slot, _ in rows}
-    return chain(own, (slot for slot in map(str, count()) if slot not in known))
+    excluded = {slot for slot, _ in rows}
+    return chain(own, (slot for slot in map(str, count()) if slot not in excluded))
 
 
 def _write(connection: DbConnection, statement: str, holder: Holder, slot: str, lease_s: float) -> bool:

@@ -16,7 +16,7 @@ from uuid import UUID
 import psycopg
 import structlog
 
-from shared.database.connection import DbConnection, ReconnectingConnection, first_line
+from shared.database.connection import DbConnection, first_line, limited_connection
 from shared.errors import TransientError
 from shared.ops.tables import operations as operations_table
 from shared.ops.tables import orders as orders_table
@@ -56,10 +56,7 @@ class ControlThread:
         self._service = service
         self._mailbox = mailbox
         self._partitions = partitions
-        limit = {"statement_timeout": f"{answer_s * 1000:.0f}ms"}
-        self._link = ReconnectingConnection(
-            conninfo, f"{service} control", autocommit=True, settings=limit, answer_s=answer_s
-        )
+        self._link = limited_connection(conninfo, f"{service} control", answer_s)
         self._listening_on = 0
         self._registered = False
         self._reported: LoopStatus | None = None

@@ -18,7 +18,7 @@ import psycopg
 import structlog
 from psycopg.types.json import Jsonb
 
-from shared.database.connection import ReconnectingConnection
+from shared.database.connection import limited_connection
 from shared.errors import TransientError
 from shared.runtime.api.context import ServiceView
 from shared.runtime.metrics import Metrics
@@ -66,8 +66,7 @@ class ReplicaHeartbeat:
     ) -> None:
         """`incarnation` identifies this process. The row belongs to the newest process with the replica's name."""
         name = f"{view.status()['service']} heartbeat"
-        limit = {"statement_timeout": f"{answer_s * 1000:.0f}ms"}
-        self._link = ReconnectingConnection(conninfo, name, autocommit=True, settings=limit, answer_s=answer_s)
+        self._link = limited_connection(conninfo, name, answer_s)
         self._view = view
         self._admin_url = admin_url
         self._metrics = metrics

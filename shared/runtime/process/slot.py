@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 import psycopg
 import structlog
 
-from shared.database.connection import DbConnection, ReconnectingConnection, first_line
+from shared.database.connection import DbConnection, first_line, limited_connection
 from shared.errors import ConfigError, HeadraceError, TransientError
 from shared.ops.tables import slots as slots_table
 from shared.runtime.api.context import AdminContext
@@ -44,14 +44,11 @@ class SlotKeeper:
         """Raises ConfigError if a folder of the service cannot be identified."""
         self.incarnation = incarnation
         self.slot = "" if settings.service.slot == AUTO else settings.service.slot
-        folders = {purpose: folder_id(path) for purpose, path in settings.folders().items()}
-        self._holder = slots_table.Holder(settings.name, socket.gethostname(), incarnation, folders)
         self._paths = settings.folders()
+        folders = {purpose: folder_id(path) for purpose, path in self._paths.items()}
+        self._holder = slots_table.Holder(settings.name, socket.gethostname(), incarnation, folders)
         self._renew_s = renew_s
-        limit = {"statement_timeout": f"{ANSWER_S * 1000:.0f}ms"}
-        self._link = ReconnectingConnection(
-            settings.database.conninfo(), f"{settings.name} slot", autocommit=True, settings=limit, answer_s=ANSWER_S
-        )
+        self._link = limited_connection(settings.database.conninfo(), f"{settings.name} slot", ANSWER_S)
         self._is_claimed = False
         # The server process of the session that holds the advisory lock.
         self._locked_by = 0
