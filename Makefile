@@ -76,9 +76,10 @@ faults: $(STAMP) ## Run the fault suite: kills, stops, cut connections, restarts
 upgrade-test: $(STAMP) ## Upgrade an earlier version in place, with records in flight (FROM=REVISION ARGS=)
 	@$(BIN)/python -m tests.upgrade $(FROM) $(ARGS)
 
-lint: $(STAMP) ## Check style, format and types
+lint: $(STAMP) ## Check style, format, types and Dockerfiles
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/hadolint deploy/docker/*.Dockerfile
 	@$(BIN)/mypy
 
 images: $(STAMP) ## Build all images (needs Docker with compose; TORCH_INDEX_URL= for the CPU build of torch)

@@ -21,12 +21,21 @@ RUN python -m pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-di
     && python -m venv --without-pip /opt/headrace \
     && python -m pip --python /opt/headrace/bin/python install --no-cache-dir --no-deps --no-index /wheel/*.whl
 
+# The bill of materials: what is installed, packages and code.
+FROM packages AS sbom
+COPY deploy/locks/sbom.txt /sbom.txt
+RUN python -m pip install --no-cache-dir --require-hashes --requirement /sbom.txt
+COPY pyproject.toml /pyproject.toml
+COPY --from=code /opt/headrace /opt/headrace
+RUN cyclonedx-py environment --pyproject /pyproject.toml --output-reproducible --output-file /sbom.cdx.json /opt/headrace
+
 FROM ${PYTHON_IMAGE}
 ARG APP_UID=10001
 RUN useradd --uid "${APP_UID}" --user-group --no-create-home --shell /usr/sbin/nologin headrace \
     && install -d -o headrace -g headrace /var/lib/headrace
 COPY --from=packages /opt/headrace /opt/headrace
 COPY --from=code /opt/headrace /opt/headrace
+COPY --from=sbom /sbom.cdx.json /opt/headrace/sbom.cdx.json
 ENV PATH=/opt/headrace/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \

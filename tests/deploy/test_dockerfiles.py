@@ -87,7 +87,7 @@ def test_copied_files_exist(name: str) -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_the_base_image_can_be_replaced(name: str) -> None:
     assert instructions(name, "FROM") == [
-        "${PYTHON_IMAGE} AS packages", "${PYTHON_IMAGE} AS code", "${PYTHON_IMAGE}"
+        "${PYTHON_IMAGE} AS packages", "${PYTHON_IMAGE} AS code", "packages AS sbom", "${PYTHON_IMAGE}"
     ]  # fmt: skip
     assert "PYTHON_IMAGE=" in instructions(name, "ARG")[0]
     assert "# syntax=" not in FILES[name]
@@ -107,6 +107,14 @@ def test_an_image_has_labels_and_a_health_check(name: str) -> None:
     assert f'title="headrace-{name}"' in label
     assert {"licenses", "version", "revision", "source"} <= set(re.findall(r"image\.(\w+)=", label))
     assert "\nHEALTHCHECK " in FILES[name]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_an_image_has_a_bill_of_materials_of_packages_and_code(name: str) -> None:
+    stage = FILES[name].split(" AS sbom\n")[1].split("\nFROM ")[0]
+
+    assert "COPY --from=code /opt/headrace /opt/headrace\nRUN cyclonedx-py environment " in stage
+    assert "--from=sbom /sbom.cdx.json /opt/headrace/sbom.cdx.json" in instructions(name, "COPY")
 
 
 @pytest.mark.parametrize("service", SERVICES)
