@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -64,10 +64,10 @@ class SecureListeners(NamedTuple):
 
     protocols: Mapping[str, str]
     settings: Mapping[str, object]
-    scram: str
+    scram: Sequence[str]
 
 
-NO_SECURE_LISTENERS = SecureListeners({}, {}, "")
+NO_SECURE_LISTENERS = SecureListeners({}, {}, ())
 
 
 class KafkaServer:
@@ -146,7 +146,7 @@ class KafkaServer:
             "--standalone",
             "--config",
             str(self._properties),
-            *(["--add-scram", self._secure.scram] if self._secure.scram else []),
+            *(word for user in self._secure.scram for word in ("--add-scram", user)),
         ]
         result = subprocess.run(command, capture_output=True, text=True, timeout=START_TIMEOUT_S, check=False)
         assert result.returncode == 0, f"Kafka's storage could not be formatted:\n{result.stdout}{result.stderr}"

@@ -147,7 +147,7 @@ def secure_listeners(files: Path) -> SecureListeners:
             "listener.name.users.scram-sha-512.sasl.jaas.config": _SCRAM,
             "listener.name.clear.scram-sha-512.sasl.jaas.config": _SCRAM,
         },
-        scram=f"SCRAM-SHA-512=[name={USER},password={PASSWORD}]",
+        scram=[f"SCRAM-SHA-512=[name={USER},password={PASSWORD}]"],
     )
 
 
