@@ -278,6 +278,7 @@ def test_the_example_has_the_variables_of_the_services_and_their_defaults() -> N
     }
 
     assert example.pop("COMPOSE_PROFILES") == "kafka"
+    assert example.pop("COMPOSE_FILE") == "docker-compose.yml"
     assert {name: used[name] for name in example} == example
 
 
@@ -311,19 +312,27 @@ def client() -> list[str]:
 
 
 @pytest.mark.containers
-@pytest.mark.parametrize("files", [["docker-compose.yml"], ["docker-compose.yml", "docker-compose.discord.yml"]])
-def test_the_compose_client_accepts_the_file(client: list[str], files: list[str]) -> None:
-    options = [option for file in files for option in ("-f", str(DEPLOY / file))]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
+@pytest.mark.parametrize("more", ["", ":docker-compose.discord.yml", ":docker-compose.archive.yml"])
+def test_the_compose_client_accepts_the_files(client: list[str], more: str, tmp_path: Path) -> None:
+    """Both files beside the first one are selected in `.env`."""
+    directory = shutil.copytree(DEPLOY, tmp_path / "deploy", ignore=shutil.ignore_patterns("secrets", ".env"))
+    example = (DEPLOY / ".env.example").read_text()
+    variables = example.replace("COMPOSE_FILE=docker-compose.yml", f"COMPOSE_FILE=docker-compose.yml{more}")
+    (directory / ".env").write_text(f"{variables}HEADRACE_RECORDED_ARCHIVE={tmp_path}\n")
+    environment = {name: value for name, value in os.environ.items() if not re.match("HEADRACE_|COMPOSE_", name)}
 
-    command = [*client, *options, "--env-file", str(DEPLOY / ".env.example"), "--profile", "*", "config"]
-    process = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
+    command = [*client, "--profile", "*", "config"]
+    process = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, cwd=directory)
 
     assert process.returncode == 0, process.stderr
     assert not process.stderr
     config = yaml.safe_load(process.stdout)
     assert config["services"].keys() == CONTAINERS.keys()
     assert all(port["host_ip"] == "127.0.0.1" for each in config["services"].values() for port in each.get("ports", []))
+    recorded = [each for each in config["services"]["fetcher"]["volumes"] if each["target"] == "/recorded"]
+    assert [(each["source"], each["read_only"]) for each in recorded] == (
+        [(str(tmp_path), True)] if "archive" in more else []
+    )
 
 
 @pytest.mark.containers
