@@ -23,9 +23,22 @@ def put(producer: Producer, records: Sequence[NewRecord]) -> None:
         unit.commit()
 
 
+def write(broker: Broker, *units: Sequence[NewRecord], slot: str = "filler") -> None:
+    """Append units of records, and wait until readers see them."""
+    with closing(broker.producer(slot)) as producer:
+        for records in units:
+            put(producer, records)
+    settle(broker, slot)
+
+
+def settle(broker: Broker, slot: str) -> None:
+    """Wait until the last unit of a slot is visible or aborted. Kafka answers a commit before its records are visible;
+    the slot's next producer waits until they are."""
+    broker.producer(slot).close()
+
+
 def fill(broker: Broker, topic: str, values: Sequence[str], key: str = "k", partition: int | None = None) -> None:
-    with closing(broker.producer("filler")) as producer:
-        put(producer, [new_record(topic, value, key, partition) for value in values])
+    write(broker, [new_record(topic, value, key, partition) for value in values])
 
 
 def values(records: Sequence[Record]) -> list[str]:

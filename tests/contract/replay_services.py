@@ -26,7 +26,7 @@ from shared.ops.tables import operations as operations_table
 from shared.ops.tables import replays as replays_table
 from shared.records import encode
 from shared.topics import RAW, READS, topic_specs
-from tests.contract.records import put, read_all, until
+from tests.contract.records import read_all, until, write
 from tests.services.cleaner.synthetic_slices import card, raw
 
 PARTITIONS = 2
@@ -87,11 +87,7 @@ class Pipeline:
         return process
 
     def append(self, records: list[NewRecord]) -> None:
-        producer = self.broker.producer("filler")
-        try:
-            put(producer, records)
-        finally:
-            producer.close()
+        write(self.broker, records)
 
     def lag(self, service: str, topic: str) -> int:
         positions = self.broker.committed(service, [topic])
@@ -129,13 +125,18 @@ class Pipeline:
         until(lambda: self.operation(operation_id).progress > 0.3 or self._failed(operation_id))
         assert self.operation(operation_id).progress < 1
 
-    def outputs(self, topic: str, revision: str) -> Counter[str]:
-        """The number of outputs of that replay by event id."""
-        return Counter(
-            record.headers["event_id"].decode()
-            for record in read_all(self.broker, topic)
-            if record.headers["revision"].decode() == revision
-        )
+    def outputs(self, topic: str, revision: str, count: int) -> Counter[str]:
+        """The number of outputs of that replay by event id, once there are `count`."""
+
+        def read() -> Counter[str]:
+            return Counter(
+                record.headers["event_id"].decode()
+                for record in read_all(self.broker, topic)
+                if record.headers["revision"].decode() == revision
+            )
+
+        until(lambda: read().total() >= count)
+        return read()
 
     def close(self) -> None:
         self._stack.close()

@@ -20,11 +20,12 @@ from tests.contract.records import (
     fill,
     new_record,
     poll_some,
-    put,
     read_all,
+    settle,
     until,
     values,
     wait_for_partitions,
+    write,
 )
 from tests.waiting import DEADLINE_S
 
@@ -89,8 +90,7 @@ def test_more_members_than_partitions_leaves_some_idle(harness: Harness) -> None
 
 def test_nothing_is_lost_or_read_twice_while_members_come_and_go(harness: Harness) -> None:
     expected = [str(number) for number in range(120)]
-    with closing(harness.broker.producer("filler")) as filler:
-        put(filler, [new_record("many", value, value) for value in expected])
+    write(harness.broker, [new_record("many", value, value) for value in expected])
     consumers: list[Consumer] = []
     producers = {slot: harness.broker.producer(slot) for slot in "abc"}
 
@@ -209,6 +209,7 @@ def test_a_producer_killed_at_any_moment_leaves_whole_units_only(harness: Harnes
         process.kill()
         process.wait()
 
+    settle(harness.broker, "appender")
     records = sorted(values(read_all(harness.broker, "many")))
     assert len(records) >= (1 + 4 + 9) * 5
     for part in range(5):

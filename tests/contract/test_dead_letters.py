@@ -31,7 +31,7 @@ from shared.runtime.metrics import Metrics
 from shared.topics import CLEAN, JOB_CURSORS, RAW, TopicSpec
 from tests.contract.children import wait_for_line
 from tests.contract.conftest import Harness
-from tests.contract.records import put, read_all, until
+from tests.contract.records import read_all, until, wait_for_records, write
 from tests.shared.runtime.loop_harness import append, number_of, output_of, raw, run_in_thread
 
 pytestmark = pytest.mark.slow
@@ -61,16 +61,9 @@ def rows(url: str) -> Iterator[Rows]:
 
 def fill(broker: Broker, count: int, cause: str = "ValueError") -> None:
     """In units of two records, so that offsets have gaps on Kafka."""
-    producer = broker.producer("filler")
-    for number in range(0, count, 2):
-        put(
-            producer,
-            [
-                NewRecord(DEAD_LETTERS, b"k", str(n).encode(), {CAUSE: cause.encode()})
-                for n in range(number, number + 2)
-            ],
-        )
-    producer.close()
+    cause_header = {CAUSE: cause.encode()}
+    letters = [NewRecord(DEAD_LETTERS, b"k", str(n).encode(), cause_header) for n in range(count)]
+    write(broker, *(letters[number : number + 2] for number in range(0, count, 2)))
 
 
 def create_redrive(rows: Rows, index: DeadLetterIndex, cause: str | None = None) -> Operation:
@@ -125,7 +118,7 @@ def test_a_redrive_sends_the_selected_open_letters_and_settles_them(
 
     ended = run_redrive(harness, url, rows, "a")
 
-    sent = read_all(broker, RETRY)
+    sent = wait_for_records(broker, RETRY, 5)
     assert [record.value for record in sent] == [str(n).encode() for n in range(1, 6)]
     assert {record.headers["dlq.redrive-count"] for record in sent} == {b"01"}
     states = dead_letters_table.states(rows, "cleaner")
@@ -148,7 +141,7 @@ def test_a_redrive_killed_between_commit_and_settlement_sends_every_letter_once(
 
     ended = run_redrive(harness, url, rows, "next")
 
-    assert [record.value for record in read_all(broker, RETRY)] == [str(n).encode() for n in range(6)]
+    assert [record.value for record in wait_for_records(broker, RETRY, 6)] == [str(n).encode() for n in range(6)]
     assert len(dead_letters_table.states(rows, "cleaner")) == 6
     assert (ended.state, ended.counts["redriven"]) == ("succeeded", 6)
 
@@ -168,11 +161,11 @@ def test_a_redrive_cancelled_without_a_worker_still_settles_what_it_sent(
     ended = run_redrive(harness, url, rows, "next")
 
     assert (ended.state, ended.counts["redriven"]) == ("cancelled", 2)
-    assert len(read_all(broker, RETRY)) == len(dead_letters_table.states(rows, "cleaner")) == 2
+    assert len(wait_for_records(broker, RETRY, 2)) == len(dead_letters_table.states(rows, "cleaner")) == 2
 
     create_redrive(rows, load_index(broker))
     run_redrive(harness, url, rows, "after")
-    assert [record.value for record in read_all(broker, RETRY)] == [str(n).encode() for n in range(6)]
+    assert [record.value for record in wait_for_records(broker, RETRY, 6)] == [str(n).encode() for n in range(6)]
 
 
 def test_connections_that_break_during_handling_cause_no_dead_letters(harness: Harness, broker: Broker) -> None:

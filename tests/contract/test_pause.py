@@ -18,7 +18,7 @@ from shared.broker.contract import Broker, NewRecord
 from shared.records import DecodedRecord
 from tests.contract.children import wait_for_line
 from tests.contract.conftest import Harness
-from tests.contract.records import put, read_all, until, wait_for_records
+from tests.contract.records import read_all, until, wait_for_records, write
 from tests.contract.replica import READS, SERVICE, WRITES, Operator, Replica, connect_operator, copying, records
 from tests.shared.database.blocking_proxy import silent_proxy
 from tests.waiting import DEADLINE_S
@@ -61,9 +61,7 @@ def start_replica(tmp_path: Path, repository: Path) -> Iterator[StartReplica]:
 
 
 def append_records(broker: Broker, numbers: range) -> None:
-    producer = broker.producer("filler")
-    put(producer, records(numbers))
-    producer.close()
+    write(broker, records(numbers))
 
 
 def output_numbers(broker: Broker, count: int) -> list[int]:
@@ -136,7 +134,7 @@ def test_a_pause_is_effective_only_after_the_open_unit(harness: Harness, conninf
         assert operator.state(operation) == "running"
         release.set()
         until(lambda: operator.state(operation) == "succeeded")
-        output_count = len(read_all(harness.broker, WRITES))
+        output_count = len(wait_for_records(harness.broker, WRITES, 1))
 
     assert 0 < output_count <= len(FIRST)  # the open unit was committed
 

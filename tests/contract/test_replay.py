@@ -45,9 +45,9 @@ def test_a_replay_of_the_cleaner_is_executed_once_although_its_processes_are_kil
     assert operation.counts["outputs"] == operation.counts["read"] == RECORDS
     assert len(workers) == 1
     until(lambda: not workers_of(successor))
-    outputs = pipeline.outputs(CLEAN, operation_id)
+    outputs = pipeline.outputs(CLEAN, operation_id, RECORDS)
     assert set(outputs.values()) == {1}
-    assert outputs.keys() == pipeline.outputs(CLEAN, "0").keys()
+    assert outputs.keys() == pipeline.outputs(CLEAN, "0", RECORDS).keys()
     assert pipeline.broker.committed("cleaner", [RAW]) == before
 
 
@@ -83,10 +83,12 @@ def test_replays_of_disjoint_events_run_at_once_and_are_controlled_separately(pi
     pipeline.apply_command(ids[1], "cancel")
 
     paused, cancelled = pipeline.wait_for_state(ids[0], "paused"), pipeline.wait_for_state(ids[1], "cancelled")
-    assert sum(pipeline.outputs(CLEAN, ids[0]).values()) == paused.counts["outputs"] < 240
-    assert sum(pipeline.outputs(CLEAN, ids[1]).values()) == cancelled.counts["outputs"] < 240
+    for operation in (paused, cancelled):
+        count = operation.counts["outputs"]
+        assert pipeline.outputs(CLEAN, operation.id, count).total() == count < 240
     pipeline.apply_command(ids[0], "resume")
     again = pipeline.start_replay("cleaner", RAW, keys=["boatrace:2031-05-07:*"])
     for operation_id in (ids[0], again):
         pipeline.wait_for_state(operation_id, "succeeded")
-        assert len(pipeline.outputs(CLEAN, operation_id)) == pipeline.outputs(CLEAN, operation_id).total() == 240
+        outputs = pipeline.outputs(CLEAN, operation_id, 240)
+        assert len(outputs) == outputs.total() == 240

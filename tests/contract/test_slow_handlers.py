@@ -14,7 +14,7 @@ from shared.runtime.loops.consumer import ConsumerLoop
 from shared.runtime.loops.handler import InThread
 from shared.runtime.metrics import Metrics
 from tests.contract.conftest import Harness
-from tests.contract.records import put, until, wait_for_records
+from tests.contract.records import until, wait_for_records, write
 from tests.contract.replica import READS, SERVICE, WRITES, copying, records
 from tests.shared.runtime.loop_harness import run_in_thread
 from tests.waiting import DEADLINE_S
@@ -44,9 +44,7 @@ def loop_of(broker: Broker, slot: str, handler: BlockingHandler) -> ConsumerLoop
 
 
 def fill(broker: Broker) -> None:
-    producer = broker.producer("filler")
-    put(producer, records(range(COUNT)))
-    producer.close()
+    write(broker, records(range(COUNT)))
 
 
 def test_a_handler_may_take_longer_than_the_lease_of_its_member(harness: Harness) -> None:

@@ -19,7 +19,7 @@ from shared.errors import ConfigError
 from shared.runtime.loops.consumer import next_offsets
 from shared.settings.sections import KafkaSettings, Settings
 from shared.topics import RAW
-from tests.contract.records import poll_some
+from tests.contract.records import poll_some, write
 from tests.headrace.audit.pipeline import audit_now, counts
 from tests.headrace.runs import DAYS, RACES, run_once, write_archive
 from tests.kafka.use import KafkaInUse
@@ -71,9 +71,7 @@ def _append_copy(broker: Broker) -> None:
     original = next(record for batch in batches for record in batch if b"reference" not in record.key)
     batches.close()
     headers = {**original.headers, "event_id": str(DROPPED).encode()}
-    with closing(broker.producer("test")) as producer, producer.unit() as unit:
-        unit.append([NewRecord(RAW, original.key, original.value, headers)])
-        unit.commit()
+    write(broker, [NewRecord(RAW, original.key, original.value, headers)], slot="test")
 
 
 def _read_and_drop(broker: Broker) -> None:

@@ -22,7 +22,7 @@ from shared.records import encode
 from shared.topics import LOADED, PREDICTIONS, topic_specs
 from tests.contract.children import wait_for_line
 from tests.contract.conftest import Harness, harness, lease_s
-from tests.contract.records import put, read_all, until
+from tests.contract.records import read_all, until, write
 from tests.services.predictor.season import Connection, Event
 from tests.services.predictor.serving.loaded_events import (
     DEPENDENCIES,
@@ -214,8 +214,7 @@ def append_records(broker: Broker, numbers: range) -> None:
         )
         for number in numbers
     ]
-    with closing(broker.producer("facts")) as producer:
-        put(producer, records)
+    write(broker, records, slot="facts")
 
 
 def all_handled(broker: Broker) -> bool:

@@ -18,7 +18,7 @@ from kafka import KafkaProducer
 from services.loader.load import Loader
 from services.notifier.notify import Notifier
 from services.notifier.rules import Rules
-from shared.broker.contract import NewRecord, Producer, Record
+from shared.broker.contract import NewRecord, Record
 from shared.broker.kafka.broker import KafkaBroker
 from shared.records import encode
 from shared.runtime.loops.consumer import ConsumerLoop
@@ -27,7 +27,7 @@ from shared.runtime.loops.outbox import Outbox
 from shared.runtime.metrics import Metrics
 from shared.settings.sections import KafkaSettings
 from shared.topics import CLEAN, LOADED, OUTBOX_CURSORS, topic_specs
-from tests.contract.records import put
+from tests.contract.records import settle, write
 from tests.kafka.use import KafkaInUse
 from tests.services.loader.facts import StillClock, at, listed, observed, received, settled
 from tests.services.loader.views import ask, tables
@@ -46,18 +46,12 @@ class Pipeline:
         self.broker = KafkaBroker(f"kafka://{bootstrap}", settings, conninfo)
         self.broker.ensure_topics(topic_specs(partitions=1))
         self._plain = KafkaProducer(bootstrap_servers=bootstrap)
-        self._writer = self.broker.producer("test")
         self._outbox = Outbox(conninfo)
         self._outbox.load({})
         self.loader = _ServiceLoop(self.broker, "loader", LOADER_READS, Loader(StillClock(at(30)), Metrics()).handle)
         self.notifier = _ServiceLoop(
             self.broker, "notifier", NOTIFIER_READS, Notifier(["console"], StillClock(at(30)), RULES).handle
         )
-
-    def write(self, records: Sequence[NewRecord]) -> None:
-        put(self._writer, records)
-        self._writer.close()
-        self._writer = self._next_producer("test")
 
     def write_ghosts(self, records: Sequence[Record]) -> int:
         """Write records again without a transaction; returns the offset after the last one."""
@@ -76,11 +70,7 @@ class Pipeline:
                     for key, value in step.cursors.items():
                         unit.cursor_set(OUTBOX_CURSORS, key, value)
                     unit.commit()
-        self._next_producer("relay").close()
-
-    def _next_producer(self, slot: str) -> Producer:
-        """Kafka answers a commit before its records are visible. The slot's next producer waits until they are."""
-        return self.broker.producer(slot)
+        settle(self.broker, "relay")
 
     def read(self, topic: str) -> list[Record]:
         """All records that are committed in a topic of one partition."""
@@ -99,7 +89,7 @@ class Pipeline:
     def close(self) -> None:
         self._plain.close()
         self._outbox.close()
-        for part in (self._writer, self.loader, self.notifier, self.broker):
+        for part in (self.loader, self.notifier, self.broker):
             part.close()
 
 
@@ -149,7 +139,7 @@ def ledger_rows(database: psycopg.Connection[Any]) -> list[tuple[Any, ...]]:
 def test_ghosts_change_no_row_and_cause_no_output_and_no_notification(
     pipeline: Pipeline, database: psycopg.Connection[Any]
 ) -> None:
-    pipeline.write(clean_records())
+    write(pipeline.broker, clean_records())
     clean = pipeline.read(CLEAN)
     pipeline.loader.drain(end_of(clean))
     pipeline.relay()
@@ -176,7 +166,7 @@ def test_a_ghost_of_a_corrected_result_does_not_restore_the_old_one(
     first = settled(1)
     corrected = settled(1, known=40, technique=2)
     facts: list[Any] = [listed(1), first, corrected]
-    pipeline.write([encode(fact, CLEAN, "clean-event/1", received(fact).event_id, "cleaner") for fact in facts])
+    write(pipeline.broker, [encode(fact, CLEAN, "clean-event/1", received(fact).event_id, "cleaner") for fact in facts])
     clean = pipeline.read(CLEAN)
     pipeline.loader.drain(end_of(clean))
     rows_before = tables(database)
