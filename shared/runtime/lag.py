@@ -74,11 +74,8 @@ class LagMeter:
         """Raises TransientError when the broker does not answer. `thorough`: take the time to count exactly, and check
         for ignored offsets now."""
         with self._lock:
-            positions = dict(self._broker.committed(self._service, topics))
+            positions = self._positions(topics)
             ends = self._broker.end_offsets(list(positions))
-            for tp, offset in self._observed_positions().items():
-                if tp in positions:
-                    positions[tp] = max(positions[tp], min(offset, ends[tp]))
             ignored = self._check_ignored_offsets(topics, thorough=thorough)
             ranges = {tp: (position, ends[tp]) for tp, position in positions.items()}
             waiting = self._backlog.measure(ranges, thorough=thorough)
@@ -95,11 +92,8 @@ class LagMeter:
         """Per partition, how many offsets retention removed after the position: records that cannot be handled any
         more. Raises TransientError when the broker does not answer."""
         with self._lock:
-            positions = dict(self._broker.committed(self._service, topics))
+            positions = self._positions(topics)
             begins = self._broker.begin_offsets(list(positions))
-            for tp, offset in self._observed_positions().items():
-                if tp in positions:
-                    positions[tp] = max(positions[tp], offset)
         return {tp: max(0, begins[tp] - position) for tp, position in positions.items()}
 
     def ignored_offsets(self) -> dict[str, int]:
@@ -110,6 +104,12 @@ class LagMeter:
         self._backlog.close()
         self._broker.close()
         self._on_close()
+
+    def _positions(self, topics: Sequence[str]) -> dict[TopicPartition, int]:
+        """The committed positions, or those that owners report if they are further on."""
+        observed = self._observed_positions()
+        committed = self._broker.committed(self._service, topics)
+        return {tp: max(position, observed.get(tp, position)) for tp, position in committed.items()}
 
     def _check_ignored_offsets(self, topics: Sequence[str], *, thorough: bool) -> Offsets:
         if self._read_ignored_offsets is None or not (
