@@ -1,4 +1,7 @@
-"""python -m simulator: serves a synthetic season over HTTP until SIGTERM or SIGINT."""
+"""python -m simulator: serves a synthetic season over HTTP until SIGTERM or SIGINT.
+
+With --rate it is a load generator: it publishes the season's documents at that rate and reports what was fetched.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,19 @@ import argparse
 import signal
 import sys
 import threading
-from datetime import UTC, date, datetime, time
+import time
+from datetime import UTC, date, datetime
+from datetime import time as time_of_day
 from pathlib import Path
 
 from shared.clock import Clock, SystemClock, VirtualClock
+from simulator.load import Load, LoadPlan, report_line
 from simulator.publisher import Publisher
 from simulator.rates import AnomalyRates
 from simulator.season import SeasonPlan, SimulatedSeason, spread_venues
 from simulator.server import FailureInjection, SimulatorServer
 from simulator.stages import PublicationSchedule
+from simulator.versions import race_day
 
 CLOCK_OPTIONS = ("clock_start", "clock_speed", "clock_epoch")
 
@@ -25,9 +32,29 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=0, help="0 picks a free port")
     parser.add_argument("--port-file", type=Path, help="file to write the URL to once the server listens")
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--from", dest="first_date", type=date.fromisoformat, default=date(2026, 1, 1), metavar="DATE")
-    parser.add_argument("--days", type=int, default=61)
-    parser.add_argument("--venues", type=int, default=4, help="number of stadiums with races every day, 1 to 24")
+    parser.add_argument(
+        "--from", dest="first_date", type=date.fromisoformat, default=date(2026, 1, 1), metavar="DATE", help="first day"
+    )
+    parser.add_argument("--days", type=int, default=61, help="length of the season (default: %(default)s)")
+    parser.add_argument(
+        "--venues",
+        "--sources",
+        type=int,
+        default=4,
+        metavar="N",
+        help="number of stadiums with races every day, 1 to 24. --sources is the same: a fetcher has one source, so N"
+        " sources of events are N venues in its documents",
+    )
+    parser.add_argument(
+        "--rate",
+        type=float,
+        metavar="R",
+        help="publish R documents per second, each with N x races events, and report what was fetched: a load for a"
+        " fetcher of past days (docs/scaling.md)",
+    )
+    parser.add_argument(
+        "--report-every", type=float, default=10.0, metavar="S", help="seconds between reports of a load"
+    )
     parser.add_argument("--races", type=int, default=12, help="races per venue and day")
     parser.add_argument("--first-deadline", type=minutes, default=10 * 60 + 30, metavar="HH:MM", help="JST")
     parser.add_argument("--last-deadline", type=minutes, default=16 * 60 + 30, metavar="HH:MM", help="JST")
@@ -44,7 +71,7 @@ def arguments() -> argparse.ArgumentParser:
 
 def minutes(text: str) -> int:
     """Minutes from midnight of a time HH:MM."""
-    at = time.fromisoformat(text)
+    at = time_of_day.fromisoformat(text)
     return 60 * at.hour + at.minute
 
 
@@ -60,8 +87,8 @@ def clock_of(options: argparse.Namespace) -> Clock:
     return VirtualClock(options.clock_start.astimezone(UTC), options.clock_speed, options.clock_epoch)
 
 
-def server_of(options: argparse.Namespace) -> SimulatorServer:
-    plan = SeasonPlan(
+def season_plan(options: argparse.Namespace) -> SeasonPlan:
+    return SeasonPlan(
         seed=options.seed,
         first_date=options.first_date,
         days=options.days,
@@ -71,11 +98,30 @@ def server_of(options: argparse.Namespace) -> SimulatorServer:
         last_deadline_min=options.last_deadline,
         rates=AnomalyRates().multiplied_by(options.oddness),
     )
+
+
+def load_of(options: argparse.Namespace, season: SeasonPlan, clock: Clock) -> Load | None:
+    """The load of --rate. Raises ValueError if the season is not over, because a fetcher requests only past days."""
+    if options.rate is None:
+        return None
+    if options.clock_speed is not None:
+        raise ValueError("--rate is in real time: with a virtual clock, --clock-speed determines the rate")
+    if options.report_every <= 0:
+        raise ValueError(f"expected more than 0 seconds between reports, got {options.report_every:g}")
+    if season.last_date >= race_day(clock.now()):
+        raise ValueError(f"--rate needs past days: the season ends on {season.last_date}; use an earlier --from")
+    return Load(
+        LoadPlan(season.first_date, season.days, options.rate, len(season.venues) * season.races_per_venue),
+        time.monotonic,
+    )
+
+
+def server_of(options: argparse.Namespace, season: SeasonPlan, clock: Clock, load: Load | None) -> SimulatorServer:
     pace = PublicationSchedule(options.publish_every, options.preview_share, blank_at_min=options.blank_at)
-    publisher = Publisher(SimulatedSeason(plan), pace)
+    publisher = Publisher(SimulatedSeason(season), pace)
     failing = FailureInjection(options.fail_rate, options.seed)
     try:
-        return SimulatorServer((options.host, options.port), publisher, clock_of(options), failing)
+        return SimulatorServer((options.host, options.port), publisher, clock, failing, load)
     except OSError as error:
         where = f"port {options.port} of {options.host}"
         raise ValueError(f"cannot listen on {where} ({error.strerror}); use --port 0 to pick a free port") from error
@@ -89,10 +135,34 @@ def announce(url: str, port_file: Path | None) -> None:
     print(f"simulator: {url}", flush=True)
 
 
+def report(load: Load, every_s: float, stop: threading.Event) -> None:
+    """Print a line every `every_s` seconds, and one about the whole load when it is complete or stopped."""
+    before = load.reading()
+    while not stop.wait(every_s):
+        now = load.reading()
+        print(report_line(load.plan, before, now), flush=True)
+        if now.fetched == load.plan.documents:
+            print(f"complete {report_line(load.plan, load.begin(), now)}", flush=True)
+            stop.wait()
+            return
+        before = now
+    print(f"stopped {report_line(load.plan, load.begin(), load.reading())}", flush=True)
+
+
+def announce_load(season: SeasonPlan) -> None:
+    print(
+        "load: set fetcher.source to simulator, fetcher.base_url to the address of this program, fetcher.from to"
+        f" {season.first_date} and fetcher.to to {season.last_date}; the load begins with the first request",
+        flush=True,
+    )
+
+
 def main() -> int:
     options = arguments().parse_args()
     try:
-        server = server_of(options)
+        clock, season = clock_of(options), season_plan(options)
+        load = load_of(options, season, clock)
+        server = server_of(options, season, clock, load)
     except ValueError as error:
         print(f"simulator: {error}", file=sys.stderr)
         return 2
@@ -102,7 +172,11 @@ def main() -> int:
     with server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         announce(server.url, options.port_file)
-        stop.wait()
+        if load is None:
+            stop.wait()
+        else:
+            announce_load(season)
+            report(load, options.report_every, stop)
         server.shutdown()
     return 0
 

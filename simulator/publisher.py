@@ -45,12 +45,11 @@ class Publisher:
 
     def page(self, path: str, now: datetime) -> PublishedPage | None:
         """The public document under this path (like `/programs/v2/today.json`); None if it does not exist (yet)."""
+        if dated := dated_document(path):
+            return self._dated(*dated, now)
         match path.split("/"):
             case ["", feed, "v2", "today.json"] if feed in FEEDS:
                 return self._today(feed, now)
-            case ["", feed, "v2", year, name] if feed in FEEDS:
-                day = _day_of(year, name)
-                return self._dated(feed, day, now) if day else None
             case ["", "truth", "v1", year, name]:
                 day = _day_of(year, name)
                 return self._truth(day, now) if day else None
@@ -126,6 +125,14 @@ class Publisher:
             self._days[day] = races, {feed: Edition(feed, races, steps[feed], every_min) for feed in FEEDS}
             _drop_oldest(self._days, CACHED_DAYS)
         return self._days[day]
+
+
+def dated_document(path: str) -> tuple[str, date] | None:
+    """Feed and day of the path of a dated document; None for any other path."""
+    match path.split("/"):
+        case ["", feed, "v2", year, name] if feed in FEEDS and (day := _day_of(year, name)):
+            return feed, day
+    return None
 
 
 def _key(race: Race) -> Document:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
@@ -17,6 +18,9 @@ from simulator.venue_day import VenueDayInputs, venue_day
 
 # Racers for two meetings per venue, so that a racer is in every second meeting on average.
 RACERS_PER_VENUE = 2 * RACERS_PER_MEETING
+
+# Cards of all racers are drawn once for each venue and half year. Requests around the turn need two half years.
+HALF_YEARS_CACHED = 2
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ class SimulatedSeason:
         self.plan = plan
         self._racers: Racers = draw_racers(plan.seed, self.racer_count)
         self._venues: dict[int, Venue] = {v: draw_venue(plan.seed, v, self.racer_count) for v in plan.venues}
-        self._cards: dict[tuple[int, int], list[Card]] = {}
+        self._cards: OrderedDict[tuple[int, int], list[Card]] = OrderedDict()
 
     @property
     def racer_count(self) -> int:
@@ -105,4 +109,6 @@ class SimulatedSeason:
         key = (venue, half_year(day))
         if key not in self._cards:
             self._cards[key] = draw_cards(self.plan.seed, self._racers, venue, self._venues[venue].affinity, key[1])
+            if len(self._cards) > HALF_YEARS_CACHED * len(self.plan.venues):
+                self._cards.popitem(last=False)
         return self._cards[key]

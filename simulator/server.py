@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from dataclasses import dataclass
 from email.utils import format_datetime
 from http import HTTPStatus
@@ -12,11 +13,14 @@ from typing import Any
 
 from shared.clock import Clock
 from simulator.draws import Draw, stream
-from simulator.publisher import PublishedPage, Publisher
+from simulator.load import Load
+from simulator.publisher import PublishedPage, Publisher, dated_document
 
 HEALTH_PATH = "/healthz"
 TRUTH_PREFIX = "/truth/"
 IDLE_TIMEOUT_S = 30
+# The longest time that a request waits for a document of a load. Below the read timeout of the declared source, 5 s.
+HOLD_S = 4.0
 
 
 @dataclass(frozen=True)
@@ -35,14 +39,27 @@ class FailureInjection:
 
 
 class SimulatorServer(ThreadingHTTPServer):
-    """Listens as soon as it is constructed. Port 0 picks a free port, which is in `url`."""
+    """Listens as soon as it is constructed. Port 0 picks a free port, which is in `url`.
+
+    With a load, a request for a document that is not public yet waits for it up to `hold_s`, then gets a 503.
+    """
 
     daemon_threads = True
     block_on_close = False
     request_queue_size = 64
 
-    def __init__(self, address: tuple[str, int], publisher: Publisher, clock: Clock, failing: FailureInjection) -> None:
+    def __init__(
+        self,
+        address: tuple[str, int],
+        publisher: Publisher,
+        clock: Clock,
+        failing: FailureInjection,
+        load: Load | None = None,
+        hold_s: float = HOLD_S,
+    ) -> None:
         super().__init__(address, SimulatorHandler)
+        self._load = load
+        self._hold_s = hold_s
         self._publisher = publisher
         self._clock = clock
         self._failure_injection = failing
@@ -62,6 +79,23 @@ class SimulatorServer(ThreadingHTTPServer):
     def page(self, path: str) -> PublishedPage | None:
         with self._lock:
             return self._publisher.page(path, self._clock.now())
+
+    def load_number(self, path: str) -> int | None:
+        """The number of the document in the load; None for any other path, and without a load."""
+        dated = dated_document(path)
+        return self._load.plan.number_of(*dated) if self._load and dated else None
+
+    def wait_until_public(self, number: int) -> bool:
+        """Wait for a document of the load. Returns whether it is public."""
+        if self._load is None:
+            return True
+        wait_s = self._load.wait_s(number)
+        time.sleep(min(wait_s, self._hold_s))
+        return wait_s <= self._hold_s
+
+    def record_fetch(self, number: int) -> None:
+        if self._load is not None:
+            self._load.record_fetch(number)
 
     def next_request_fails(self) -> bool:
         """Counts a request and returns whether to answer it with 503."""
@@ -87,11 +121,21 @@ class SimulatorHandler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.OK, b"ok", {"Content-Type": "text/plain"})
         elif not path.startswith(TRUTH_PREFIX) and self.server.next_request_fails():
             self._answer(HTTPStatus.SERVICE_UNAVAILABLE, b"unavailable", {"Content-Type": "text/plain"})
+        elif (number := self.server.load_number(path)) is not None:
+            self._answer_load(number, path)
         else:
             self._answer_page(self.server.page(path))
 
     def do_HEAD(self) -> None:
         self.do_GET()
+
+    def _answer_load(self, number: int, path: str) -> None:
+        if not self.server.wait_until_public(number):
+            self._answer(HTTPStatus.SERVICE_UNAVAILABLE, b"not public yet", {"Content-Type": "text/plain"})
+            return
+        self._answer_page(self.server.page(path))
+        if self.command == "GET":
+            self.server.record_fetch(number)
 
     def _answer_page(self, page: PublishedPage | None) -> None:
         if page is None:
