@@ -135,18 +135,18 @@ def announce(url: str, port_file: Path | None) -> None:
     print(f"simulator: {url}", flush=True)
 
 
-def report(load: Load, every_s: float, stop: threading.Event) -> None:
+def report(server: SimulatorServer, load: Load, every_s: float, stop: threading.Event) -> None:
     """Print a line every `every_s` seconds, and one about the whole load when it is complete or stopped."""
-    before = load.reading()
+    before = server.load_reading()
     while not stop.wait(every_s):
-        now = load.reading()
+        now = server.load_reading()
         print(report_line(load.plan, before, now), flush=True)
         if now.fetched == load.plan.documents:
             print(f"complete {report_line(load.plan, load.begin(), now)}", flush=True)
             stop.wait()
             return
         before = now
-    print(f"stopped {report_line(load.plan, load.begin(), load.reading())}", flush=True)
+    print(f"stopped {report_line(load.plan, load.begin(), server.load_reading())}", flush=True)
 
 
 def announce_load(season: SeasonPlan) -> None:
@@ -176,7 +176,7 @@ def main() -> int:
             stop.wait()
         else:
             announce_load(season)
-            report(load, options.report_every, stop)
+            report(server, load, options.report_every, stop)
         server.shutdown()
     return 0
 

@@ -6,7 +6,6 @@ visible. Documents are numbered in the order in which the fetcher asks for past 
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
@@ -54,13 +53,13 @@ class LoadReading:
 class Load:
     """A load that begins with the first request, at the requested document: a second client run continues there.
 
-    Thread-safe. It stores one byte for each document of the season. `monotonic_s` is the clock in seconds.
+    Not thread-safe: the server calls it under a lock. It stores one byte for each document of the season. `monotonic_s`
+    is the clock in seconds.
     """
 
     def __init__(self, plan: LoadPlan, monotonic_s: Callable[[], float]) -> None:
         self.plan = plan
         self._monotonic_s = monotonic_s
-        self._lock = threading.Lock()
         self._first: int | None = None
         self._started_s = 0.0
         self._fetched = bytearray(plan.documents)
@@ -69,29 +68,26 @@ class Load:
 
     def wait_s(self, number: int) -> float:
         """Seconds until the document is public; 0 if it is."""
-        with self._lock:
-            now_s = self._monotonic_s()
-            if self._first is None:
-                self._first, self._started_s = number, now_s
-            return max(0.0, self._started_s + (number - self._first) / self.plan.rate - now_s)
+        now_s = self._monotonic_s()
+        if self._first is None:
+            self._first, self._started_s = number, now_s
+        return max(0.0, self._started_s + (number - self._first) / self.plan.rate - now_s)
 
     def record_fetch(self, number: int) -> None:
         """Count a document whose last byte was sent."""
-        with self._lock:
-            if self._fetched[number]:
-                self._repeated += 1
-            else:
-                self._fetched[number] = 1
-                self._fetched_count += 1
+        if self._fetched[number]:
+            self._repeated += 1
+        else:
+            self._fetched[number] = 1
+            self._fetched_count += 1
 
     def begin(self) -> LoadReading:
         """The reading at the time of the first request."""
         return LoadReading(self._started_s, 0, 0, 0)
 
     def reading(self) -> LoadReading:
-        with self._lock:
-            now_s = self._monotonic_s()
-            return LoadReading(now_s, self._published(now_s), self._fetched_count, self._repeated)
+        now_s = self._monotonic_s()
+        return LoadReading(now_s, self._published(now_s), self._fetched_count, self._repeated)
 
     def _published(self, now_s: float) -> int:
         """Documents published since the first request. Documents before the first one count once they are fetched."""

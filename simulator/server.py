@@ -13,7 +13,7 @@ from typing import Any
 
 from shared.clock import Clock
 from simulator.draws import Draw, stream
-from simulator.load import Load
+from simulator.load import Load, LoadReading
 from simulator.publisher import PublishedPage, Publisher, dated_document
 
 HEALTH_PATH = "/healthz"
@@ -65,6 +65,7 @@ class SimulatorServer(ThreadingHTTPServer):
         self._failure_injection = failing
         self._requests = 0
         self._lock = threading.Lock()
+        self._load_lock = threading.Lock()  # another one, because rendering a page takes up to half a second
 
     @property
     def url(self) -> str:
@@ -89,13 +90,22 @@ class SimulatorServer(ThreadingHTTPServer):
         """Wait for a document of the load. Returns whether it is public."""
         if self._load is None:
             return True
-        wait_s = self._load.wait_s(number)
+        with self._load_lock:
+            wait_s = self._load.wait_s(number)
         time.sleep(min(wait_s, self._hold_s))
         return wait_s <= self._hold_s
 
     def record_fetch(self, number: int) -> None:
         if self._load is not None:
-            self._load.record_fetch(number)
+            with self._load_lock:
+                self._load.record_fetch(number)
+
+    def load_reading(self) -> LoadReading:
+        """The state of the load; all zero without one."""
+        if self._load is None:
+            return LoadReading(0.0, 0, 0, 0)
+        with self._load_lock:
+            return self._load.reading()
 
     def next_request_fails(self) -> bool:
         """Counts a request and returns whether to answer it with 503."""

@@ -174,7 +174,7 @@ def test_a_fetcher_follows_a_load_and_fails_no_window(tmp_path: Path) -> None:
         with closing(Fetcher(source, HttpSource(source, clock), DocumentArchive(tmp_path), plan, clock)) as fetcher:
             records = FetcherDriver(fetcher).until_exhausted()
             windows = fetcher.status()["windows"]
-        wait_until(lambda: load.reading().fetched == PLAN.documents)
+        wait_until(lambda: server.load_reading().fetched == PLAN.documents)
 
     assert windows == {"due": 0, "done": PLAN.documents, "failed": 0, "missing": 0}
     assert sum(b":reference:" not in record.key for record in records) == PLAN.documents * 24
