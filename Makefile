@@ -31,7 +31,7 @@ NEWS := awk '!/^Requirement already satisfied/ { print; fflush() }'
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run observability test test-quick faults upgrade-test lint images locks kubernetes-tools kubernetes-test \
-	bench bench-broker bench-replay bench-predict pictures clean
+	bench bench-broker bench-replay bench-predict bench-scale pictures clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -108,6 +108,9 @@ bench-replay: $(STAMP) ## Measure live latency with and without a replay (ARGS=)
 
 bench-predict: $(STAMP) ## Measure the model's quality and speed on a recorded archive (ARGS=)
 	@$(BIN)/python -m bench.predict $(ARGS)
+
+bench-scale: $(STAMP) ## Measure each stage by replicas on both brokers (half an hour; ARGS=--write updates docs/scaling.md)
+	@$(BIN)/python -m bench.scale $(ARGS)
 
 pictures: $(STAMP) ## Draw the pictures of the documents from a demonstration (ARGS=)
 	@$(BIN)/python -m tests.documents.pictures $(ARGS)

@@ -26,15 +26,18 @@ CLUSTER = "aGVhZHJhY2UtbWVhc3VyZQ"
 
 
 class RunningKafka(NamedTuple):
+    """`pid` and `data`, the folder of the topics, are None for a broker that this program did not start."""
+
     address: str
     pid: int | None
+    data: Path | None
 
 
 @contextmanager
 def running_kafka(address: str | None) -> Iterator[RunningKafka]:
     """The broker at `address`, or a new one that is stopped at the end."""
     if address is not None:
-        yield RunningKafka(address, None)
+        yield RunningKafka(address, None, None)
         return
     _fetch_jars()
     with tempfile.TemporaryDirectory(prefix="headrace-bench-kafka-") as place:
@@ -50,7 +53,7 @@ def running_kafka(address: str | None) -> Iterator[RunningKafka]:
             process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
         try:
             _wait_for(port, process, log)
-            yield RunningKafka(f"127.0.0.1:{port}", process.pid)
+            yield RunningKafka(f"127.0.0.1:{port}", process.pid, Path(place) / "data")
         finally:
             process.terminate()
             try:
