@@ -4,7 +4,7 @@ For each broker and number of replicas it starts new servers and a load generato
 The stages work one after the other, each with all records waiting for it: the fetcher, the cleaner, the loader and,
 with one replica, the predictor and the notifier. Then it measures all five services at once, on new servers, and the
 same services while they have nothing to do. Everything runs on this machine. The results are medians over the rounds.
-CPU times hardly depend on other load of the machine, rates do. With --write, the tables of docs/scaling.md are
+CPU times depend little on other load of the machine, rates do. With --write, the tables of docs/scaling.md are
 replaced, with the sizing that is calculated from them.
 """
 

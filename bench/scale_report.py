@@ -63,7 +63,9 @@ def rates(figures: ScaleFigures, brokers: Sequence[str]) -> str:
                 ]
                 cells.append(f"{median(rounds):,.0f} ({min(rounds):,.0f} to {max(rounds):,.0f})" if rounds else "")
             rows.append([broker, stage, *cells])
-    return markdown(["broker", "stage", *(f"{count} replica{'s'[: count > 1]}" for count in counts)], rows)
+    table = markdown(["broker", "stage", *(f"{count} replica{'s'[: count > 1]}" for count in counts)], rows)
+    rounds_run = max(len(costs) for key, costs in figures.costs.items() if key.stage == TOGETHER)
+    return f"{table}\nRounds: {rounds_run}. Season of {figures.storage[brokers[0]].days} days, 864 records a day.\n"
 
 
 def costs(figures: ScaleFigures, brokers: Sequence[str]) -> str:
@@ -74,6 +76,11 @@ def costs(figures: ScaleFigures, brokers: Sequence[str]) -> str:
             cost = figures.median(broker, stage)
             cpu = [f"{cost.per_thousand_s(f'{part}cpu_s'):.3f}" for part in ("", "postgres_", "kafka_")]
             rows.append([broker, stage, *cpu, f"{cost.peak_mb:,.0f}", f"{cost.connections:.0f}"])
+        sums = [
+            f"{sum(figures.median(broker, stage).per_thousand_s(f'{part}cpu_s') for stage in STAGES):.3f}"
+            for part in ("", "postgres_", "kafka_")
+        ]
+        rows.append([broker, "sum", *sums, "", ""])
     head = ["broker", "stage", "CPU s of the replica", "of PostgreSQL", "of Kafka", "peak memory, MB", "connections"]
     return markdown(head, rows)
 
