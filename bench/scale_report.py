@@ -114,11 +114,11 @@ def storage(figures: ScaleFigures, brokers: Sequence[str]) -> str:
         return [name, *(f"{value(size):,.0f}" for size in sizes)]
 
     rows = [
-        row(f"a record of `{topic}`", lambda size, topic=topic: record_bytes(size, topic))
+        [f"a record of `{topic}`", *(f"{record_bytes(size, topic):,.0f}" for size in sizes)]
         for topic in (RAW, CLEAN, LOADED)
-    ]  # type: ignore[misc]
+    ]
     rows += [
-        row(f"`facts.{name}`, an event", lambda size, name=name: size.tables[f"facts.{name}"][1] / size.events)  # type: ignore[misc]
+        [f"`facts.{name}`, an event", *(f"{size.tables[f'facts.{name}'][1] / size.events:,.0f}" for size in sizes)]
         for name in GROWING
     ]
     rows += [
@@ -146,12 +146,8 @@ def sizing(columns: Sequence[Sizing]) -> str:
         row("the same, in `clean-events`", lambda each: number(each.raw_per_day * FACTS_PER_EVENT / RAW_PER_EVENT)),
         row("busiest minute, raw records/s", lambda each: number(each.raw_per_s)),
     ]
-    rows += [
-        row(f"{stage}: cores (replicas)", lambda each, stage=stage: cores_and_replicas(each, stage)) for stage in STAGES
-    ]  # type: ignore[misc]
-    rows += [
-        row(f"{SERVERS[server]}: cores", lambda each, server=server: number(each.cores[server])) for server in servers
-    ]  # type: ignore[misc]
+    rows += [[f"{stage}: cores (replicas)", *(cores_and_replicas(each, stage) for each in columns)] for stage in STAGES]
+    rows += [[f"{SERVERS[server]}: cores", *(number(each.cores[server]) for each in columns)] for server in servers]
     rows += [
         row("partitions", lambda each: str(each.partitions)),
         row("PostgreSQL: rows/s", lambda each: number(each.rows_per_s)),
