@@ -14,9 +14,7 @@ from headrace.audit.window import AuditWindow
 KINDS = {"twice": "twice", "rows-differ": "rows differ", "holes": "hole", "unarchived": "unarchived"}
 LISTS = (*(each.replace(" ", "-") for each in CLASSES), *KINDS)
 # The key of the report that counts the findings of a kind.
-FINDING_COUNTS = {
-    "missing": "missing", "twice": "twice", "rows differ": "rows_differ", "hole": "holes", "unarchived": "unarchived"
-}  # fmt: skip
+FINDING_COUNTS = {"missing": "missing"} | {kind: name.replace("-", "_") for name, kind in KINDS.items()}
 # The summary shows the most frequent reasons; the lists show all.
 MAX_REASONS = 20
 

@@ -35,7 +35,14 @@ _OPEN_OPERATIONS = (
     "SELECT service || ' ' || kind || ' ' || id::bigint || ' ' || state || ', ' || round(progress * 100) || ' %'"
     " || coalesce(', waits: ' || waiting_for, '') FROM ops.operations WHERE finished_at IS NULL ORDER BY id"
 )
-_CONTROL = (("paused", _PAUSED), ("held back", _HELD_BACK), ("operation", _OPEN_OPERATIONS))
+# Why the fetcher has fetched nothing (services/fetcher/planning/nothing_due.py).
+_NOTHING_DUE = (
+    "SELECT DISTINCT detail ->> 'warning' FROM ops.replicas WHERE service = 'fetcher' AND state <> 'stopped'"
+    f" AND detail ->> 'warning' IS NOT NULL AND seen_at > now() - make_interval(secs => {FRESH_S})"
+)
+_CONTROL = (
+    ("nothing due", _NOTHING_DUE), ("paused", _PAUSED), ("held back", _HELD_BACK), ("operation", _OPEN_OPERATIONS)
+)  # fmt: skip
 _PARTITIONS = (
     "SELECT service, replica, count(*), count(*) FILTER (WHERE state = 'paused') FROM ops.observed"
     " GROUP BY service, replica"
@@ -51,7 +58,8 @@ class PartitionCounts(NamedTuple):
 
 @dataclass(frozen=True)
 class StatusOverview:
-    """`control`: lines about pauses, held-back partitions and open operations. `paused`: services with a pause order.
+    """`control`: lines about a fetcher with nothing to fetch, pauses, held-back partitions and open
+    operations. `paused`: services with a pause order.
     `partitions`: by service and replica."""
 
     replicas: Sequence[ReplicaStatus]
@@ -81,7 +89,9 @@ class StatusOverview:
 
 @grouped_options
 def status(options: DatabaseOptions, output: OutputOption = Output.TABLE, wide: WideOption = False) -> None:
-    """Show all services, failed windows, open dead letters by cause, pauses and open operations. Starts nothing."""
+    """Show all services, failed windows, open dead letters by cause, pauses and open operations. Starts nothing.
+
+    Also shows why the fetcher has fetched nothing, if so."""
     overview = read_overview(options.settings)
     if output is Output.JSON:
         print_json(overview.as_json())

@@ -18,7 +18,7 @@ COLUMNS = ("date", "feed", "state", "attempts", "error")
 def windows(
     api_options: ApiOptions,
     days: DayOptions,
-    state: Annotated[str | None, typer.Option(metavar="live|done|failed", help="Only this state.")] = None,
+    state: Annotated[str | None, typer.Option(metavar="live|done|suspect|failed", help="Only this state.")] = None,
     after: Annotated[str | None, typer.Option(metavar="NEXT", help="Continue after a page: its `next`.")] = None,
     limit: Annotated[int, typer.Option("-n", "--limit", min=1, max=1000, help="How many at most.")] = 100,
     wide: WideOption = False,

@@ -13,7 +13,8 @@ from pydantic.config import JsonDict
 from services.fetcher.archive.rebuild import Recapture
 from services.fetcher.archive.replay import ArchiveReplayPlan, ArchiveReplayRequest, plan_replay
 from services.fetcher.archive.store import DocumentArchive
-from services.fetcher.planning.cursor import status_of
+from services.fetcher.planning.cursor import WindowStatus, status_of
+from services.fetcher.planning.suspects import suspect_windows
 from services.fetcher.planning.windows import FetchPlan, Window, last_final_day, window_of
 from services.fetcher.postgres_backfills import BACKFILL
 from services.fetcher.sources.declaration import Source
@@ -38,7 +39,7 @@ from shared.topics import FETCHER_CURSORS
 
 # About eleven years. A longer backfill is taken for a typing error.
 MAX_BACKFILL_DAYS = 4000
-WindowStateName = Literal["live", "done", "failed"]
+WindowStateName = Literal["live", "done", "suspect", "failed"]
 
 
 BACKFILL_EXAMPLE: JsonDict = {"from": "2026-01-01", "to": "2026-01-31", "feeds": ["results"], "again": False}
@@ -59,7 +60,8 @@ class WindowBody(BaseModel):
     feed: str
     date: date
     state: WindowStateName = Field(
-        description="`live`: its day is not over; `done`; `failed`: `error` has the cause, the fetch is retried"
+        description="`live`: its day is not over; `done`; `suspect`: done, but its document has fewer events than"
+        " another one of its day; `failed`: `error` has the cause, the fetch is retried"
     )
     attempts: int = Field(description="failed fetches in a row")
     error: str | None
@@ -124,19 +126,22 @@ class FetcherApi:
             after: After = None,
             limit: Limit = 100,
         ) -> WindowPage:
-            """A window is one feed of one day. It is done, failed with a cause, or still polled live."""
+            """A window is one feed of one day. It is done, suspect, failed with a cause, or still polled live."""
             with context.broker() as broker:
                 cursors = broker.cursors(FETCHER_CURSORS)
-            matching = [
-                (window, value)
+            statuses = {
+                window: status_of(value)
                 for key, value in cursors.items()
                 if (window := window_of(key, self._source.name)) is not None
                 and (from_date is None or window.date >= from_date)
                 and (to_date is None or window.date <= to_date)
-                and (after is None or _page_key(window) > after)
+            }
+            suspects = suspect_windows(statuses)
+            bodies = [
+                _window_body(window, statuses[window], window in suspects)
+                for window in sorted(statuses, key=_page_key)
+                if after is None or _page_key(window) > after
             ]
-            matching.sort(key=lambda each: _page_key(each[0]))
-            bodies = [_window_body(window, value) for window, value in matching]
             page = [body for body in bodies if state is None or body.state == state]
             last = page[limit - 1] if len(page) > limit else None
             return WindowPage(windows=page[:limit], next=last and _page_key(Window(last.feed, last.date)))
@@ -227,8 +232,6 @@ def _page_key(window: Window) -> str:
     return f"{window.date.isoformat()}/{window.feed}"
 
 
-def _window_body(window: Window, value: bytes) -> WindowBody:
-    status = status_of(value)
-    return WindowBody(
-        feed=window.feed, date=window.date, state=status.state, attempts=status.attempts, error=status.error
-    )
+def _window_body(window: Window, status: WindowStatus, is_suspect: bool) -> WindowBody:
+    state = "suspect" if is_suspect else status.state
+    return WindowBody(feed=window.feed, date=window.date, state=state, attempts=status.attempts, error=status.error)

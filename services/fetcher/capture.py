@@ -40,11 +40,13 @@ class WrongDay(InvalidDocument):
 
 
 class CaptureResult(NamedTuple):
-    """New records, the versions of all events after the document, and dead letters of slices without a valid key."""
+    """New records, the versions of all events after the document, dead letters of slices without a valid key, and the
+    number of events in the document."""
 
     records: list[NewRecord]
     versions: dict[str, SliceVersion]
     dead_letters: list[NewRecord]
+    events: int
 
 
 class Slice(NamedTuple):
@@ -76,7 +78,9 @@ class Capture:
         versions = dict(previous)
         records: list[NewRecord] = []
         dead_letters: list[NewRecord] = []
+        events = 0
         for slice_, version in self._versions(document):
+            events += slice_.event_key is not None
             before = previous.get(slice_.event_key or version.hash)
             if before is not None and before.hash == version.hash:
                 if not (reemits and slice_.event_key and before.is_unchanged_since_first):
@@ -90,7 +94,7 @@ class Capture:
             else:
                 records.append(self._record(document, slice_.event_key, slice_.body, version))
                 versions[slice_.event_key] = version
-        return CaptureResult(records, versions, dead_letters)
+        return CaptureResult(records, versions, dead_letters, events)
 
     def _versions(self, document: Document) -> Iterator[tuple[Slice, SliceVersion]]:
         """Every slice as the first version of its event. A second slice of the same event has no key."""

@@ -39,7 +39,7 @@ MAX_WAIT_S = 10.0
 # The loop calls `next` every half second. Without a call for this long, this fetcher is on standby or paused.
 IDLE_S = 5.0
 
-EMPTY_STATUS: dict[str, Any] = {"windows": {}, "failed": [], "exhausted": False}
+EMPTY_STATUS: dict[str, Any] = {"windows": {}, "failed": [], "exhausted": False, "warning": None}
 
 
 class Fetcher:
@@ -76,6 +76,7 @@ class Fetcher:
         self._commands: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._backfill_counts: dict[str, dict[str, int]] = {}
         self._polled_at_s = -math.inf
+        self._warned = False
         self._log = structlog.get_logger()
 
     def load(self, cursors: Mapping[str, bytes]) -> None:
@@ -111,7 +112,8 @@ class Fetcher:
         return None
 
     def status(self) -> dict[str, Any]:
-        """Counts of windows by status, failed windows with their causes, and whether the plan is finished.
+        """Counts of windows by status, failed windows with their causes, whether the plan is finished, and a warning if
+        nothing has been fetched.
 
         For a recorded archive also the coverage of its days (planning/coverage.py).
         """
@@ -201,10 +203,15 @@ class Fetcher:
         exhausted = step is None and self._progress.is_exhausted(self._clock.now())
         progress = self._progress
         days = progress.coverage()
+        warning = None if step else progress.warning(self._clock.now())
+        if warning and not self._warned:
+            self._log.warning("no_window_due", reason=warning)
+        self._warned = self._warned or warning is not None
         self._status = {
             "windows": progress.counts(),
             "failed": progress.failures(),
             "exhausted": exhausted,
+            "warning": warning,
             **({} if days is None else {"days": days}),
         }
 

@@ -87,6 +87,9 @@ class FetchWindow:
             etag=document.etag,
             fetched_at=document.fetched_at,
             seen=result.versions,
+            events=result.events,
+            most_events=max(result.events, cursor.most_events),
+            is_confirmed=unchanged and cursor.state == "done",
         )
         return FetchOutcome(due, after, result.records + result.dead_letters, changed=True)
 

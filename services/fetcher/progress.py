@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import islice
 from typing import Any
@@ -12,7 +11,10 @@ from typing import Any
 from services.fetcher.fetch_window import FetchOutcome
 from services.fetcher.planning.backfills import Backfills
 from services.fetcher.planning.coverage import coverage_of
-from services.fetcher.planning.cursor import WindowCursor, WindowStatus, decode, encode, status_of
+from services.fetcher.planning.cursor import WindowCursor, decode, encode, status_of
+from services.fetcher.planning.nothing_due import Calendar, explain
+from services.fetcher.planning.suspects import suspect_windows
+from services.fetcher.planning.window_state import WindowState
 from services.fetcher.planning.windows import (
     DueWindow,
     FetchPlan,
@@ -24,27 +26,6 @@ from services.fetcher.planning.windows import (
     windows_between,
 )
 from services.fetcher.sources.declaration import Source
-
-NEW_STATUS = WindowStatus()
-
-
-@dataclass
-class WindowState:
-    """The state of one window.
-
-    `value` is its encoded cursor, None before the first fetch, and `status` is decoded from it. The other fields
-    describe this run: `checked_at` is the time of the last fetch.
-    """
-
-    value: bytes | None = None
-    status: WindowStatus = NEW_STATUS
-    checked_at: datetime | None = None
-    retry_at: datetime | None = None
-    is_missing: bool = False
-    is_in_flight: bool = False
-
-    def is_due(self, now: datetime, every_s: float) -> bool:
-        return self.checked_at is None or now >= self.checked_at + timedelta(seconds=every_s)
 
 
 class FetchProgress:
@@ -127,7 +108,8 @@ class FetchProgress:
         """Record the outcome of a fetch. Returns the encoded cursor to commit."""
         window, cursor = outcome.due.window, outcome.cursor
         state = self._windows.setdefault(window, WindowState())
-        state.value, state.status = encode(cursor), WindowStatus(cursor.state, cursor.attempts, cursor.error)
+        state.value = encode(cursor)
+        state.status = status_of(state.value)
         state.is_in_flight, state.checked_at = False, now
         if outcome.due.historical:
             self._record_history(state, outcome.absent, now)
@@ -159,13 +141,32 @@ class FetchProgress:
         return min(times, default=None)
 
     def counts(self) -> dict[str, int]:
-        """Counts of windows by status. `due` includes windows in flight."""
+        """Counts of windows by status. `due` includes windows in flight, `done` those that are suspect."""
         done = sum(state.status.state == "done" for window, state in self._windows.items() if self._in_span(window))
         missing = sum(state.is_missing for state in self._windows.values())
         due_now = (
             len(self._pending) + sum(1 for _ in self._in_flight_windows()) + sum(1 for _ in self._backfill_windows())
         )
-        return {"due": due_now, "done": done, "failed": len(self.failures()), "missing": missing}
+        suspect = len(suspect_windows({window: state.status for window, state in self._windows.items()}))
+        return {
+            "due": due_now, "done": done, "failed": len(self.failures()), "missing": missing, "suspect": suspect
+        }  # fmt: skip
+
+    def warning(self, now: datetime) -> str | None:
+        """Why nothing has been fetched (planning/nothing_due.py); None if something has, failed or is due."""
+        today = day_at(now, self._source.zone)
+        fetched = any(
+            state.status.state != "live" or state.status.events is not None
+            for window, state in self._windows.items()
+            if self._in_span(window) or window.date == today
+        )
+        if not self._planned or fetched or self.counts()["due"] or self.has_unfetched_live(now):
+            return None
+        live = self._source.live
+        times = [at for at in (self.next_live_at(now), self._replan_at) if at is not None]
+        return explain(
+            self._plan, Calendar(self._source.zone, live.close_after_s), now, self._span, min(times, default=None)
+        )
 
     def coverage(self) -> dict[str, Any] | None:
         """Coverage of the days of a recorded plan (planning/coverage.py); None for other plans."""

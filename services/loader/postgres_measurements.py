@@ -10,6 +10,7 @@ from shared.runtime.metrics import Metrics
 
 FACT_KINDS = ("listed", "observed", "settled")
 _PARKED = "SELECT kind, count(*) FROM facts.parked GROUP BY kind"
+_INSTALLED = "SELECT min(applied_at) FROM ops.migrations"
 # Only a prediction that is no shadow's counts. An event that was listed after its start cannot be predicted.
 _STARTED = """
 SELECT CASE WHEN EXISTS (SELECT FROM facts.predictions p WHERE p.event_id = e.id AND NOT p.shadow) THEN 'yes'
@@ -46,15 +47,18 @@ def measure_started_events(metrics: Metrics, clock: Clock) -> Measurement:
 
 
 def measure_audit(metrics: Metrics) -> Measurement:
-    """The last result that `headrace audit --record` stored."""
+    """The last result that `headrace audit --record` stored, and the time of the installation."""
     fates, findings = GaugeRows(metrics.audit_records), GaugeRows(metrics.audit_findings)
 
     def audit(connection: DbConnection) -> None:
         result = audit_results.newest(connection)
-        if result is None:
-            return
-        fates.replace({(fate,): count for fate, count in result.fates.items()})
-        findings.replace({(kind,): count for kind, count in result.findings.items()})
-        metrics.audit_timestamp_seconds.set(result.at.timestamp())
+        if result is not None:
+            fates.replace({(fate,): count for fate, count in result.fates.items()})
+            findings.replace({(kind,): count for kind, count in result.findings.items()})
+            metrics.audit_timestamp_seconds.set(result.at.timestamp())
+        # After the audit's time: without that, the alert about an overdue audit takes this one.
+        (installed_at,) = connection.execute(_INSTALLED).fetchone() or (None,)
+        if installed_at is not None:
+            metrics.installed_timestamp_seconds.set(installed_at.timestamp())
 
     return audit

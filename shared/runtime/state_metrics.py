@@ -55,6 +55,10 @@ class StateMetrics(MetricRegistry):
             "audit_timestamp_seconds", f"Unix time of the last audit with `--record`, 0 if there is none; {USE_MAX}"
         )
 
+        self.installed_timestamp_seconds = self._gauge(
+            "installed_timestamp_seconds", f"Unix time of the first migration of the database; {USE_MAX}"
+        )
+
     def _define_storage(self) -> None:
         self.database_connections = self._gauge(
             "database_connections", f"connections to the database server, all databases; {USE_MAX}"
@@ -84,7 +88,8 @@ class StateMetrics(MetricRegistry):
     def _define_rows(self) -> None:
         self.fetch_windows = self._gauge(
             "fetch_windows",
-            "windows of the active fetcher by state: due, done, failed, missing (no document); not while it is paused",
+            "windows of the active fetcher by state: due, done, failed, missing (no document), suspect (done, but its"
+            " document has fewer events than another one of its day); not while it is paused",
             ("source", "state"),
         )
         self.fetch_document_expected = self._gauge(

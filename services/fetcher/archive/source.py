@@ -93,7 +93,7 @@ class ArchivedSource:
             for window, status in sorted(self._statuses.items(), key=lambda item: (item[0].date, item[0].feed))
             if status.state == "failed"
         ]
-        windows = {"due": len(self._pending), "done": states["done"], "failed": len(failed), "missing": 0}
+        windows = {"due": len(self._pending), "done": states["done"], "failed": len(failed), "missing": 0, "suspect": 0}
         self._status = {"windows": windows, "failed": failed, "exhausted": exhausted, **self._coverage()}
 
     def _coverage(self) -> dict[str, Any]:

@@ -30,7 +30,12 @@ KnownVersions = Mapping[str, SliceVersion]
 
 
 class WindowCursor(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The state of one window. `live`: to be fetched again. `document` is the SHA-256 of the last document."""
+    """The state of one window. `live`: to be fetched again. `document` is the SHA-256 of the last document.
+
+    `events`: the events of the last document; None before the first one, and in cursors of versions that did not count
+    them. `most_events`: those of the document with the most. `is_confirmed`: the final document was fetched again
+    without a change.
+    """
 
     state: CursorState = msgspec.field(default="live")
     document: str | None = None
@@ -39,6 +44,9 @@ class WindowCursor(msgspec.Struct, frozen=True, omit_defaults=True):
     attempts: int = 0
     error: str | None = None
     seen: dict[str, SliceVersion] = {}
+    events: int | None = None
+    most_events: int = 0
+    is_confirmed: bool = False
 
     def as_failed(self, error: str) -> WindowCursor:
         """The cursor after a failed fetch. It keeps `seen`, so that the next good document continues from it."""
@@ -54,6 +62,9 @@ class WindowStatus(msgspec.Struct, frozen=True):
     state: CursorState = "live"
     attempts: int = 0
     error: str | None = None
+    events: int | None = None
+    most_events: int = 0
+    is_confirmed: bool = False
 
 
 _ENCODER = msgspec.json.Encoder()

@@ -65,6 +65,19 @@ def test_status_shows_failed_windows_and_causes_of_dead_letters(headrace: Headra
     assert "cleaner: 1 x InvalidEvent: expected a slot, got 9 (for example cleaner.dlq/2/17)" in out
 
 
+def test_status_shows_why_nothing_is_fetched(headrace: Headrace, access: Access) -> None:
+    reason = "no window of 2027-01-01 to 2027-02-28 is due; the next is due at 2027-01-01 00:00+09:00"
+    with access.connect() as connection:
+        connection.execute(
+            "UPDATE ops.replicas SET detail = jsonb_build_object('warning', %s::text) WHERE service = 'fetcher'",
+            (reason,),
+        )
+
+    _, out, _ = headrace("status")
+
+    assert f"nothing due    {reason}" in " ".join(out.splitlines())
+
+
 SECOND_LETTER = """
 INSERT INTO facts.dead_letters
 SELECT service, gen_random_uuid(), topic, p, 18, key, error, message, attempts, failed_at FROM facts.dead_letters

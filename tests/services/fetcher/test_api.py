@@ -78,6 +78,22 @@ def test_a_backfill_fetches_its_days_and_ends(fetcher_client: Any) -> None:
     assert [each["id"] for each in client.get("/backfills").json()["operations"]] == [operation["id"]]
 
 
+def test_a_final_document_with_fewer_events_than_another_one_of_its_day_is_suspect(
+    fetcher_client: Any, site: Site
+) -> None:
+    client, settings, read_progress, _ = fetcher_client
+    site.pages[f"/cards/{DAY:%Y%m%d}.json"] = body("cards", [event(1), event(2)])
+    days = {"from": DAY.isoformat(), "to": DAY.isoformat()}
+
+    response = client.post("/backfills", json={**days, "feeds": ["cards", "ends"]})
+    finished_operation(client, response, settings, "backfill", read_progress)
+
+    suspect = client.get("/windows", params={"state": "suspect"}).json()
+    assert [(each["date"], each["feed"], each["state"]) for each in suspect["windows"]] == [
+        ("2031-05-04", "ends", "suspect")
+    ]
+
+
 @pytest.mark.parametrize(
     ("request_body", "cause"),
     [

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from services.fetcher.archive.store import DocumentArchive
 from services.fetcher.fetch import Fetcher
@@ -213,7 +214,7 @@ class TestHistory:
 
         again = start(archive_plan(), cursors=first.cursors)
 
-        assert first.fetcher.status()["windows"] == {"due": 0, "done": 2, "failed": 0, "missing": 1}
+        assert first.fetcher.status()["windows"] == {"due": 0, "done": 2, "failed": 0, "missing": 1, "suspect": 0}
         assert {raw.feed for raw in raw_events(again.until_exhausted())} == {"looks"}
 
 
@@ -257,7 +258,7 @@ class TestBackfill:
         run.fetcher.backfill("b", windows, again=False)
         wait_until(lambda: run.step(0.05) is None and (run.fetcher.backfill_counts("b") or {}).get("due") == 0)
 
-        assert run.fetcher.backfill_counts("b") == {"due": 0, "done": 9, "failed": 0, "missing": 3}
+        assert run.fetcher.backfill_counts("b") == {"due": 0, "done": 9, "failed": 0, "missing": 3, "suspect": 0}
         assert len(event_ids(run.records)) == len(set(event_ids(run.records))) == 3 * 3 * 2
 
     def test_again_fetches_done_windows_and_emits_changes(self, start: Start, tmp_path: Path) -> None:
@@ -308,7 +309,7 @@ class TestFailures:
         records = run.until_exhausted()
 
         assert len(records) == 5 * 2
-        assert run.fetcher.status()["windows"] == {"due": 0, "done": 5, "failed": 1, "missing": 0}
+        assert run.fetcher.status()["windows"] == {"due": 0, "done": 5, "failed": 1, "missing": 0, "suspect": 0}
         assert list(run.failed()) == ["meadow/looks/2031-05-04"]
         assert "looks/2031/20310504.json.gz" in run.failed()["meadow/looks/2031-05-04"]
 
@@ -626,3 +627,71 @@ class TestReferenceData:
 def _window(key: str) -> tuple[str, date]:
     _, feed, day = key.split("/")
     return feed, date.fromisoformat(day)
+
+
+class TestWarning:
+    """The warning of a fetcher that has fetched nothing."""
+
+    def test_a_plan_that_begins_later_is_reported(self, start: Start) -> None:
+        driver = start(FetchPlan(NEXT_DAY, NEXT_DAY))
+
+        driver.until_exhausted()
+
+        assert driver.fetcher.status()["warning"] == (
+            "no window of 2031-05-05 to 2031-05-05 is due; the next is due at 2031-05-05 00:00+09:00"
+        )
+
+    def test_a_source_whose_season_is_over_is_reported_once(self, start: Start) -> None:
+        with capture_logs() as logs:
+            driver = start(FetchPlan(follow=True))
+            driver.run_due_windows()
+            driver.step(0.01)
+
+        warning = "the source has no document of 2031-05-04; the next is due at 2031-05-04 12:01+09:00"
+        assert driver.fetcher.status()["warning"] == warning
+        assert [each for each in logs if each["event"] == "no_window_due"] == [
+            {"event": "no_window_due", "log_level": "warning", "reason": warning}
+        ]
+
+    def test_a_fetcher_with_a_document_has_no_warning(self, start: Start, site: Site) -> None:
+        publish(site, "cards", [event(1)])
+        driver = start(FetchPlan(follow=True))
+
+        driver.run_due_windows()
+
+        assert driver.fetcher.status()["warning"] is None
+
+
+class TestSuspectWindows:
+    @pytest.fixture
+    def driver(self, start: Start, site: Site) -> FetcherDriver:
+        """A past day whose last document has one of two events."""
+        for feed in FEEDS:
+            publish(site, feed, [event(number) for number in ((1,) if feed == "ends" else (1, 2))])
+        driver = start(FetchPlan(DAY, DAY), SettableClock(NOON + timedelta(days=3)))
+        driver.until_exhausted()
+        return driver
+
+    def counts(self, driver: FetcherDriver) -> tuple[int, int]:
+        windows = driver.fetcher.status()["windows"]
+        return windows["suspect"], windows["done"]
+
+    def test_a_document_with_fewer_events_than_those_of_other_feeds_is_suspect(self, driver: FetcherDriver) -> None:
+        assert self.counts(driver) == (1, 3)
+
+    def test_a_backfill_of_the_complete_document_ends_the_suspicion(self, driver: FetcherDriver, site: Site) -> None:
+        publish(site, "ends", [event(1), event(2)])
+
+        driver.fetcher.backfill("b", [Window("ends", DAY)], again=True)
+        driver.step()
+
+        driver.step(0)
+        assert self.counts(driver) == (0, 3)
+
+    def test_a_backfill_of_an_unchanged_document_ends_the_suspicion(self, driver: FetcherDriver) -> None:
+        driver.fetcher.backfill("b", [Window("ends", DAY)], again=True)
+        driver.step()
+
+        driver.step(0)
+        assert self.counts(driver) == (0, 3)
+        assert driver.cursor("ends").is_confirmed

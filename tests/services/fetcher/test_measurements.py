@@ -55,7 +55,7 @@ def test_windows_are_counted_by_state(past: MeasuredFetcher) -> None:
 
     past.measure(None)  # type: ignore[arg-type]  # it reads no table
 
-    assert values(past.metrics) == {"due": 0, "done": 1, "failed": 1, "missing": 1, "expected": 0}
+    assert values(past.metrics) == {"due": 0, "done": 1, "failed": 1, "missing": 1, "suspect": 0, "expected": 0}
 
 
 def test_a_fetcher_on_standby_has_no_values(past: MeasuredFetcher) -> None:

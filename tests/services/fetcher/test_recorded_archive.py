@@ -55,9 +55,10 @@ def test_all_days_are_fetched_completely_and_once(recorded: Path, tmp_path: Path
     assert len({record.headers["event_id"] for record in records}) == len(records)
     assert len({record.key for record in records}) == 39_360 + 9
     assert fetcher.status() == {
-        "windows": {"due": 0, "done": 780, "failed": 0, "missing": 0},
+        "windows": {"due": 0, "done": 780, "failed": 0, "missing": 0, "suspect": 0},
         "failed": [],
         "exhausted": True,
+        "warning": None,
         "days": {"asked": 260, "found": 260, "missing": [], "more_gaps": 0},
     }
     assert max(len(step.records) for step in first_run) < 2_300

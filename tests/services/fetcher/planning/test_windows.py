@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from services.fetcher.planning.window_state import WindowState
 from services.fetcher.planning.windows import (
     MAX_BACKOFF_S,
     FetchPlan,
@@ -17,7 +18,6 @@ from services.fetcher.planning.windows import (
     window_of,
     windows_between,
 )
-from services.fetcher.progress import WindowState
 
 TOKYO = ZoneInfo("Asia/Tokyo")
 NEW_YEAR = datetime(2031, 12, 31, 15, 0, tzinfo=UTC)

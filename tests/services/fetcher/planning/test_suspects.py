@@ -1,0 +1,46 @@
+"""Which final documents have too few events."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+from services.fetcher.planning.cursor import WindowStatus
+from services.fetcher.planning.suspects import suspect_windows
+from services.fetcher.planning.windows import Window
+
+DAY = date(2031, 5, 4)
+CARDS, ENDS = Window("cards", DAY), Window("ends", DAY)
+
+
+def status(events: int | None, state: str = "done", **fields: object) -> WindowStatus:
+    fields = {"most_events": events or 0} | fields
+    return WindowStatus(state, events=events, **fields)  # type: ignore[arg-type]
+
+
+def test_a_final_document_with_fewer_events_than_another_one_of_its_day_is_suspect() -> None:
+    assert suspect_windows({CARDS: status(12), ENDS: status(11)}) == {ENDS}
+    assert suspect_windows({CARDS: status(12), ENDS: status(12)}) == set()
+    assert suspect_windows({CARDS: status(12), ENDS: status(0)}) == {ENDS}
+
+
+def test_other_days_do_not_count() -> None:
+    other = Window("cards", DAY + timedelta(days=1))
+
+    assert suspect_windows({other: status(24), ENDS: status(12)}) == set()
+
+
+def test_events_of_earlier_documents_of_the_window_count() -> None:
+    assert suspect_windows({ENDS: status(3, most_events=12)}) == {ENDS}
+
+
+def test_only_final_documents_are_suspect() -> None:
+    assert suspect_windows({CARDS: status(12), ENDS: status(2, "live")}) == set()
+    assert suspect_windows({CARDS: status(12), ENDS: status(2, "failed")}) == set()
+
+
+def test_a_document_that_was_fetched_again_without_a_change_is_not_suspect() -> None:
+    assert suspect_windows({CARDS: status(12), ENDS: status(2, is_confirmed=True)}) == set()
+
+
+def test_a_window_of_a_version_that_did_not_count_events_is_not_suspect() -> None:
+    assert suspect_windows({CARDS: status(12), ENDS: status(None)}) == set()
