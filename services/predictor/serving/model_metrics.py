@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from shared.runtime.measurements import GaugeRows
 from shared.runtime.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ class ModelMetrics:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
+        self._features = GaugeRows(metrics.feature_drift_index)
+        self._groups = GaugeRows(metrics.feature_group_drift_index)
         self._version: str | None = None
 
     def publish(self, model_version: str | None, summaries: Sequence[ScoreSummary], drift: Drift) -> None:
@@ -26,7 +29,8 @@ class ModelMetrics:
             self._metrics.model_info.labels(version).set(1)
             self._version = version
         self._publish_scores(summaries)
-        self._publish_drift(drift)
+        self._features.replace({(feature,): value for feature, value in drift.worst().items()})
+        self._groups.replace({(group,): value for group, value in drift.groups().items()})
 
     def _publish_scores(self, summaries: Sequence[ScoreSummary]) -> None:
         metrics = self._metrics
@@ -38,10 +42,3 @@ class ModelMetrics:
             for of, error in (("all", each.ece_all), ("top", each.ece_top)):
                 if error is not None:
                     metrics.prediction_calibration_error.labels(*labels, of).set(error)
-
-    def _publish_drift(self, drift: Drift) -> None:
-        self._metrics.feature_drift_index.clear()
-        for feature, value in drift.worst().items():
-            self._metrics.feature_drift_index.labels(feature).set(value)
-        for group, value in drift.groups().items():
-            self._metrics.feature_group_drift_index.labels(group).set(value)

@@ -14,9 +14,11 @@ from shared.events import (
     Conditions,
     EntityInfo,
     Entry,
+    HeadProbability,
     Listed,
     Observed,
     Outcome,
+    Prediction,
     SessionInfo,
     Settled,
     Transaction,
@@ -24,8 +26,8 @@ from shared.events import (
     event_key_of,
     session_key_of,
 )
-from shared.records import LIVE, DecodedRecord, decode, encode
-from shared.topics import CLEAN
+from shared.records import FETCHED_AT, LIVE, DecodedRecord, decode, encode
+from shared.topics import CLEAN, PREDICTIONS
 
 SOURCE = "river"
 DAY = date(2031, 5, 6)
@@ -137,6 +139,30 @@ def received(fact: Any, record_id: UUID | None = None, *, revision: str = LIVE, 
     record_id = record_id or event_id_of(fact.source, fact.kind, fact.event_key, content)
     encoded = encode(fact, CLEAN, "clean-event/1", record_id, "cleaner", revision)
     return decode(Record(CLEAN, partition, 0, 0, encoded.key, encoded.value, encoded.headers))
+
+
+def live(fact: Any, seconds: float = 20, **changes: Any) -> DecodedRecord:
+    """The fact as a record whose document was fetched that many seconds before START."""
+    item = received(fact)
+    fetched_at = (START - timedelta(seconds=seconds)).isoformat().encode()
+    record = item.record._replace(headers={**item.record.headers, FETCHED_AT: fetched_at})
+    return item._replace(record=record._replace(**changes.pop("record", {})), **changes)
+
+
+def prediction(number: int = 1) -> DecodedRecord:
+    """A record of the live model's prediction of an event."""
+    message = Prediction(
+        source=SOURCE,
+        event_key=key(number),
+        as_of=at(-5),
+        state="card",
+        model_version="m1",
+        feature_hash="f",
+        inputs=(),
+        probabilities=(HeadProbability(head="result", slot=1, label="win", probability=0.25),),
+    )
+    encoded = encode(message, PREDICTIONS, "prediction/1", UUID(int=number), "predictor")
+    return decode(Record(PREDICTIONS, 0, 0, 0, encoded.key, encoded.value, encoded.headers))
 
 
 def _envelope(number: int, known: float | None, day: date, venue: int) -> dict[str, Any]:

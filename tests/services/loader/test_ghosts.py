@@ -20,9 +20,8 @@ from shared.broker.contract import NewRecord
 from shared.events import Reference, ReferenceRow
 from shared.records import DecodedRecord
 from shared.runtime.metrics import Metrics
-from tests.services.loader.facts import SOURCE, START, StillClock, at, outcomes, received, settled
+from tests.services.loader.facts import SOURCE, START, StillClock, at, outcomes, prediction, received, settled
 from tests.services.loader.test_interleavings import FACTS, cuts, orders
-from tests.services.loader.test_load import prediction
 from tests.services.loader.views import Tables, ask, tables
 
 pytestmark = pytest.mark.slow

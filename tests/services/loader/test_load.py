@@ -12,10 +12,9 @@ import pytest
 from services.loader.load import Loader
 from shared.broker.contract import Record
 from shared.errors import InvalidEvent
-from shared.events import HeadProbability, Prediction, Reference, ReferenceRow
-from shared.records import decode, encode
+from shared.events import Reference, ReferenceRow
+from shared.records import decode
 from shared.runtime.metrics import Metrics
-from shared.topics import PREDICTIONS
 from tests.services.loader.conftest import Load
 from tests.services.loader.facts import (
     DAY,
@@ -30,6 +29,7 @@ from tests.services.loader.facts import (
     observed,
     outcomes,
     paid,
+    prediction,
     received,
     settled,
 )
@@ -376,21 +376,6 @@ def test_reference_data_of_an_unknown_table_is_refused(load: Load) -> None:
                 rows=(),
             )
         )
-
-
-def prediction(number: int = 1) -> Any:
-    message = Prediction(
-        source=SOURCE,
-        event_key=key(number),
-        as_of=at(-5),
-        state="card",
-        model_version="m1",
-        feature_hash="f",
-        inputs=(),
-        probabilities=(HeadProbability(head="result", slot=1, label="win", probability=0.25),),
-    )
-    encoded = encode(message, PREDICTIONS, "prediction/1", UUID(int=number), "predictor")
-    return decode(Record(PREDICTIONS, 0, 0, 0, encoded.key, encoded.value, encoded.headers))
 
 
 def test_a_prediction_is_stored_once_and_scored_when_its_event_is_settled(

@@ -19,7 +19,7 @@ from shared.records import FETCHED_AT, DecodedRecord
 from shared.runtime.metrics import Metrics
 from shared.topics import retry_topic
 from tests.services.loader.conftest import Load
-from tests.services.loader.facts import START, StillClock, at, listed, observed, received, settled
+from tests.services.loader.facts import START, StillClock, at, listed, live, observed, received, settled
 
 Connection = psycopg.Connection[Any]
 LOADER = "headrace_loader"
@@ -122,14 +122,6 @@ def test_only_the_last_results_of_audits_are_kept(connection: Connection) -> Non
 
     row = connection.execute("SELECT count(*) FROM ops.audit_results").fetchone()
     assert row == (audit_results.KEPT_RESULTS,)
-
-
-def live(fact: Any, seconds: float = 20, **changes: Any) -> DecodedRecord:
-    """The fact as a record whose document was fetched that many seconds before START."""
-    item = received(fact)
-    fetched_at = (START - timedelta(seconds=seconds)).isoformat().encode()
-    record = item.record._replace(headers={**item.record.headers, FETCHED_AT: fetched_at})
-    return item._replace(record=record._replace(**changes.pop("record", {})), **changes)
 
 
 def test_the_age_of_a_live_fact_is_the_time_since_its_fetch() -> None:
