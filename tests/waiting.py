@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import psycopg
 
 DEADLINE_S = 120.0
-_POLL_INTERVAL_S = 0.01
+POLL_INTERVAL_S = 0.01
 
 T = TypeVar("T")
 
@@ -22,8 +22,10 @@ def wait_until(
     what: str = "the condition",
     deadline_s: float = DEADLINE_S,
     forgive: type[Exception] | tuple[type[Exception], ...] = (),
+    poll_s: float = POLL_INTERVAL_S,
 ) -> T:
-    """The first true value of the condition. `forgive`: errors that count as "not yet". Raises AssertionError."""
+    """The first true value of the condition. `forgive`: errors that count as "not yet"; `poll_s`: longer if the check
+    is expensive. Raises AssertionError."""
     end_s = time.monotonic() + deadline_s
     last: object = None
     while True:
@@ -34,7 +36,7 @@ def wait_until(
         except forgive as error:
             last = error
         assert time.monotonic() < end_s, f"{what} did not come true within {deadline_s:g} s; last: {last!r}"
-        time.sleep(_POLL_INTERVAL_S)
+        time.sleep(poll_s)
 
 
 def terminate_backends(admin: psycopg.Connection[Any], where: str, parameters: Sequence[object] = ()) -> list[int]:

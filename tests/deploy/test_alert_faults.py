@@ -11,10 +11,20 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import yaml
 
 from shared.runtime.metrics import Metrics
+from tests.deploy.run_faults import FAULTS as RUN_FAULTS
 from tests.deploy.service_faults import FAULTS, Fault, Parts
-from tests.deploy.stretched import Phase, assert_alerts, scrape_of
+from tests.deploy.stretched import RULES, Phase, assert_alerts, scrape_of
+
+
+def test_every_alert_has_a_fault() -> None:
+    faults = [alert for alerts in (*FAULTS.values(), *RUN_FAULTS.values()) for alert in alerts]
+    groups = yaml.safe_load((RULES / "alerts.yml").read_text())["groups"]
+
+    assert sorted(faults) == sorted(rule["alert"] for group in groups for rule in group["rules"])
+
 
 # Parts of a service do not set these metrics.
 OF_WHOLE_SERVICES = {"NotReady", "MeasurementsStale"}
