@@ -258,7 +258,7 @@ class TestBackfill:
         run.fetcher.backfill("b", windows, again=False)
         wait_until(lambda: run.step(0.05) is None and (run.fetcher.backfill_counts("b") or {}).get("due") == 0)
 
-        assert run.fetcher.backfill_counts("b") == {"due": 0, "done": 9, "failed": 0, "missing": 3, "suspect": 0}
+        assert run.fetcher.backfill_counts("b") == {"due": 0, "done": 9, "failed": 0, "missing": 3}
         assert len(event_ids(run.records)) == len(set(event_ids(run.records))) == 3 * 3 * 2
 
     def test_again_fetches_done_windows_and_emits_changes(self, start: Start, tmp_path: Path) -> None:
