@@ -176,7 +176,7 @@ def test_a_fetcher_follows_a_load_and_fails_no_window(tmp_path: Path) -> None:
             windows = fetcher.status()["windows"]
         wait_until(lambda: server.load_reading().fetched == PLAN.documents)
 
-    assert windows == {"due": 0, "done": PLAN.documents, "failed": 0, "missing": 0}
+    assert windows == {"due": 0, "done": PLAN.documents, "failed": 0, "missing": 0, "suspect": 0}
     assert sum(b":reference:" not in record.key for record in records) == PLAN.documents * 24
 
 
