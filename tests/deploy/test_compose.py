@@ -269,6 +269,11 @@ def test_the_command_reaches_database_broker_and_services() -> None:
     assert environment_of("cli")["HEADRACE_BROKER__URL"] == environment_of("migrate")["HEADRACE_BROKER__URL"]
 
 
+def test_the_command_does_not_migrate() -> None:
+    """`docker compose run` starts what a service depends on."""
+    assert CONTAINERS["cli"]["depends_on"].keys() == {"postgres", "kafka"}
+
+
 def test_the_example_has_the_variables_of_the_services_and_their_defaults() -> None:
     lines = (DEPLOY / ".env.example").read_text().splitlines()
     example = dict(line.split("=", 1) for line in lines if re.match("[A-Z]", line))
