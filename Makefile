@@ -30,8 +30,8 @@ SHELL := bash
 NEWS := awk '!/^Requirement already satisfied/ { print; fflush() }'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run observability test test-quick faults upgrade-test lint images locks kubernetes-tools kubernetes-test \
-	bench bench-broker bench-replay bench-predict bench-scale pictures clean
+.PHONY: help setup run observability test test-quick faults upgrade-test lint images locks compose-test kubernetes-tools \
+	kubernetes-test bench bench-broker bench-replay bench-predict bench-scale pictures clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -89,6 +89,9 @@ images: $(STAMP) ## Build all images (needs Docker with compose; TORCH_INDEX_URL
 
 locks: $(STAMP) ## Write deploy/locks, the packages of the images (ARGS=--upgrade for the newest versions)
 	@deploy/make-locks $(ARGS)
+
+compose-test: $(STAMP) ## Run the compose file, with faults, on a Docker engine (an hour on two cores, 20 GB; ARGS=)
+	@HEADRACE_ENGINE=1 $(BIN)/python -m pytest -m engine tests/deploy/containers $(ARGS)
 
 kubernetes-tools: $(STAMP) ## Fetch helm, kubectl, kubeconform and schemas for the tests of the chart (needs Go)
 	@$(BIN)/python -m tests.deploy.kubernetes.tools
