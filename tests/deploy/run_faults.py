@@ -69,27 +69,44 @@ def refused_login(run: Run) -> Iterator[None]:
 
 
 @contextmanager
-def slow_loader(run: Run) -> Iterator[None]:
-    """Another session holds the locks of the loader's units while records arrive."""
+def repeated(action: Callable[[], object], every_s: float) -> Iterator[None]:
+    """In a thread, until the end of the block. On a busy machine Prometheus may miss what happens only once."""
     stop = threading.Event()
-    with closing(PostgresBroker(run.database_url)) as broker, psycopg.connect(run.database_url) as other:
-        other.execute("SELECT pg_advisory_xact_lock(hashtext('headrace loader'), p) FROM generate_series(0, 5) p")
-        records = [copy_of(record) for record in contents(broker, CLEAN)[:50]]
+
+    def repeat() -> None:
+        while not stop.wait(every_s):
+            action()
+
+    thread = threading.Thread(target=repeat)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(DEADLINE_S)
+
+
+@contextmanager
+def arriving(broker: PostgresBroker, records: Sequence[NewRecord], every_s: float) -> Iterator[None]:
+    """Append the records again and again."""
+    with closing(broker.producer(f"arriving {uuid4()}")) as producer:
 
         def produce() -> None:
-            with closing(broker.producer("records of slow_loader")) as producer:
-                while not stop.wait(0.5):
-                    with producer.unit() as unit:
-                        unit.append(records)
-                        unit.commit()
+            with producer.unit() as unit:
+                unit.append(records)
+                unit.commit()
 
-        thread = threading.Thread(target=produce)
-        thread.start()
-        try:
+        with repeated(produce, every_s):
             yield
-        finally:
-            stop.set()
-            thread.join(DEADLINE_S)
+
+
+@contextmanager
+def slow_loader(run: Run) -> Iterator[None]:
+    """Another session holds the locks of the loader's units while records arrive."""
+    with closing(PostgresBroker(run.database_url)) as broker, psycopg.connect(run.database_url) as other:
+        other.execute("SELECT pg_advisory_xact_lock(hashtext('headrace loader'), p) FROM generate_series(0, 5) p")
+        with arriving(broker, [copy_of(record) for record in contents(broker, CLEAN)[:50]], 0.5):
+            yield
 
 
 def copy_of(record: Record) -> NewRecord:
@@ -99,23 +116,29 @@ def copy_of(record: Record) -> NewRecord:
 
 @contextmanager
 def stolen_slot(run: Run) -> Iterator[None]:
-    """Another process takes the slot of the cleaner's producer for a moment; the next unit is fenced."""
-    cursor = run.database.execute("UPDATE broker.slots SET epoch = epoch + 1 WHERE name LIKE 'cleaner-%'")
-    assert cursor.rowcount == 1
-    yield
+    """Another process takes the slot of the cleaner's producer for moments; the next unit is fenced."""
+    with psycopg.connect(run.database_url, autocommit=True) as other:
+
+        def steal() -> None:
+            cursor = other.execute("UPDATE broker.slots SET epoch = epoch + 1 WHERE name LIKE 'cleaner-%'")
+            assert cursor.rowcount == 1
+
+        with repeated(steal, 5.0):
+            yield
 
 
 @contextmanager
 def invalid_records(run: Run) -> Iterator[None]:
-    """A few in one partition, which become dead letters, and many in another one, which is held back."""
+    """Many in one partition, which is held back. In another one they are a tenth, and become dead letters."""
     with closing(PostgresBroker(run.database_url)) as broker:
         good = contents(broker, RAW)
-        few, many = (_of_partition(good, p) for p in (0, 1))
-        append(broker, [*[_invalid(few) for _ in range(5)], *[_invalid(many) for _ in range(50)]])
-    try:
-        yield
-    finally:
-        run.order("cleaner", [RAW], "running", tolerate=100)
+        some, many = (_of_partition(good, p) for p in (0, 1))
+        append(broker, [_invalid(many) for _ in range(50)])
+        try:
+            with arriving(broker, [_invalid(some), *[copy_of(some) for _ in range(9)]], 1.0):
+                yield
+        finally:
+            run.order("cleaner", [RAW], "running", tolerate=100)
 
 
 def _of_partition(records: Sequence[Record], partition: int) -> Record:
