@@ -14,9 +14,9 @@ FROM ?=
 TO ?=
 DATA_DIR ?= .headrace
 ARGS ?=
-# The tests of a file run in one worker, because they share servers that are slow to start. Three workers for two cores,
+# The tests of a file run in one worker, because they share servers that are slow to start. Four workers for two cores,
 # because tests often wait.
-PYTEST_ARGS ?= -n 3 --dist loadfile
+PYTEST_ARGS ?= -n 4 --dist loadfile
 
 VENV := .venv
 BIN := $(VENV)/bin
