@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-STAGES = ("fetcher", "cleaner", "loader", "predictor", "notifier")
 TOGETHER = "all five"
 BROKERS = ("embedded", "kafka")
 

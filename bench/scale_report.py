@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import median
 
-from bench.scale_figures import BROKERS, STAGES, TOGETHER, IdleCost, ScaleFigures, StorageSize
+from bench.scale_figures import BROKERS, TOGETHER, IdleCost, ScaleFigures, StorageSize
 from bench.scale_sizing import (
     FACTS_PER_EVENT,
     GROWING,
@@ -20,7 +20,7 @@ from bench.scale_sizing import (
     table_bytes_per_event,
     version_bytes,
 )
-from shared.topics import CLEAN, LOADED, RAW
+from shared.topics import CLEAN, LOADED, RAW, SERVICES
 
 FACTORS = (1, 10, 100, 1000)
 SERVERS = {"postgres": "PostgreSQL", "kafka": "Kafka"}
@@ -52,7 +52,7 @@ def rates(figures: ScaleFigures, brokers: Sequence[str]) -> str:
     counts = sorted({key.replicas for key in figures.costs})
     rows = []
     for broker in brokers:
-        for stage in (*STAGES, TOGETHER):
+        for stage in (*SERVICES, TOGETHER):
             cells = []
             for count in counts:
                 rounds = [
@@ -72,12 +72,12 @@ def costs(figures: ScaleFigures, brokers: Sequence[str]) -> str:
     """CPU seconds, memory and connections of each stage with one replica."""
     rows = []
     for broker in brokers:
-        for stage in STAGES:
+        for stage in SERVICES:
             cost = figures.median(broker, stage)
             cpu = [f"{cost.per_thousand_s(f'{part}cpu_s'):.3f}" for part in ("", "postgres_", "kafka_")]
             rows.append([broker, stage, *cpu, f"{cost.peak_mb:,.0f}", f"{cost.connections:.0f}"])
         sums = [
-            f"{sum(figures.median(broker, stage).per_thousand_s(f'{part}cpu_s') for stage in STAGES):.3f}"
+            f"{sum(figures.median(broker, stage).per_thousand_s(f'{part}cpu_s') for stage in SERVICES):.3f}"
             for part in ("", "postgres_", "kafka_")
         ]
         rows.append([broker, "sum", *sums, "", ""])
@@ -146,7 +146,9 @@ def sizing(columns: Sequence[Sizing]) -> str:
         row("the same, in `clean-events`", lambda each: number(each.raw_per_day * FACTS_PER_EVENT / RAW_PER_EVENT)),
         row("busiest minute, raw records/s", lambda each: number(each.raw_per_s)),
     ]
-    rows += [[f"{stage}: cores (replicas)", *(cores_and_replicas(each, stage) for each in columns)] for stage in STAGES]
+    rows += [
+        [f"{stage}: cores (replicas)", *(cores_and_replicas(each, stage) for each in columns)] for stage in SERVICES
+    ]
     rows += [[f"{SERVERS[server]}: cores", *(number(each.cores[server]) for each in columns)] for server in servers]
     rows += [
         row("partitions", lambda each: str(each.partitions)),

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 
 from bench.scale_figures import ScaleFigures, StorageSize
-from shared.topics import CLEAN, LOADED, RAW
+from shared.topics import CLEAN, LOADED, RAW, SERVICES
 
 # Of 260 recorded days.
 EVENTS_PER_DAY = 151.4
@@ -65,8 +65,7 @@ def sizing_of(figures: ScaleFigures, broker: str, factor: int) -> Sizing:
     raw_per_s = BUSIEST_MINUTE_RAW * factor / 60
     cores = stage_cores(figures, broker, raw_per_s)
     replicas = {
-        stage: 1 if stage == "fetcher" else max(1, math.ceil(cores[stage] / TARGET_SHARE))
-        for stage in ("fetcher", "cleaner", "loader", "predictor", "notifier")
+        stage: 1 if stage == "fetcher" else max(1, math.ceil(cores[stage] / TARGET_SHARE)) for stage in SERVICES
     }
     size = figures.storage[broker]
     events = EVENTS_PER_DAY * factor

@@ -144,13 +144,12 @@ class FetchProgress:
         """Counts of windows by status. `due` includes windows in flight, `done` those that are suspect."""
         done = sum(state.status.state == "done" for window, state in self._windows.items() if self._in_span(window))
         missing = sum(state.is_missing for state in self._windows.values())
-        due_now = (
-            len(self._pending) + sum(1 for _ in self._in_flight_windows()) + sum(1 for _ in self._backfill_windows())
-        )
         suspect = len(suspect_windows({window: state.status for window, state in self._windows.items()}))
-        return {
-            "due": due_now, "done": done, "failed": len(self.failures()), "missing": missing, "suspect": suspect
-        }  # fmt: skip
+        failed = len(self.failures())
+        return {"due": self._due_count(), "done": done, "failed": failed, "missing": missing, "suspect": suspect}
+
+    def _due_count(self) -> int:
+        return len(self._pending) + sum(1 for _ in self._in_flight_windows()) + sum(1 for _ in self._backfill_windows())
 
     def warning(self, now: datetime) -> str | None:
         """Why nothing has been fetched (planning/nothing_due.py); None if something has, failed or is due."""
@@ -160,7 +159,7 @@ class FetchProgress:
             for window, state in self._windows.items()
             if self._in_span(window) or window.date == today
         )
-        if not self._planned or fetched or self.counts()["due"] or self.has_unfetched_live(now):
+        if not self._planned or fetched or self._due_count() or self.has_unfetched_live(now):
             return None
         live = self._source.live
         times = [at for at in (self.next_live_at(now), self._replan_at) if at is not None]

@@ -7,7 +7,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from bench.scale_figures import BROKERS, STAGES, TOGETHER, IdleCost, ScaleFigures, ScaleKey, StageCost, StorageSize
+from bench.scale_figures import BROKERS, TOGETHER, IdleCost, ScaleFigures, ScaleKey, StageCost, StorageSize
 from bench.scale_report import number, replace_tables, tables_of
 from bench.scale_sizing import (
     BUSIEST_MINUTE_RAW,
@@ -22,6 +22,7 @@ from bench.scale_sizing import (
     sizing_of,
     table_bytes_per_event,
 )
+from shared.topics import SERVICES
 
 EVENTS = 100
 SIZE = StorageSize(
@@ -44,11 +45,11 @@ def figures() -> ScaleFigures:
     """Each stage needs 1 s of its own CPU for 1,000 records, 0.5 s of PostgreSQL and 0.25 s of Kafka."""
     figures = ScaleFigures()
     for broker in BROKERS:
-        for stage in (*STAGES, TOGETHER):
+        for stage in (*SERVICES, TOGETHER):
             figures.add(ScaleKey(broker, stage, 1), cost())
         figures.add(ScaleKey(broker, "loader", 2), cost(elapsed_s=1.0))
         figures.storage[broker] = SIZE
-        figures.idle[broker] = [IdleCost(0.01, 0.02, 0.03, dict.fromkeys(STAGES, 70.0), 200.0, 400.0)]
+        figures.idle[broker] = [IdleCost(0.01, 0.02, 0.03, dict.fromkeys(SERVICES, 70.0), 200.0, 400.0)]
     return figures
 
 

@@ -195,10 +195,10 @@ def finish(supervisor: Supervisor, observer: Observer, installation: Installatio
 def programs(installation: Installation, archive: Path, days: Iterable[date]) -> list[Program]:
     first, *_, last = days
     options = RunOptions(source="archive", archive=archive, from_date=first, to_date=last)
-    found = services(installation.access, installation.data_dir, options, False, None, installation.broker_url)
+    plain = services(installation.access, installation.data_dir, options, False, None, installation.broker_url)
     return [
         replace(each, environment={**each.environment, **installation.environment(each.name.partition("-")[0])})
-        for each in found
+        for each in plain
     ]
 
 
