@@ -74,8 +74,9 @@ class LagMeter:
         """Raises TransientError when the broker does not answer. `thorough`: take the time to count exactly, and check
         for ignored offsets now."""
         with self._lock:
-            positions = self._positions(topics)
-            ends = self._broker.end_offsets(list(positions))
+            committed = self._broker.committed(self._service, topics)
+            ends = self._broker.end_offsets(list(committed))
+            positions = self._with_observed(committed, ends)
             ignored = self._check_ignored_offsets(topics, thorough=thorough)
             ranges = {tp: (position, ends[tp]) for tp, position in positions.items()}
             waiting = self._backlog.measure(ranges, thorough=thorough)
@@ -92,8 +93,9 @@ class LagMeter:
         """Per partition, how many offsets retention removed after the position: records that cannot be handled any
         more. Raises TransientError when the broker does not answer."""
         with self._lock:
-            positions = self._positions(topics)
-            begins = self._broker.begin_offsets(list(positions))
+            committed = self._broker.committed(self._service, topics)
+            begins = self._broker.begin_offsets(list(committed))
+            positions = self._with_observed(committed, {})
         return {tp: max(0, begins[tp] - position) for tp, position in positions.items()}
 
     def ignored_offsets(self) -> dict[str, int]:
@@ -105,10 +107,9 @@ class LagMeter:
         self._broker.close()
         self._on_close()
 
-    def _positions(self, topics: Sequence[str]) -> dict[TopicPartition, int]:
-        """The committed positions, or those that owners report if they are further on."""
-        observed = self._observed_positions()
-        committed = self._broker.committed(self._service, topics)
+    def _with_observed(self, committed: Offsets, limits: Offsets) -> dict[TopicPartition, int]:
+        """The committed positions, or those that owners report if they are further on, each up to its limit."""
+        observed = {tp: min(offset, limits.get(tp, offset)) for tp, offset in self._observed_positions().items()}
         return {tp: max(position, observed.get(tp, position)) for tp, position in committed.items()}
 
     def _check_ignored_offsets(self, topics: Sequence[str], *, thorough: bool) -> Offsets:
