@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -28,6 +27,7 @@ from simulator.season import HALF_YEARS_CACHED, SeasonPlan, SimulatedSeason
 from simulator.server import FailureInjection, SimulatorServer
 from simulator.stages import PublicationSchedule
 from tests.services.fetcher.synthetic_documents import FetcherDriver
+from tests.serving import serving
 from tests.waiting import DEADLINE_S, wait_until
 
 FIRST = date(2020, 1, 1)
@@ -56,17 +56,11 @@ def load(seconds: SettableSeconds) -> Load:
 
 
 @contextmanager
-def serving(load: Load, hold_s: float) -> Iterator[SimulatorServer]:
+def serving_load(load: Load, hold_s: float) -> Iterator[SimulatorServer]:
     publisher = Publisher(SimulatedSeason(SEASON), PublicationSchedule())
     failing = FailureInjection(0.0, seed=1)
-    with SimulatorServer(("127.0.0.1", 0), publisher, SystemClock(), failing, load, hold_s) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(SimulatorServer(("127.0.0.1", 0), publisher, SystemClock(), failing, load, hold_s)) as server:
+        yield server
 
 
 def path_of(number: int) -> str:
@@ -141,7 +135,7 @@ def test_a_report_shows_the_rates_since_the_last_one_and_what_is_not_fetched_yet
 
 
 def test_a_document_that_does_not_become_public_in_time_is_unavailable_and_not_counted(load: Load) -> None:
-    with serving(load, hold_s=0.01) as server, httpx.Client(base_url=server.url, timeout=DEADLINE_S) as client:
+    with serving_load(load, hold_s=0.01) as server, httpx.Client(base_url=server.url, timeout=DEADLINE_S) as client:
         statuses = [client.get(path_of(number)).status_code for number in (0, 8)]
 
     assert statuses == [200, 503]
@@ -149,7 +143,7 @@ def test_a_document_that_does_not_become_public_in_time_is_unavailable_and_not_c
 
 
 def test_a_head_request_and_an_unknown_path_are_not_counted(load: Load) -> None:
-    with serving(load, hold_s=0.01) as server, httpx.Client(base_url=server.url, timeout=DEADLINE_S) as client:
+    with serving_load(load, hold_s=0.01) as server, httpx.Client(base_url=server.url, timeout=DEADLINE_S) as client:
         statuses = [client.head(path_of(0)).status_code, client.get("/programs/v2/2019/20191231.json").status_code]
 
     assert statuses == [200, 404]
@@ -159,7 +153,10 @@ def test_a_head_request_and_an_unknown_path_are_not_counted(load: Load) -> None:
 def test_a_request_waits_until_its_document_is_public() -> None:
     load = Load(LoadPlan(FIRST, DAYS, rate=100.0, records_per_document=24), time.monotonic)
 
-    with serving(load, hold_s=DEADLINE_S) as server, httpx.Client(base_url=server.url, timeout=DEADLINE_S) as client:
+    with (
+        serving_load(load, hold_s=DEADLINE_S) as server,
+        httpx.Client(base_url=server.url, timeout=DEADLINE_S) as client,
+    ):
         statuses = [client.get(path_of(number)).status_code for number in (0, 8)]
 
     assert statuses == [200, 200]
@@ -169,7 +166,7 @@ def test_a_request_waits_until_its_document_is_public() -> None:
 def test_a_fetcher_follows_a_load_and_fails_no_window(tmp_path: Path) -> None:
     load = Load(LoadPlan(FIRST, DAYS, rate=20.0, records_per_document=24), time.monotonic)
     plan = FetchPlan(FIRST, FIRST + timedelta(days=DAYS - 1))
-    with serving(load, hold_s=0.3) as server:  # the eighth request at once waits for 0.35 s: it is tried again
+    with serving_load(load, hold_s=0.3) as server:  # the eighth request at once waits for 0.35 s: it is tried again
         source, clock = load_source("simulator").with_base_url(server.url), SystemClock()
         with closing(Fetcher(source, HttpSource(source, clock), DocumentArchive(tmp_path), plan, clock)) as fetcher:
             records = FetcherDriver(fetcher).until_exhausted()

@@ -8,7 +8,6 @@ import socket
 import struct
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -22,6 +21,7 @@ from simulator.publisher import Publisher
 from simulator.season import SeasonPlan, SimulatedSeason
 from simulator.server import FailureInjection, SimulatorServer
 from simulator.stages import PublicationSchedule
+from tests.serving import serving
 from tests.simulator.conftest import SettableClock
 
 PLAN = SeasonPlan(days=20, venues=(5,))
@@ -30,14 +30,9 @@ ROOT = Path(__file__).parents[2]
 
 
 def run_server(clock: SettableClock, failing: FailureInjection) -> Iterator[SimulatorServer]:
-    with SimulatorServer(
-        ("127.0.0.1", 0), Publisher(SimulatedSeason(PLAN), PublicationSchedule()), clock, failing
-    ) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    publisher = Publisher(SimulatedSeason(PLAN), PublicationSchedule())
+    with serving(SimulatorServer(("127.0.0.1", 0), publisher, clock, failing)) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
+
+from tests.serving import serving
 
 
 class SentRequest(NamedTuple):
@@ -60,12 +61,5 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def scripted_service() -> Iterator[ScriptedService]:
-    server = ScriptedService()
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
+    with serving(ScriptedService()) as server:
         yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

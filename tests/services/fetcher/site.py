@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, cast
 
+from tests.serving import serving
 from tests.waiting import DEADLINE_S
 
 Answer = Callable[["Handler"], None]
@@ -70,14 +71,8 @@ class Handler(BaseHTTPRequestHandler):
 @contextmanager
 def serving_site() -> Iterator[Site]:
     """A web server that runs until the block ends."""
-    with Site() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(Site()) as server:
+        yield server
 
 
 def page(handler: Handler) -> None:

@@ -149,9 +149,9 @@ def live(fact: Any, seconds: float = 20, **changes: Any) -> DecodedRecord:
     return item._replace(record=record._replace(**changes.pop("record", {})), **changes)
 
 
-def prediction(number: int = 1) -> DecodedRecord:
-    """A record of the live model's prediction of an event."""
-    message = Prediction(
+def prediction_of(number: int) -> Prediction:
+    """The live model's prediction of an event."""
+    return Prediction(
         source=SOURCE,
         event_key=key(number),
         as_of=at(-5),
@@ -161,7 +161,11 @@ def prediction(number: int = 1) -> DecodedRecord:
         inputs=(),
         probabilities=(HeadProbability(head="result", slot=1, label="win", probability=0.25),),
     )
-    encoded = encode(message, PREDICTIONS, "prediction/1", UUID(int=number), "predictor")
+
+
+def prediction(number: int = 1) -> DecodedRecord:
+    """A record of the live model's prediction of an event."""
+    encoded = encode(prediction_of(number), PREDICTIONS, "prediction/1", UUID(int=number), "predictor")
     return decode(Record(PREDICTIONS, 0, 0, 0, encoded.key, encoded.value, encoded.headers))
 
 

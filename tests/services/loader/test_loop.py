@@ -14,13 +14,24 @@ from services.loader.load import Loader
 from shared.broker.contract import NewRecord, Record, TopicPartition
 from shared.broker.postgres.broker import PostgresBroker
 from shared.database.connection import ReconnectingConnection
-from shared.events import HeadProbability, LoadedEvent, Prediction, Reference, ReferenceRow, event_id_of
+from shared.events import LoadedEvent, Reference, ReferenceRow, event_id_of
 from shared.records import encode
 from shared.runtime.loops.consumer import ConsumerLoop
 from shared.runtime.loops.handler import InTransaction
 from shared.runtime.metrics import Metrics
 from shared.topics import CLEAN, DEAD_LETTERS, LOADED, PREDICTIONS, topic_specs
-from tests.services.loader.facts import SOURCE, StillClock, at, entry, key, listed, observed, received, settled
+from tests.services.loader.facts import (
+    SOURCE,
+    StillClock,
+    at,
+    entry,
+    key,
+    listed,
+    observed,
+    prediction_of,
+    received,
+    settled,
+)
 from tests.services.loader.views import ask, tables
 from tests.waiting import wait_until
 
@@ -33,17 +44,8 @@ def record(fact: Any) -> NewRecord:
 
 
 def prediction(number: int) -> NewRecord:
-    message = Prediction(
-        source=SOURCE,
-        event_key=key(number),
-        as_of=at(-5),
-        state="card",
-        model_version="m1",
-        feature_hash="f",
-        inputs=(),
-        probabilities=(HeadProbability(head="result", slot=1, label="win", probability=0.25),),
-    )
-    return encode(message, PREDICTIONS, "prediction/1", event_id_of(SOURCE, "p", key(number), "f"), "predictor")
+    record_id = event_id_of(SOURCE, "p", key(number), "f")
+    return encode(prediction_of(number), PREDICTIONS, "prediction/1", record_id, "predictor")
 
 
 class Pipe:
