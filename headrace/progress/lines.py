@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from headrace.progress.frame import Frame, HitRate, SentMessage
 from headrace.progress.text import number_of, percent
-from services.notifier.message import plain_text
+from services.notifier.texts.message import plain_text
 
 # Wall time between two lines while records flow.
 LINE_EVERY_S = 10.0

@@ -10,7 +10,7 @@ import httpx
 
 from headrace.progress.replicas import Rows
 from headrace.run.simulation import Simulation
-from services.notifier.message import plain_text
+from services.notifier.texts.message import plain_text
 from shared.events import event_key_of
 
 SOURCE = "simulator"

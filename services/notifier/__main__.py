@@ -7,19 +7,19 @@ from typing import get_args
 
 import psycopg
 
-from services.notifier.api import KIND, delivery_progress, router
+from services.notifier.api.notifications import KIND, delivery_progress, router
 from services.notifier.channels.base import Channel
 from services.notifier.channels.console import ConsoleChannel
 from services.notifier.channels.discord import DiscordChannel
 from services.notifier.channels.secret_url import read_secret_url
 from services.notifier.channels.webhook import WebhookChannel
+from services.notifier.delivery.sender import Sender, SendOutcome
+from services.notifier.findings.rules import Rules
 from services.notifier.notify import Notifier
 from services.notifier.pacing import DeliveryPolicy
-from services.notifier.postgres_measurements import measure_waiting
-from services.notifier.postgres_summaries import SummaryComposer
-from services.notifier.rules import Rules
-from services.notifier.sender import Sender, SendOutcome
 from services.notifier.settings import NotifierSettings
+from services.notifier.storage.postgres_measurements import measure_waiting
+from services.notifier.summaries.postgres_summaries import SummaryComposer
 from shared.broker.connect import connect
 from shared.errors import ConfigError
 from shared.runtime.loops.handler import InTransaction

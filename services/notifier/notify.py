@@ -1,4 +1,4 @@
-"""The notifier's batch handler: records findings in the ledger, from which sender.py sends them.
+"""The notifier's batch handler: records findings in the ledger, from which delivery/sender.py sends them.
 
 A finding about one event is recorded with its text. A summary of many events is recorded without;
 postgres_summaries.py composes the text later. The same batch may be handled twice: the ledger keeps the first row.
@@ -8,17 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from services.notifier.findings import Daily, Finding, daily_id, day_key, finding_id, subject_of
-from services.notifier.message import render
-from services.notifier.postgres_facts import day_statuses, read_events, read_sessions
-from services.notifier.postgres_ledger import (
-    NewNotification,
-    NewSummary,
-    record_notifications,
-    record_summaries,
-    recorded,
-)
-from services.notifier.rules import (
+from services.notifier.findings.finding import Daily, Finding, daily_id, day_key, finding_id, subject_of
+from services.notifier.findings.rules import (
     Candidates,
     Rules,
     called_off_findings,
@@ -27,6 +18,15 @@ from services.notifier.rules import (
     result_findings,
     tip_findings,
 )
+from services.notifier.storage.postgres_facts import day_statuses, read_events, read_sessions
+from services.notifier.storage.postgres_ledger import (
+    NewNotification,
+    NewSummary,
+    record_notifications,
+    record_summaries,
+    recorded,
+)
+from services.notifier.texts.message import render
 from shared.broker.contract import NewRecord
 from shared.clock import Clock
 from shared.database.connection import DbConnection

@@ -15,8 +15,8 @@ from uuid import uuid4
 
 import psycopg
 
-from services.notifier import postgres_ledger as ledger
-from services.notifier.postgres_ledger import NewNotification
+from services.notifier.storage import postgres_ledger as ledger
+from services.notifier.storage.postgres_ledger import NewNotification
 from shared.broker.contract import NewRecord, Record
 from shared.broker.postgres.broker import PostgresBroker
 from shared.ops.orders import DesiredState

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TextIO
 
 from services.notifier.channels.base import ChannelBusy, Message
-from services.notifier.message import plain_text
 from services.notifier.pacing import RateLimit
+from services.notifier.texts.message import plain_text
 
 
 class ConsoleChannel:

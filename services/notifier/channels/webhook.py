@@ -17,8 +17,8 @@ from urllib.request import (
 
 from services.notifier.channels.base import ChannelBusy, Message, error_of_status, retry_after_of
 from services.notifier.channels.secret_url import SecretUrl
-from services.notifier.message import plain_text
 from services.notifier.pacing import RateLimit
+from services.notifier.texts.message import plain_text
 
 
 class WebhookChannel:

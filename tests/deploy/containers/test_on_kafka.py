@@ -12,7 +12,7 @@ from datetime import timedelta
 
 import pytest
 
-from services.notifier.message import plain_text
+from services.notifier.texts.message import plain_text
 from shared.topics import SERVICES
 from tests.deploy.containers import faults
 from tests.deploy.containers.engine import Engine

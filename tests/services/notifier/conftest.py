@@ -11,9 +11,9 @@ from typing import Any
 import psycopg
 import pytest
 
+from services.notifier.findings.rules import Rules
 from services.notifier.pacing import DeliveryPolicy
-from services.notifier.postgres_summaries import SummaryComposer
-from services.notifier.rules import Rules
+from services.notifier.summaries.postgres_summaries import SummaryComposer
 from shared.broker.postgres.broker import PostgresBroker
 from shared.topics import topic_specs
 from tests.services.notifier.http_receiver import Receiver, receiving

@@ -9,7 +9,7 @@ from uuid import uuid4
 import psycopg
 from psycopg.types.json import Jsonb
 
-from services.notifier.findings import EventDetails, SessionDetails
+from services.notifier.findings.finding import EventDetails, SessionDetails
 from shared.broker.contract import Record
 from shared.events import HeadProbability, LoadedEvent, Prediction, event_key_of
 from shared.records import LIVE, DecodedRecord

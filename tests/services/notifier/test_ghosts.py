@@ -9,9 +9,9 @@ import psycopg
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.notifier import postgres_ledger as ledger
+from services.notifier.findings.rules import Rules
 from services.notifier.notify import Notifier
-from services.notifier.rules import Rules
+from services.notifier.storage import postgres_ledger as ledger
 from shared.records import DecodedRecord
 from tests.services.notifier.conftest import Compose
 from tests.services.notifier.samples import HOUR, NOW, FixedClock, Rows, decoded_record, key, loaded_event, prediction

@@ -8,9 +8,9 @@ from typing import Any
 import psycopg
 import pytest
 
+from services.notifier.findings.rules import Rules
 from services.notifier.notify import Notifier
-from services.notifier.postgres_facts import day_rows
-from services.notifier.rules import Rules
+from services.notifier.storage.postgres_facts import day_rows
 from shared.ops.tables import operations as operations_table
 from tests.services.notifier.conftest import Compose
 from tests.services.notifier.samples import (

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from headrace.progress.frame import SentMessage
 from headrace.progress.screen.messages import text_of
-from services.notifier import message
+from services.notifier.texts import message
 from tests.headrace.progress.frames import DETAILS, FRAME, TIP, rows_of
 
 

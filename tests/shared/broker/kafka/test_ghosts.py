@@ -16,8 +16,8 @@ import pytest
 from kafka import KafkaProducer
 
 from services.loader.load import Loader
+from services.notifier.findings.rules import Rules
 from services.notifier.notify import Notifier
-from services.notifier.rules import Rules
 from shared.broker.contract import NewRecord, Record
 from shared.broker.kafka.broker import KafkaBroker
 from shared.records import encode

@@ -12,8 +12,8 @@ import pytest
 
 from services.cleaner.handle import Cleaner
 from services.loader.load import Loader
+from services.notifier.findings.rules import Rules
 from services.notifier.notify import Notifier
-from services.notifier.rules import Rules
 from shared.broker.contract import NewRecord, Record
 from shared.broker.postgres.broker import PostgresBroker
 from shared.events import RawEvent, event_id_of

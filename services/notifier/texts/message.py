@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterable
 from datetime import datetime
 
-from services.notifier import findings
+from services.notifier.findings import finding as findings
 
 # Discord refuses longer messages. Counted in UTF-16 code units, the stricter of the two possible ways.
 MAX_LENGTH = 2_000

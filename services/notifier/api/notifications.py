@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
-from services.notifier.postgres_ledger import NewNotification, record_notifications
+from services.notifier.storage.postgres_ledger import NewNotification, record_notifications
 from shared.database.connection import DbConnection
 from shared.errors import ConfigError
 from shared.events import NAMESPACE

@@ -14,8 +14,8 @@ from typing import Any
 
 from psycopg.rows import tuple_row
 
-from services.notifier.digest import DayRows
-from services.notifier.findings import EventDetails, Payout, SessionDetails
+from services.notifier.findings.digest import DayRows
+from services.notifier.findings.finding import EventDetails, Payout, SessionDetails
 from shared.database.connection import DbConnection
 
 EVENTS = "SELECT event_key, session_key, number, scheduled_at, status FROM analytics.events WHERE event_key = ANY(%s)"

@@ -1,7 +1,7 @@
 """Decides what is worth a notification: finds candidates in a batch, then applies the rules to the rows behind them.
 
-A rule about a settled event is a function that `result_findings` calls. Its finding is a class in findings.py, part of
-the union `Finding`; `finding_id` derives its id, and message.py renders it.
+A rule about a settled event is a function that `result_findings` calls. Its finding is a class in finding.py, part of
+the union `Finding`; `finding_id` derives its id, and texts/message.py renders it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from services.notifier import findings
+from services.notifier.findings import finding as findings
 from shared.errors import InvalidEvent
 from shared.events import Frozen, LoadedEvent, Prediction, day_of
 from shared.records import LIVE, DecodedRecord

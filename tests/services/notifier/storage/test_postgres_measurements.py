@@ -9,9 +9,9 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from services.notifier import postgres_ledger as ledger
-from services.notifier.postgres_ledger import NewNotification, NewSummary
-from services.notifier.postgres_measurements import measure_waiting
+from services.notifier.storage import postgres_ledger as ledger
+from services.notifier.storage.postgres_ledger import NewNotification, NewSummary
+from services.notifier.storage.postgres_measurements import measure_waiting
 from shared.runtime.metrics import Metrics
 
 Connection = psycopg.Connection[Any]

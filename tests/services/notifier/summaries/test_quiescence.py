@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from services.notifier.quiescence import STAGES, PipelineDrain
+from services.notifier.summaries.quiescence import STAGES, PipelineDrain
 from shared.broker.contract import Broker, TopicPartition
 from shared.broker.postgres.broker import PostgresBroker
 from shared.settings.sections import KafkaSettings

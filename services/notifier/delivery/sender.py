@@ -1,7 +1,7 @@
 """Sends the notifications in the ledger, with one thread and one database connection per channel.
 
 A slow channel therefore does not delay the others. A notification is claimed in one transaction and marked as sent in
-another; postgres_ledger.py describes what happens if the sender dies in between.
+another; storage/postgres_ledger.py describes what happens if the sender dies in between.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Literal, NamedTuple
 import psycopg
 import structlog
 
-from services.notifier import postgres_ledger as ledger
 from services.notifier.channels.base import Channel, ChannelBusy, ChannelRefused, Message
 from services.notifier.pacing import DeliveryPolicy, TokenBucket
+from services.notifier.storage import postgres_ledger as ledger
 from shared.database.connection import DbConnection
 
 SendOutcome = Literal["sent", "failed", "retried", "unknown"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from math import log
 
-from services.notifier.findings import Digest, Payout
+from services.notifier.findings.finding import Digest, Payout
 
 
 @dataclass(frozen=True)

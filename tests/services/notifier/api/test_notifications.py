@@ -9,10 +9,10 @@ from pathlib import Path
 import psycopg
 
 from headrace.database.embedded import EmbeddedPostgres
-from services.notifier.api import delivery_progress, router
+from services.notifier.api.notifications import delivery_progress, router
 from services.notifier.channels.console import ConsoleChannel
+from services.notifier.delivery.sender import Sender
 from services.notifier.pacing import DeliveryPolicy
-from services.notifier.sender import Sender
 from services.notifier.settings import NotifierSettings
 from tests.services.endpoints import finished_operation, served, settings_of
 from tests.shared.runtime.api.admin_apps import assert_problem

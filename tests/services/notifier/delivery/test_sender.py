@@ -17,14 +17,14 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from services.notifier import postgres_ledger as ledger
 from services.notifier.channels.base import Channel, Message
 from services.notifier.channels.console import ConsoleChannel
 from services.notifier.channels.secret_url import SecretUrl
 from services.notifier.channels.webhook import WebhookChannel
+from services.notifier.delivery.sender import ChannelLoop, Sender
 from services.notifier.pacing import DeliveryPolicy, RateLimit
-from services.notifier.postgres_ledger import NewNotification
-from services.notifier.sender import ChannelLoop, Sender
+from services.notifier.storage import postgres_ledger as ledger
+from services.notifier.storage.postgres_ledger import NewNotification
 from tests.services.notifier.http_receiver import Answer, Receiver
 from tests.waiting import DEADLINE_S, terminate_backends, wait_until
 
@@ -36,7 +36,7 @@ SENDER_PROGRAM = """
 import json, sys, threading, psycopg
 from services.notifier.pacing import DeliveryPolicy
 from services.notifier.channels.secret_url import SecretUrl
-from services.notifier.sender import Sender
+from services.notifier.delivery.sender import Sender
 from services.notifier.channels.webhook import WebhookChannel
 
 urls = json.load(sys.stdin)

@@ -1,4 +1,4 @@
-"""Findings (news worth a notification) and the data they consist of. Rules are in rules.py, texts in message.py."""
+"""Findings (news worth a notification) and the data they consist of. rules.py selects, texts/message.py renders."""
 
 from __future__ import annotations
 

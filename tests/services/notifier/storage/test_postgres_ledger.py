@@ -10,8 +10,8 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from services.notifier import postgres_ledger as ledger
-from services.notifier.postgres_ledger import Claim, NewNotification, NewSummary
+from services.notifier.storage import postgres_ledger as ledger
+from services.notifier.storage.postgres_ledger import Claim, NewNotification, NewSummary
 from tests.waiting import DEADLINE_S
 
 Connection = psycopg.Connection[Any]

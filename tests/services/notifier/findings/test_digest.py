@@ -6,8 +6,8 @@ from math import log
 
 import pytest
 
-from services.notifier.digest import DayRows, digest_of, win_shares
-from services.notifier.findings import Payout
+from services.notifier.findings.digest import DayRows, digest_of, win_shares
+from services.notifier.findings.finding import Payout
 from tests.services.notifier.samples import DAY, SOURCE
 
 

@@ -12,13 +12,13 @@ from typing import Any
 import psycopg
 import pytest
 
-from services.notifier import postgres_ledger as ledger
-from services.notifier.findings import daily_id, day_key
+from services.notifier.findings.finding import daily_id, day_key
+from services.notifier.findings.rules import Rules
 from services.notifier.notify import Notifier
 from services.notifier.pacing import DeliveryPolicy
-from services.notifier.postgres_ledger import NewSummary
-from services.notifier.postgres_summaries import SummaryComposer
-from services.notifier.rules import Rules
+from services.notifier.storage import postgres_ledger as ledger
+from services.notifier.storage.postgres_ledger import NewSummary
+from services.notifier.summaries.postgres_summaries import SummaryComposer
 from shared.broker.contract import Broker
 from shared.broker.postgres.broker import PostgresBroker
 from shared.topics import CLEAN, RAW

@@ -15,15 +15,15 @@ from datetime import date
 import psycopg
 import structlog
 
-from services.notifier import postgres_ledger as ledger
-from services.notifier.digest import digest_of
-from services.notifier.findings import CalledOff, Daily, Finding
-from services.notifier.message import render
+from services.notifier.findings.digest import digest_of
+from services.notifier.findings.finding import CalledOff, Daily, Finding
+from services.notifier.findings.rules import Rules, called_off_findings, is_day_complete
 from services.notifier.pacing import DeliveryPolicy
-from services.notifier.postgres_facts import day_rows, read_sessions
-from services.notifier.postgres_ledger import PendingSummary
-from services.notifier.quiescence import PipelineDrain
-from services.notifier.rules import Rules, called_off_findings, is_day_complete
+from services.notifier.storage import postgres_ledger as ledger
+from services.notifier.storage.postgres_facts import day_rows, read_sessions
+from services.notifier.storage.postgres_ledger import PendingSummary
+from services.notifier.summaries.quiescence import PipelineDrain
+from services.notifier.texts.message import render
 from shared.broker.contract import Broker
 from shared.database.connection import DbConnection
 from shared.errors import BrokerError, TransientError

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from services.notifier.findings import BigPayout, GradeResult, Payout, Surprise, Tip, finding_id
-from services.notifier.rules import (
+from services.notifier.findings.finding import BigPayout, GradeResult, Payout, Surprise, Tip, finding_id
+from services.notifier.findings.rules import (
     Rules,
     called_off_findings,
     find_candidates,

@@ -1,6 +1,6 @@
 """Reads and writes the ledger: one row per notification and channel, with its delivery state (table notifier.ledger).
 
-A row without a text is a summary that postgres_summaries.py has still to compose; it is not sent before.
+A row without a text is a summary that summaries/postgres_summaries.py has still to compose; it is not sent before.
 
 States: pending -> sending -> sent | failed | unknown, and back from sending to pending for another attempt. If a sender
 dies between sending and marking, the row stays in `sending`, and it is not known whether the message was delivered.

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from services.notifier.findings import BigPayout, CalledOff, Daily, Digest, Finding, GradeResult, Payout, Surprise, Tip
-from services.notifier.message import MAX_LENGTH, ZERO_WIDTH_SPACE, escape, plain_text, render, truncate
+from services.notifier.findings.finding import (
+    BigPayout,
+    CalledOff,
+    Daily,
+    Digest,
+    Finding,
+    GradeResult,
+    Payout,
+    Surprise,
+    Tip,
+)
+from services.notifier.texts.message import MAX_LENGTH, ZERO_WIDTH_SPACE, escape, plain_text, render, truncate
 from tests.services.notifier.samples import DAY, SOURCE, event, session
 
 DIGEST = Digest(
