@@ -52,6 +52,9 @@ def create(
     scope: Annotated[
         ScopeOption, typer.Option("--scope", help="read: only read; operate: also change; admin: everything.")
     ],
+    delegate: Annotated[
+        bool, typer.Option("--delegate", help="Let the token name the person for whom it acts, as a bot does.")
+    ] = False,
     expires: ExpiresOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -59,7 +62,7 @@ def create(
     lifetime = None if expires is None else parse_duration(expires)
     parts = _new_parts()
     with _transaction(options.settings) as connection:
-        created = tokens_table.create(connection, parts, name, scope.value, lifetime)
+        created = tokens_table.create(connection, parts, name, scope.value, lifetime, delegate=delegate)
         _append_audit(connection, "token create", name, after=_as_json(created))
     _print_token(parts, created, output)
 
@@ -75,7 +78,7 @@ def rotate(
     ] = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Create a new token of the same name and scope and print it. The old token expires after the grace period."""
+    """Create a new token of the same name and rights and print it. The old token expires after the grace period."""
     lifetime = None if expires is None else parse_duration(expires)
     parts = _new_parts()
     with _transaction(options.settings) as connection:
@@ -108,9 +111,12 @@ def list_tokens(options: DatabaseOptions, output: OutputOption = Output.TABLE, w
     if output is Output.JSON:
         print_json(tokens)
         return
-    rows = [row | {"expires_at": row["expires_at"] or NEVER} for row in tokens]
+    rows = [
+        row | {"expires_at": row["expires_at"] or NEVER, "delegate": "yes" if row["delegate"] else "no"}
+        for row in tokens
+    ]
     times = ("created_at", "expires_at", "revoked_at")
-    print_table(("name", "id", "scope", "state", *times[: 3 if wide else 2]), rows, times=times, wide=wide)
+    print_table(("name", "id", "scope", "delegate", "state", *times[: 3 if wide else 2]), rows, times=times, wide=wide)
 
 
 @contextmanager
@@ -148,7 +154,8 @@ def _print_token(parts: TokenParts, created: Token, output: Output) -> None:
         return
     sys.stdout.write(f"{token_text(parts)}\n")
     until = NEVER if created.expires_at is None else _iso(created.expires_at)
-    stderr().print(f"scope {created.scope}, expires: {until}; the token is not shown again", markup=False)
+    kind = ", delegate" if created.delegate else ""
+    stderr().print(f"scope {created.scope}{kind}, expires: {until}; the token is not shown again", markup=False)
 
 
 def _as_json(token: Token) -> dict[str, Any]:
@@ -156,6 +163,7 @@ def _as_json(token: Token) -> dict[str, Any]:
         "name": token.name,
         "id": token.id,
         "scope": token.scope,
+        "delegate": token.delegate,
         "created_at": _iso(token.created_at),
         "expires_at": _iso(token.expires_at),
         "revoked_at": _iso(token.revoked_at),

@@ -35,7 +35,8 @@ class TokenParts(NamedTuple):
 
 @dataclass(frozen=True)
 class Token:
-    """A row of ops.tokens. `replaced_by` is the id of the token that replaced it in a rotation."""
+    """A row of ops.tokens. `replaced_by` is the id of the token that replaced it in a rotation. A delegate may act for
+    the people that it names (delegation.py)."""
 
     id: str
     name: str
@@ -45,6 +46,7 @@ class Token:
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
     replaced_by: str | None = None
+    delegate: bool = False
 
     def state(self, now: datetime) -> Literal["valid", "expired", "revoked"]:
         if self.revoked_at is not None:
@@ -81,6 +83,10 @@ def is_secret_of(secret: str, token: Token) -> bool:
 def allows(scope: Scope, needed: Scope) -> bool:
     """Each scope includes the scopes before it in SCOPES."""
     return SCOPES.index(scope) >= SCOPES.index(needed)
+
+
+def lesser(one: Scope, other: Scope) -> Scope:
+    return min(one, other, key=SCOPES.index)
 
 
 def parse_duration(text: str) -> timedelta:

@@ -1,4 +1,4 @@
-"""The predictor's own endpoints: models, trainings, and the predictions of an event."""
+"""The predictor's own endpoints: models, trainings, charts, and the predictions of an event."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from fastapi import APIRouter, HTTPException
 from fastapi import Path as InPath
 from pydantic import BaseModel, ConfigDict, Field
 
+from services.predictor.api.charts import router as charts_router
 from services.predictor.api.model_changes import router as model_changes_router
 from services.predictor.api.models import router as models_router
 from services.predictor.api.trainings import router as trainings_router
@@ -51,6 +52,7 @@ def router(context: AdminContext, models: Path) -> APIRouter:
     router.include_router(models_router(models))
     router.include_router(model_changes_router(context, models))
     router.include_router(trainings_router(context))
+    router.include_router(charts_router(context, models))
 
     @router.get("/predictions/{event_key}", summary="List the predictions of an event", responses=responses(404))
     def list_predictions(event_key: EventKey) -> list[ClassProbability]:

@@ -1,8 +1,10 @@
-"""Charts of training, back-tests and evaluation as small PNG files. Needs no display and has no global state."""
+"""Charts of training, back-tests and evaluation as small PNGs, in files or memory. Needs no display and has no global
+state."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from matplotlib.ticker import MaxNLocator
 
 from services.predictor.data.events import Bools, Floats, Ints
 from services.predictor.evaluation.bootstrap import Interval
+from services.predictor.evaluation.live_figures import LiveFigures
 from services.predictor.evaluation.measures import calibration_error, every_slot, most_probable, reliability
 
 DOTS_PER_INCH = 110
@@ -23,23 +26,49 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 GREY = "#777777"
 
 
-def draw_reliability(path: Path, win: Floats, occupied: Bools, winner: Ints) -> None:
+def draw_reliability(
+    target: Path | BytesIO, win: Floats, occupied: Bools, winner: Ints, title: str = "Reliability of P(win)"
+) -> None:
     """P(win) against observed frequency, of all slots and of the most probable. win (n, S), winner (n,) slot index."""
     figure, (shares, counts) = _figure(2, width_inches=5.6, heights=(3, 1), height_inches=6.0, shared=True)
-    shares.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--", label="perfect calibration")
-    kinds = {"all": every_slot(win, occupied, winner), "top": most_probable(win, winner)}
-    labels = {"all": "every entry", "top": "the most probable entry"}
+    kinds = {"every entry": every_slot(win, occupied, winner), "the most probable entry": most_probable(win, winner)}
     edges = np.linspace(0, 1, 16)
-    for (kind, (predicted, won)), colour, marker in zip(kinds.items(), COLOURS, "os", strict=False):
-        mean_predicted, share, count = reliability(predicted, won)
-        label = f"{labels[kind]}: calibration error {calibration_error(predicted, won):.4f}"
-        shares.errorbar(mean_predicted, share, _wilson(share, count), fmt=marker, color=colour, markersize=5,
-                        linewidth=1, markerfacecolor="none" if kind == "top" else colour, label=label)  # fmt: skip
-        counts.stairs(np.maximum(count, 0.5), edges, color=colour, label=labels[kind])
-    shares.set(ylabel="share of winners", ylim=(-0.03, 1.03), title=f"Reliability of P(win) ({len(winner):,} events)")
+    for (label, (predicted, won)), colour, marker in zip(kinds.items(), COLOURS, "os", strict=False):
+        count = _plot_reliability(shares, predicted, won, label, colour, marker)
+        counts.stairs(np.maximum(count, 0.5), edges, color=colour, label=label)
+    shares.set(ylabel="share of winners", title=f"{title} ({len(winner):,} events)")
     counts.set(xlabel="predicted probability", ylabel="entries", yscale="log", xlim=(0, 1))
     shares.legend(loc="upper left", frameon=False, fontsize=9)
-    _save(figure, path)
+    _save(figure, target)
+
+
+def draw_day(target: Path | BytesIO, figures: LiveFigures, day: str) -> None:
+    """The predictions of a day: reliability of P(win), and the gain over the base rate, summed event by event.
+
+    The sum shows how much the day gained, and where. Hourly means of ten events would be mostly noise.
+    """
+    figure, (shares, gains) = _figure(1, width_inches=10.4, height_inches=4.8, columns=2)
+    predicted, won = every_slot(figures.win, figures.occupied, figures.winner)
+    _plot_reliability(shares, predicted, won, "every entry", COLOURS[0], "o")
+    shares.set(xlabel="predicted probability", ylabel="share of winners, 95 % interval", title="Reliability of P(win)",
+               xlim=(0, 1))  # fmt: skip
+    shares.legend(loc="upper left", frameon=False, fontsize=9)
+    gain = np.concatenate([[0.0], figures.cumulated_gain()])
+    at = np.arange(len(gain))
+    gains.plot(at, gain, color="black", linewidth=1.4)
+    gains.fill_between(at, gain, 0, where=gain >= 0, interpolate=True, color=COLOURS[0], alpha=0.25,
+                       label="above 0: better than the base rate")  # fmt: skip
+    gains.fill_between(at, gain, 0, where=gain <= 0, interpolate=True, color=COLOURS[1], alpha=0.25, hatch="///",
+                       label="below 0: worse than the base rate")  # fmt: skip
+    gains.axhline(0, color="black", linewidth=0.8)
+    gains.annotate(f"{gain[-1]:+.1f}", (at[-1], gain[-1]), (4, 0), textcoords="offset points", va="center", fontsize=9)
+    gains.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+    gains.set(xlabel="settled events, in the order of their starts", ylabel="gain over the base rate, nats, summed",
+              title=_gain_title(figures), xlim=(0, len(figures) * 1.1))  # fmt: skip
+    gains.legend(loc="best", frameon=False, fontsize=9)
+    count = f"{len(figures):,} event{'s' if len(figures) > 1 else ''}"
+    figure.suptitle(f"{day}: {count}, model {', '.join(figures.models)}", fontsize=12)
+    _save(figure, target)
 
 
 def draw_loss_by_month(
@@ -144,15 +173,36 @@ def _figure(
     height_inches: float = HEIGHT_INCHES,
     heights: Sequence[float] = (1,),
     shared: bool = False,
+    columns: int = 1,
 ) -> tuple[Figure, list[Axes]]:
     figure = Figure(figsize=(width_inches, height_inches), dpi=DOTS_PER_INCH, layout="constrained")
     FigureCanvasAgg(figure)
-    grid = figure.subplots(rows, 1, sharex=shared, squeeze=False, gridspec_kw={"height_ratios": list(heights)})
-    for axes in grid[:, 0]:
+    grid = figure.subplots(rows, columns, sharex=shared, squeeze=False, gridspec_kw={"height_ratios": list(heights)})
+    for axes in grid.flat:
         axes.grid(color="#e4e4e4", linewidth=0.7)
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
-    return figure, list(grid[:, 0])
+    return figure, list(grid.flat)
+
+
+def _plot_reliability(axes: Axes, predicted: Floats, won: Bools, label: str, colour: str, marker: str) -> Ints:
+    """Observed frequency by predicted probability, with intervals; returns the number of entries in each bin."""
+    mean_predicted, share, count = reliability(predicted, won)
+    if not axes.lines:
+        axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--", label="perfect calibration")
+    axes.errorbar(mean_predicted, share, _wilson(share, count), fmt=marker, color=colour, markersize=5, linewidth=1,
+                  markerfacecolor=colour if marker == "o" else "none",
+                  label=f"{label}: calibration error {calibration_error(predicted, won):.4f}")  # fmt: skip
+    axes.set_ylim(-0.03, 1.03)
+    return count
+
+
+def _gain_title(figures: LiveFigures) -> str:
+    means = f"Log-loss {figures.loss.mean():.3f}, base rate {figures.base_loss.mean():.3f}"
+    gain = figures.gain()
+    return (
+        means if gain is None else f"{means}\ngain {gain.mean:.3f} an event (95 %: {gain.low:.3f} to {gain.high:.3f})"
+    )
 
 
 def _whiskers(axes: Axes, at: Ints, intervals: Sequence[Interval], upright: bool, label: str | None = None) -> None:
@@ -186,6 +236,7 @@ def _legend_below(figure: Figure, axes: Axes) -> None:
     )
 
 
-def _save(figure: Figure, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, format="png", metadata={"Software": None})
+def _save(figure: Figure, target: Path | BytesIO) -> None:
+    if isinstance(target, Path):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(target, format="png", metadata={"Software": None})

@@ -14,7 +14,7 @@ from shared.errors import ConfigError
 from shared.ops.operations import NotPossible
 from shared.ops.tokens import NAME, Scope, Token, TokenParts, digest_of
 
-_COLUMNS = "id, name, digest, scope, created_at, expires_at, revoked_at, replaced_by"
+_COLUMNS = "id, name, digest, scope, created_at, expires_at, revoked_at, replaced_by, delegate"
 
 
 def find(connection: DbConnection, token_id: str) -> tuple[Token, datetime] | None:
@@ -25,12 +25,20 @@ def find(connection: DbConnection, token_id: str) -> tuple[Token, datetime] | No
     return None if row is None else (Token(*row[:-1]), row[-1])
 
 
-def create(connection: DbConnection, parts: TokenParts, name: str, scope: Scope, lifetime: timedelta | None) -> Token:
+def create(
+    connection: DbConnection,
+    parts: TokenParts,
+    name: str,
+    scope: Scope,
+    lifetime: timedelta | None,
+    *,
+    delegate: bool = False,
+) -> Token:
     """Raises NotPossible if the name is in use, and ConfigError if it is invalid."""
     if NAME.fullmatch(name) is None:
         raise ConfigError(f"invalid token name {name!r}: expected at most 64 letters, digits and . _ -")
     try:
-        return _insert(connection, parts, name, scope, lifetime)
+        return _insert(connection, parts, name, scope, lifetime, delegate=delegate)
     except psycopg.errors.UniqueViolation:
         raise NotPossible(f"token {name!r} already exists: choose another name, or rotate or revoke it") from None
 
@@ -52,8 +60,8 @@ def rotate(
 ) -> tuple[Token, Token]:
     """Replaces a token; returns the old one, which expires after `grace`, and the new one.
 
-    The new token has the same scope and, unless `lifetime` is set, the same lifetime. Raises NotPossible if no current
-    token has this name.
+    The new token has the same scope, is a delegate if the old one is, and has the same lifetime unless `lifetime` is
+    set. Raises NotPossible if no current token has this name.
     """
     row = connection.execute(
         f"SELECT {_COLUMNS} FROM ops.tokens WHERE name = %s AND revoked_at IS NULL AND replaced_by IS NULL FOR UPDATE",
@@ -70,7 +78,7 @@ def rotate(
         "UPDATE ops.tokens SET replaced_by = %s, expires_at = least(expires_at, clock_timestamp() + %s) WHERE id = %s",
         (parts.id, grace, old.id),
     )
-    return old, _insert(connection, parts, name, old.scope, lifetime)
+    return old, _insert(connection, parts, name, old.scope, lifetime, delegate=old.delegate)
 
 
 def list_tokens(connection: DbConnection) -> list[tuple[Token, datetime]]:
@@ -81,11 +89,13 @@ def list_tokens(connection: DbConnection) -> list[tuple[Token, datetime]]:
     return [(Token(*row[:-1]), row[-1]) for row in rows]
 
 
-def _insert(connection: DbConnection, parts: TokenParts, name: str, scope: Scope, lifetime: timedelta | None) -> Token:
+def _insert(
+    connection: DbConnection, parts: TokenParts, name: str, scope: Scope, lifetime: timedelta | None, *, delegate: bool
+) -> Token:
     row = connection.execute(
-        "INSERT INTO ops.tokens (id, name, digest, scope, expires_at)"
-        f" VALUES (%s, %s, %s, %s, clock_timestamp() + %s) RETURNING {_COLUMNS}",
-        (parts.id, name, digest_of(parts.secret), scope, lifetime),
+        "INSERT INTO ops.tokens (id, name, digest, scope, expires_at, delegate)"
+        f" VALUES (%s, %s, %s, %s, clock_timestamp() + %s, %s) RETURNING {_COLUMNS}",
+        (parts.id, name, digest_of(parts.secret), scope, lifetime, delegate),
     ).fetchone()
     assert row is not None  # noqa: S101  # RETURNING of an insert always gives the row
     return Token(*row)

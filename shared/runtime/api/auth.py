@@ -1,7 +1,8 @@
 """Authenticates and authorizes requests below /v1.
 
 Every request needs a bearer token, and every change a token of scope `operate`. AuthMiddleware checks all of /v1, so
-an endpoint declares nothing. An endpoint that needs the caller takes it as a parameter:
+an endpoint declares nothing. A delegate token may name the person for whom it acts (On-Behalf-Of); the person's scope
+then limits the request too. An endpoint that needs the caller takes it as a parameter:
 
     from shared.runtime.api.auth import CurrentCaller
 
@@ -38,9 +39,10 @@ from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as AsgiScope
 
 from shared.errors import TransientError
+from shared.ops.delegation import PERSON_FORM, PERSON_SCOPES, parse_person, subject_for
 from shared.ops.tables import audit as audit_table
 from shared.ops.tables import tokens as tokens_table
-from shared.ops.tokens import Scope, TokenParts, allows, is_secret_of, parse_token
+from shared.ops.tokens import Scope, TokenParts, allows, is_secret_of, lesser, parse_token
 from shared.runtime.api.context import AdminContext
 from shared.runtime.api.problems import TITLES, problem_of
 
@@ -48,6 +50,7 @@ PROTECTED = "/v1"
 READ_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 FILE_TOKEN = "file token"  # noqa: S105  # a name
 CREATE_HINT = "`headrace token create NAME --scope {scope}` makes one"
+PERSON_HEADER, PERSON_SCOPE_HEADER = "On-Behalf-Of", "On-Behalf-Of-Scope"
 # Statuses of refused changes that the audit trail records. (404 and 405 name nothing that could change.)
 RECORDED_STATUSES = frozenset({409, 413, 415, 422})
 # The audit trail keeps this many characters of a request line, because paths may be long.
@@ -56,7 +59,8 @@ _CHALLENGE = 'Bearer realm="headrace"'
 
 
 class Caller(NamedTuple):
-    """The authenticated caller. `subject` is "token:NAME", or "file token" for the token in admin.token_file."""
+    """The authenticated caller. `subject` is "token:NAME", or "file token" for the token in admin.token_file; for a
+    delegate that acts for a person, "token:NAME on behalf of discord:USERID (name)"."""
 
     subject: str
     scope: Scope
@@ -83,12 +87,15 @@ class AuthMiddleware:
         if scope["type"] != "http" or not _is_protected(scope["path"]):
             await self._app(scope, receive, send)
             return
-        request = HTTPConnection(scope)
+        request, headers = HTTPConnection(scope), Headers(scope=scope)
+        what = f"{scope['method']} {scope['path']}"
         try:
-            caller = await self._authenticate(Headers(scope=scope), request.state.request_id)
+            caller, is_delegate = await self._authenticate(headers, request.state.request_id)
+            if PERSON_HEADER in headers or PERSON_SCOPE_HEADER in headers:
+                caller = await run_in_threadpool(self._on_behalf, caller, is_delegate, headers, what)
             needed: Scope = "read" if scope["method"] in READ_METHODS else "operate"
             if not allows(caller.scope, needed):
-                await run_in_threadpool(self._refuse, caller, needed, f"{scope['method']} {scope['path']}")
+                await run_in_threadpool(self._refuse, caller, needed, what, PERSON_HEADER in headers)
         except (HTTPException, TransientError) as error:
             await problem_of(request, error)(scope, receive, send)
             return
@@ -115,7 +122,8 @@ class AuthMiddleware:
 
         return send_and_record
 
-    async def _authenticate(self, headers: Headers, request_id: str) -> Caller:
+    async def _authenticate(self, headers: Headers, request_id: str) -> tuple[Caller, bool]:
+        """The caller, and whether its token is a delegate."""
         token = _bearer(headers)
         if token is None:
             raise _unauthorized(
@@ -123,7 +131,7 @@ class AuthMiddleware:
                 f" of the database ({CREATE_HINT.format(scope='read')})"
             )
         if self._file_token is not None and hmac.compare_digest(token.encode(), self._file_token.encode()):
-            return Caller(FILE_TOKEN, "admin", request_id)
+            return Caller(FILE_TOKEN, "admin", request_id), False
         parts = parse_token(token)
         if parts is None:
             raise _unauthorized(
@@ -132,7 +140,7 @@ class AuthMiddleware:
             )
         return await run_in_threadpool(self._caller_of_token, parts, request_id)
 
-    def _caller_of_token(self, parts: TokenParts, request_id: str) -> Caller:
+    def _caller_of_token(self, parts: TokenParts, request_id: str) -> tuple[Caller, bool]:
         with self._context.transaction() as connection:
             row = tokens_table.find(connection, parts.id)
         if row is None or not is_secret_of(parts.secret, row[0]):
@@ -142,14 +150,36 @@ class AuthMiddleware:
             raise _unauthorized(
                 f"token {token.name!r} is {state}: use a new one ({CREATE_HINT.format(scope=token.scope)})"
             )
-        return Caller(f"token:{token.name}", token.scope, request_id)
+        return Caller(f"token:{token.name}", token.scope, request_id), token.delegate
 
-    def _refuse(self, caller: Caller, needed: Scope, what: str) -> None:
+    def _on_behalf(self, caller: Caller, is_delegate: bool, headers: Headers, what: str) -> Caller:
+        """The person whom a delegate names, as the caller. Records every refusal."""
+        if not is_delegate:
+            self._append_audit(caller, what, f"forbidden: {PERSON_HEADER} needs a delegate token")
+            raise HTTPException(
+                HTTPStatus.FORBIDDEN,
+                f"{caller.subject} may not act on behalf of a person: send no {PERSON_HEADER}, or use a delegate token"
+                " (`headrace token create NAME --scope operate --delegate` makes one)",
+            )
+        persons, scopes = headers.getlist(PERSON_HEADER), headers.getlist(PERSON_SCOPE_HEADER)
+        person = parse_person(persons[0]) if len(persons) == 1 else None
+        limit = next((each for each in PERSON_SCOPES if [each] == scopes), None)
+        if person is None or (scopes and limit is None):
+            self._append_audit(caller, what, f"refused (400): invalid {PERSON_HEADER}")
+            raise HTTPException(
+                HTTPStatus.BAD_REQUEST,
+                f"expected one header `{PERSON_HEADER}: {PERSON_FORM}` and at most one"
+                f" `{PERSON_SCOPE_HEADER}: {'|'.join(PERSON_SCOPES)}`",
+            )
+        scope = caller.scope if limit is None else lesser(caller.scope, limit)
+        return Caller(subject_for(caller.subject, person), scope, caller.request_id)
+
+    def _refuse(self, caller: Caller, needed: Scope, what: str, for_person: bool) -> None:
         self._append_audit(caller, what, f"forbidden: needs scope {needed}, has {caller.scope}")
+        hint = f"the lesser of token and {PERSON_SCOPE_HEADER}" if for_person else CREATE_HINT.format(scope=needed)
         raise HTTPException(
             HTTPStatus.FORBIDDEN,
-            f"this request needs a token of scope {needed}; {caller.subject} has scope {caller.scope}"
-            f" ({CREATE_HINT.format(scope=needed)})",
+            f"this request needs a token of scope {needed}; {caller.subject} has scope {caller.scope} ({hint})",
         )
 
     def _append_audit(self, caller: Caller, what: str, outcome: str) -> None:

@@ -6,8 +6,9 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from shared.ops.delegation import MAX_NAME_CHARS, PERSON_PATTERN, PERSON_SCOPES
 from shared.ops.idempotency import KEY_DESCRIPTION, KEY_PATTERN, RETENTION_H
-from shared.runtime.api.auth import PROTECTED, READ_METHODS
+from shared.runtime.api.auth import PERSON_HEADER, PERSON_SCOPE_HEADER, PROTECTED, READ_METHODS
 from shared.runtime.api.problems import Problem, responses
 
 DESCRIPTION = f"""\
@@ -15,7 +16,8 @@ Every endpoint below {PROTECTED} needs a bearer token: scope `read` for reading,
 error is a problem document (RFC 9457, application/problem+json) whose `detail` says what to do. Work that outlasts the
 request is an operation: the response is 202 with `Location` and `Retry-After`. A POST with an `Idempotency-Key` is
 applied once: the same request with the same key gets the stored response for {RETENTION_H} hours. A key is valid at
-one service only; another service treats it as a new key.
+one service only; another service treats it as a new key. A delegate token may name the person for whom it acts
+(`{PERSON_HEADER}`); the person is then the author in the audit trail and of operations.
 """
 _SECURITY = {
     "bearer": {
@@ -31,7 +33,28 @@ _KEY: dict[str, Any] = {
     "description": f"{KEY_DESCRIPTION}, for example replay-of-monday-7; this service applies the request once",
     "schema": {"type": "string", "pattern": KEY_PATTERN},
 }
-_ERRORS_OF_ALL, _ERRORS_OF_CHANGES = (401, 422, 500, 503), (403, 413, 415)
+_PERSON_PARAMETERS: dict[str, dict[str, Any]] = {
+    "OnBehalfOf": {
+        "name": PERSON_HEADER,
+        "in": "header",
+        "required": False,
+        "description": "the person for whom a delegate token acts: discord:USERID (NAME), with NAME as percent-encoded"
+        f" UTF-8; the trail keeps {MAX_NAME_CHARS} printable characters of it. 400: any other form, or sent twice; 403:"
+        " the token is no delegate",
+        "schema": {"type": "string", "pattern": PERSON_PATTERN},
+        "example": "discord:222222222222222222 (Ada%20L.)",
+    },
+    "OnBehalfOfScope": {
+        "name": PERSON_SCOPE_HEADER,
+        "in": "header",
+        "required": False,
+        "description": f"the person's scope, only together with {PERSON_HEADER}; the request gets the lesser of it and"
+        " the token's scope, which is also the default",
+        "schema": {"type": "string", "enum": list(PERSON_SCOPES)},
+        "example": "read",
+    },
+}
+_ERRORS_OF_ALL, _ERRORS_OF_CHANGES = (400, 401, 403, 422, 500, 503), (413, 415)
 
 
 def complete_document(app: FastAPI) -> None:
@@ -40,6 +63,7 @@ def complete_document(app: FastAPI) -> None:
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     schemas["Problem"] = Problem.model_json_schema()
     document["components"]["securitySchemes"] = _SECURITY
+    document["components"]["parameters"] = _PERSON_PARAMETERS
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             _complete(operation, method.upper(), protected=path.startswith(f"{PROTECTED}/"))
@@ -61,8 +85,10 @@ def _complete(operation: dict[str, Any], method: str, *, protected: bool) -> Non
         parameter["schema"] = _without_null(parameter["schema"])
     if protected:
         operation["security"] = [{"bearer": []}]
+        parameters = operation.setdefault("parameters", [])
         if method == "POST":
-            operation.setdefault("parameters", []).append(_KEY)
+            parameters.append(_KEY)
+        parameters.extend({"$ref": f"#/components/parameters/{name}"} for name in _PERSON_PARAMETERS)
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:

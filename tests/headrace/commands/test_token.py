@@ -59,6 +59,22 @@ def test_create_prints_only_the_token_and_list_describes_it(headrace: Headrace, 
     assert description["expires_at"] > description["created_at"]
 
 
+def test_a_delegate_stays_one_when_it_is_rotated_and_the_list_shows_it(headrace: Headrace) -> None:
+    _, _, err = headrace("create", "bot", "--scope", "operate", "--delegate")
+    headrace("create", "plain", "--scope", "operate")
+    headrace("rotate", "bot", "--grace", "0s")
+
+    assert "scope operate, delegate" in err
+    assert [(each["name"], each["delegate"]) for each in list_tokens(headrace)] == [
+        ("bot", True),
+        ("bot", True),
+        ("plain", False),
+    ]
+    table = [line.split() for line in headrace("list")[1].splitlines()]
+    column = table[0].index("delegate")
+    assert [row[column] for row in table if row[:1] in (["bot"], ["plain"])] == ["yes", "yes", "no"]
+
+
 def test_json_has_the_token_and_its_description(headrace: Headrace) -> None:
     _, out, err = headrace("create", "n", "--scope", "read", "--output", "json")
 

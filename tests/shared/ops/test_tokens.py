@@ -15,6 +15,7 @@ from shared.ops.operations import NotPossible
 from shared.ops.tables import tokens as tokens_table
 from shared.ops.tokens import (
     ID_BYTES,
+    SCOPES,
     SECRET_BYTES,
     Scope,
     Token,
@@ -22,6 +23,7 @@ from shared.ops.tokens import (
     allows,
     digest_of,
     is_secret_of,
+    lesser,
     new_token,
     parse_duration,
     parse_token,
@@ -98,6 +100,13 @@ def test_a_scope_includes_the_lower_ones(scope: Scope, included: list[Scope]) ->
     assert [needed for needed in scopes if allows(scope, needed)] == included
 
 
+@given(st.sampled_from(SCOPES), st.sampled_from(SCOPES))
+def test_the_lesser_scope_is_the_one_that_allows_nothing_that_the_other_does_not(one: Scope, other: Scope) -> None:
+    assert [needed for needed in SCOPES if allows(lesser(one, other), needed)] == [
+        needed for needed in SCOPES if allows(one, needed) and allows(other, needed)
+    ]
+
+
 @pytest.mark.parametrize(("text", "hours"), [("3600s", 1), ("90m", 1.5), ("1h", 1), ("30d", 720), ("2w", 336)])
 def test_a_duration_is_a_number_and_a_unit(text: str, hours: float) -> None:
     assert parse_duration(text) == timedelta(hours=hours)
@@ -132,6 +141,16 @@ def test_a_rotated_token_stays_valid_during_its_grace_period(database: Database)
     assert timedelta() < old.expires_at - now <= HOUR
     assert new.expires_at is not None
     assert new.expires_at - new.created_at == pytest.approx(48 * HOUR, abs=timedelta(seconds=1))
+
+
+@pytest.mark.parametrize("delegate", [False, True])
+def test_a_rotated_token_is_a_delegate_if_the_old_one_was(database: Database, delegate: bool) -> None:
+    tokens_table.create(database, parts(1), "n", "operate", None, delegate=delegate)
+
+    with database.transaction():
+        tokens_table.rotate(database, parts(2), "n", HOUR)
+
+    assert [each.delegate for each, _ in tokens_table.list_tokens(database)] == [delegate, delegate]
 
 
 def test_a_grace_period_does_not_extend_the_expiry(database: Database) -> None:

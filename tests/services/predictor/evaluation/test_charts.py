@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from services.predictor.evaluation import charts
 from services.predictor.evaluation.bootstrap import Interval
+from services.predictor.evaluation.live_figures import PublishedPrediction, live_figures
 
 NAN = float("nan")
 
@@ -94,3 +96,28 @@ def test_another_calibration_gives_another_picture(tmp_path: Path) -> None:
     charts.draw_reliability(tmp_path / "other.png", win, occupied, np.zeros(50, dtype=np.int64))
 
     assert (tmp_path / "one.png").read_bytes() != (tmp_path / "other.png").read_bytes()
+
+
+@pytest.mark.parametrize("events", [1, 2, 30, 300])
+def test_the_chart_of_a_day_is_a_small_png_with_any_number_of_events(events: int) -> None:
+    random = np.random.default_rng(events)
+    win = random.dirichlet(np.ones(6), size=events)
+    figures = live_figures(
+        [
+            PublishedPrediction(
+                f"s{n % 13}", f"m{n % 2}", dict(enumerate(each.tolist(), 1)), int(random.integers(1, 7))
+            )
+            for n, each in enumerate(win)
+        ],
+        {1: 55, 2: 13, 3: 12, 4: 10, 5: 6, 6: 4},
+    )
+
+    target = BytesIO()
+    charts.draw_day(target, figures, "boatrace, 2031-05-01")
+
+    content = target.getvalue()
+    width, height = struct.unpack(">II", content[16:24])
+    assert content.startswith(b"\x89PNG\r\n\x1a\n")
+    assert 10_000 < len(content) < 200_000
+    assert 900 <= width <= 1200
+    assert 400 <= height <= 800

@@ -66,10 +66,12 @@ def auth_headers(token: str | None) -> dict[str, str]:
     return {} if token is None else {"Authorization": f"Bearer {token}"}
 
 
-def create_token(connection: DbConnection, name: str, scope: Scope, lifetime: timedelta | None = None) -> str:
+def create_token(
+    connection: DbConnection, name: str, scope: Scope, lifetime: timedelta | None = None, *, delegate: bool = False
+) -> str:
     """Create a token in the database; returns its text."""
     parts = new_token(token_bytes(ID_BYTES + SECRET_BYTES))
-    tokens_table.create(connection, parts, name, scope, lifetime)
+    tokens_table.create(connection, parts, name, scope, lifetime, delegate=delegate)
     return token_text(parts)
 
 
