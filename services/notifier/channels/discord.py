@@ -17,7 +17,14 @@ import discord
 from discord.http import Route
 from discord.webhook.async_ import AsyncWebhookAdapter, async_context
 
-from services.notifier.channels.base import ChannelBusy, ChannelRefused, Message, error_of_status, retry_after_of
+from services.notifier.channels.base import (
+    ChannelBusy,
+    ChannelRefused,
+    Message,
+    Receipt,
+    error_of_status,
+    retry_after_of,
+)
 from services.notifier.channels.secret_url import SecretUrl, is_safe
 from services.notifier.pacing import RateLimit
 from shared.errors import ConfigError
@@ -59,7 +66,7 @@ class DiscordChannel:
     def __repr__(self) -> str:
         return f"DiscordChannel(name={self.name!r})"
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Message) -> Receipt:
         failure: Exception
         try:
             asyncio.run(self._send(message.text))
@@ -68,7 +75,7 @@ class DiscordChannel:
         except (aiohttp.ClientError, OSError, TimeoutError, discord.DiscordException) as error:
             failure = ChannelBusy(f"{self.name} cannot be reached: {type(error).__name__}")
         else:
-            return
+            return Receipt()
         # Raised outside of `except`: the original error may contain the URL, so it must not be chained.
         raise failure
 

@@ -15,7 +15,7 @@ from urllib.request import (
     Request,
 )
 
-from services.notifier.channels.base import ChannelBusy, Message, error_of_status, retry_after_of
+from services.notifier.channels.base import ChannelBusy, Message, Receipt, error_of_status, retry_after_of
 from services.notifier.channels.secret_url import SecretUrl
 from services.notifier.pacing import RateLimit
 from services.notifier.texts.message import plain_text
@@ -38,11 +38,11 @@ class WebhookChannel:
     def __repr__(self) -> str:
         return f"WebhookChannel(name={self.name!r})"
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Message) -> Receipt:
         failure: Exception | None = None
         try:
             with self._opener.open(self._request(message), timeout=self._timeout_s):
-                return
+                return Receipt()
         except HTTPError as error:
             failure = error_of_status(self.name, error.code, retry_after_of(error.headers.get("Retry-After")))
             error.close()

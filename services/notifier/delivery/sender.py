@@ -1,7 +1,7 @@
 """Sends the notifications in the ledger, with one thread and one database connection per channel.
 
 A slow channel therefore does not delay the others. A notification is claimed in one transaction and marked as sent in
-another; storage/postgres_ledger.py describes what happens if the sender dies in between.
+another; storage/postgres_claims.py describes what happens if the sender dies in between.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import structlog
 
 from services.notifier.channels.base import Channel, ChannelBusy, ChannelRefused, Message
 from services.notifier.pacing import DeliveryPolicy, TokenBucket
-from services.notifier.storage import postgres_ledger as ledger
+from services.notifier.storage import postgres_claims as ledger
 from shared.database.connection import DbConnection
 
 SendOutcome = Literal["sent", "failed", "retried", "unknown"]
@@ -103,11 +103,11 @@ class ChannelLoop:
         wait_s = max(self._paused_until_s - now_s, self._bucket.wait_s(now_s))
         if wait_s > 0:
             return min(wait_s, self._delivery_policy.lease_s / 2)
-        claim = ledger.claim(connection, self._channel.name)
-        if claim is None:
+        claims = ledger.claim(connection, self._channel.name)
+        if not claims:
             return self._delivery_policy.poll_s
         self._bucket.take(now_s)
-        self._result = self._send(claim)
+        self._result = self._send(claims[0])
         self._mark(connection)
         return 0.0
 
@@ -137,11 +137,11 @@ class ChannelLoop:
             return
         result, claim = self._result, self._result.claim
         if result.error is None:
-            marked = ledger.mark_sent(connection, claim)
+            marked = ledger.mark_sent(connection, [claim])
         elif result.retry_s is None:
-            marked = ledger.mark_failed(connection, claim, result.error)
+            marked = ledger.mark_ended(connection, [claim], "failed", result.error)
         else:
-            marked = ledger.delay(connection, claim, result.retry_s, result.error)
+            marked = ledger.delay(connection, [claim], result.retry_s, result.error)
         self._result = None
         self._report(result, marked)
 

@@ -17,12 +17,13 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from services.notifier.channels.base import Channel, Message
+from services.notifier.channels.base import Channel, Message, Receipt
 from services.notifier.channels.console import ConsoleChannel
 from services.notifier.channels.secret_url import SecretUrl
 from services.notifier.channels.webhook import WebhookChannel
 from services.notifier.delivery.sender import ChannelLoop, Sender
 from services.notifier.pacing import DeliveryPolicy, RateLimit
+from services.notifier.storage import postgres_claims as claims
 from services.notifier.storage import postgres_ledger as ledger
 from services.notifier.storage.postgres_ledger import NewNotification
 from tests.services.notifier.http_receiver import Answer, Receiver
@@ -223,7 +224,7 @@ def test_a_starting_sender_leaves_the_claims_of_live_senders_alone(
     database: Connection, database_url: str, webhook: WebhookChannel, receiver: Receiver
 ) -> None:
     record_notifications(database, 2)
-    ledger.claim(database, "webhook")
+    claims.claim(database, "webhook")
 
     with running_sender(database_url, webhook):
         wait_until(lambda: states(database) == {"sent": 1, "sending": 1})
@@ -247,7 +248,7 @@ def test_a_sent_message_is_marked_when_the_database_is_back(
 
 def test_an_unexpected_error_stops_the_sender_and_is_raised(database: Connection, database_url: str) -> None:
     class Broken(ConsoleChannel):
-        def send(self, message: Message) -> None:
+        def send(self, message: Message) -> Receipt:
             raise LookupError(message.text)
 
     record_notifications(database, 1, "console")

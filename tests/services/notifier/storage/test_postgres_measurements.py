@@ -9,6 +9,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from services.notifier.storage import postgres_claims as claims
 from services.notifier.storage import postgres_ledger as ledger
 from services.notifier.storage.postgres_ledger import NewNotification, NewSummary
 from services.notifier.storage.postgres_measurements import measure_waiting
@@ -57,8 +58,7 @@ def test_channels_without_notifications_have_zeros(connection: Connection) -> No
 def test_unsent_notifications_are_counted_with_the_age_of_the_oldest(connection: Connection) -> None:
     record(connection, 2)
     record(connection, 1)
-    claim = ledger.claim(connection, "discord")
-    assert claim is not None
+    assert claims.claim(connection, "discord")
 
     assert waiting(connection) == {
         ("console", "pending"): 2,
@@ -71,19 +71,17 @@ def test_unsent_notifications_are_counted_with_the_age_of_the_oldest(connection:
 
 def test_a_sent_or_failed_notification_does_not_wait(connection: Connection) -> None:
     record(connection, 1)
-    for channel, mark in (("console", ledger.mark_sent), ("discord", ledger.mark_sent)):
-        claim = ledger.claim(connection, channel)
-        assert claim is not None
-        mark(connection, claim)
+    claims.mark_sent(connection, claims.claim(connection, "console"))
+    claims.mark_ended(connection, claims.claim(connection, "discord"), "failed", "gone")
 
     assert waiting(connection) == {}
 
 
 def test_a_notification_of_unknown_delivery_is_counted_without_an_age(connection: Connection) -> None:
     record(connection, 1, ("discord",))
-    ledger.claim(connection, "discord")
+    claims.claim(connection, "discord")
     connection.execute("UPDATE notifier.ledger SET claimed_at = claimed_at - interval '1 hour'")
-    ledger.expire_claims(connection, "discord", 30, "park")
+    claims.expire_claims(connection, "discord", 30, "park")
 
     assert waiting(connection) == {("discord", "unknown"): 1}
 
