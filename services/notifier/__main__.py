@@ -13,7 +13,9 @@ from services.notifier.channels.console import ConsoleChannel
 from services.notifier.channels.discord import DiscordChannel
 from services.notifier.channels.secret_url import read_secret_url
 from services.notifier.channels.webhook import WebhookChannel
-from services.notifier.delivery.sender import Sender, SendOutcome
+from services.notifier.delivery.channel_loop import DeliveryOptions
+from services.notifier.delivery.marks import SendOutcome
+from services.notifier.delivery.sender import Sender
 from services.notifier.findings.rules import Rules
 from services.notifier.notify import Notifier
 from services.notifier.pacing import DeliveryPolicy
@@ -53,8 +55,9 @@ def wire(settings: NotifierSettings, metrics: Metrics) -> Service:
     sender = Sender(
         lambda: psycopg.connect(conninfo, autocommit=True),
         [channel_of(name, settings) for name in options.channels],
-        delivery_policy,
-        lambda channel, outcome: metrics.notifications_total.labels(channel, outcome).inc(),
+        DeliveryOptions(
+            delivery_policy, lambda channel, outcome: metrics.notifications_total.labels(channel, outcome).inc()
+        ),
     )
     for channel in options.channels:
         for outcome in get_args(SendOutcome):  # from 0, so that a rate includes the first failure

@@ -30,24 +30,24 @@ CrashPolicy = Literal["park", "retry"]
 MAX_ERROR_LENGTH = 1_000
 INTERRUPTED = "the sender died between sending and marking: it is not known whether the message was delivered"
 
-_OF_KIND = "(channel = %(kind)s OR starts_with(channel, %(kind)s || '/'))"
-_COLUMNS = """ledger.id, ledger.attempts, ledger.record_id, ledger.rule, ledger.event_key, ledger.text,
+OF_KIND = "(channel = %(kind)s OR starts_with(channel, %(kind)s || '/'))"
+COLUMNS = """ledger.id, ledger.attempts, ledger.record_id, ledger.rule, ledger.event_key, ledger.text,
     ledger.channel AS address, ledger.content, ledger.version, ledger.created_at, ledger.expires_at,
     ledger.group_id, ledger.external_id, clock_timestamp() AS claimed_at"""
 _LEADS_GROUP = """(group_id IS NULL OR NOT EXISTS (
         SELECT FROM notifier.ledger AS other
         WHERE other.group_id = ledger.group_id AND other.state = ledger.state AND other.id < ledger.id))"""
-_WITH_ITS_GROUP = "(ledger.id = lead.id OR ledger.group_id = lead.group_id)"
+WITH_ITS_GROUP = "(ledger.id = lead.id OR ledger.group_id = lead.group_id)"
 CLAIM = f"""
 WITH lead AS MATERIALIZED (
     SELECT id, group_id FROM notifier.ledger
-    WHERE {_OF_KIND} AND state = 'pending' AND text IS NOT NULL AND due_at <= clock_timestamp()
+    WHERE {OF_KIND} AND state = 'pending' AND text IS NOT NULL AND due_at <= clock_timestamp()
       AND channel <> ALL(%(paused)s) AND (channel <> ALL(%(paced)s) OR rule = ANY(%(alerts)s)) AND {_LEADS_GROUP}
     ORDER BY rule = ANY(%(alerts)s) DESC, due_at, id LIMIT 1 FOR UPDATE SKIP LOCKED
 )
 UPDATE notifier.ledger SET state = 'sending', attempts = attempts + 1, claimed_at = clock_timestamp()
-FROM lead WHERE {_WITH_ITS_GROUP} AND ledger.state = 'pending'
-RETURNING {_COLUMNS}"""
+FROM lead WHERE {WITH_ITS_GROUP} AND ledger.state = 'pending'
+RETURNING {COLUMNS}"""
 # The first row is already claimed. An alert is never part of a digest.
 JOIN = f"""
 WITH waiting AS MATERIALIZED (
@@ -58,66 +58,47 @@ WITH waiting AS MATERIALIZED (
 )
 UPDATE notifier.ledger SET state = 'sending', group_id = %(group_id)s, claimed_at = clock_timestamp(),
     attempts = attempts + CASE state WHEN 'pending' THEN 1 ELSE 0 END
-WHERE (id = %(id)s AND attempts = %(attempts)s AND state = 'sending') OR id IN (SELECT id FROM waiting)
-RETURNING {_COLUMNS}"""
+WHERE (id = %(id)s AND attempts = %(attempts)s AND state = 'sending' AND EXISTS (SELECT FROM waiting))
+   OR id IN (SELECT id FROM waiting)
+RETURNING {COLUMNS}"""
 # A row whose sender is alive, but slow, is verified too; its mark is then rejected because `attempts` differs.
 CLAIM_VERIFICATION = f"""
 WITH lead AS MATERIALIZED (
     SELECT id, group_id FROM notifier.ledger
-    WHERE {_OF_KIND} AND state = 'sending' AND claimed_at < clock_timestamp() - make_interval(secs => %(lease_s)s)
+    WHERE {OF_KIND} AND state = 'sending' AND claimed_at < clock_timestamp() - make_interval(secs => %(lease_s)s)
       AND {_LEADS_GROUP}
     ORDER BY claimed_at, id LIMIT 1 FOR UPDATE SKIP LOCKED
 )
 UPDATE notifier.ledger SET attempts = attempts + 1, claimed_at = clock_timestamp()
-FROM lead WHERE {_WITH_ITS_GROUP} AND ledger.state = 'sending'
-RETURNING {_COLUMNS}"""
-# `due_at` of a sent row is the time from which it may be edited, and the lease of its editor.
-CLAIM_EDIT = f"""
-WITH lead AS MATERIALIZED (
-    SELECT id, group_id FROM notifier.ledger
-    WHERE {_OF_KIND} AND state = 'sent' AND version > shown_version AND external_id IS NOT NULL
-      AND due_at <= clock_timestamp()
-    ORDER BY due_at, id LIMIT 1 FOR UPDATE SKIP LOCKED
-)
-UPDATE notifier.ledger SET due_at = clock_timestamp() + make_interval(secs => %(lease_s)s)
-FROM lead WHERE {_WITH_ITS_GROUP} AND ledger.state = 'sent'
-RETURNING {_COLUMNS}"""
+FROM lead WHERE {WITH_ITS_GROUP} AND ledger.state = 'sending'
+RETURNING {COLUMNS}"""
 # `attempts` identifies the claim. A row may still be marked after its lease, because its sender knows the outcome.
-_CLAIMED = """
+CLAIMED = """
 FROM unnest(%(ids)s::bigint[], %(attempts)s::integer[], %(versions)s::bigint[]) AS claim (id, attempts, version)
 WHERE ledger.id = claim.id AND ledger.attempts = claim.attempts"""
 _OPEN = "ledger.state IN ('sending', 'unknown', 'pending')"
 SENT = f"""
 UPDATE notifier.ledger SET state = 'sent', sent_at = clock_timestamp(), due_at = clock_timestamp(), error = NULL,
     shown_version = claim.version, external_id = %(external_id)s, thread_id = %(thread_id)s
-{_CLAIMED} AND {_OPEN}"""
-ENDED = f"UPDATE notifier.ledger SET state = %(state)s, error = %(error)s {_CLAIMED} AND {_OPEN}"
+{CLAIMED} AND {_OPEN}"""
+ENDED = f"UPDATE notifier.ledger SET state = %(state)s, error = %(error)s {CLAIMED} AND {_OPEN}"
 DELAYED = f"""
 UPDATE notifier.ledger SET state = 'pending', error = %(error)s,
     due_at = clock_timestamp() + make_interval(secs => %(delay_s)s)
-{_CLAIMED} AND {_OPEN}"""
+{CLAIMED} AND {_OPEN}"""
 # Nothing was sent, so the claim counts as no attempt.
 RELEASED = f"""
 UPDATE notifier.ledger SET state = %(state)s, error = coalesce(%(error)s, error),
     group_id = CASE WHEN %(keep_group)s THEN group_id END,
     attempts = ledger.attempts - 1, due_at = coalesce(%(due_at)s, due_at)
-{_CLAIMED} AND ledger.state = 'sending'"""
+{CLAIMED} AND ledger.state = 'sending'"""
 UNVERIFIED = f"""
 UPDATE notifier.ledger SET error = %(error)s,
     claimed_at = clock_timestamp() + make_interval(secs => %(delay_s)s - %(lease_s)s)
-{_CLAIMED} AND ledger.state = 'sending'"""
-EDITED = f"""
-UPDATE notifier.ledger SET shown_version = claim.version, due_at = clock_timestamp()
-{_CLAIMED} AND state = 'sent'"""
-EDIT_REFUSED = f"""
-UPDATE notifier.ledger SET shown_version = claim.version, due_at = clock_timestamp(), error = %(error)s
-{_CLAIMED} AND state = 'sent'"""
-EDIT_DELAYED = f"""
-UPDATE notifier.ledger SET due_at = clock_timestamp() + make_interval(secs => %(delay_s)s)
-{_CLAIMED} AND state = 'sent'"""
+{CLAIMED} AND ledger.state = 'sending'"""
 EXPIRE = f"""
 UPDATE notifier.ledger SET state = %(state)s, error = %(error)s
-WHERE {_OF_KIND} AND state = 'sending' AND claimed_at < clock_timestamp() - make_interval(secs => %(lease_s)s)"""
+WHERE {OF_KIND} AND state = 'sending' AND claimed_at < clock_timestamp() - make_interval(secs => %(lease_s)s)"""
 
 
 class Claim(NamedTuple):
@@ -164,70 +145,55 @@ def claim(connection: DbConnection, kind: str, choice: ClaimChoice = ANY) -> Cla
     Alerts go first, then the row that has been due longest. Concurrent callers get different rows.
     """
     lists = {name: list(value) for name, value in choice._asdict().items()}
-    return _claims(connection, CLAIM, {"kind": kind} | lists)
+    return read_claims(connection, CLAIM, {"kind": kind} | lists)
 
 
 def join_digest(
     connection: DbConnection, first: Claim, group_id: UUID, alerts: Collection[str], max_rows: int
 ) -> Claims:
-    """Claim up to `max_rows` that wait for the same address and send them with `first`, as the digest `group_id`."""
+    """Claim rows that wait for the address of `first`, for one digest with it of up to `max_rows`.
+
+    Returns all of its rows, empty if no other row waits.
+    """
     values = {"id": first.id, "attempts": first.attempts, "address": first.address, "group_id": group_id}
-    return _claims(connection, JOIN, values | {"alerts": list(alerts), "limit": max_rows - 1})
+    return read_claims(connection, JOIN, values | {"alerts": list(alerts), "limit": max_rows - 1})
 
 
 def claim_verification(connection: DbConnection, kind: str, lease_s: float) -> Claims:
     """Claim a message that was sent, perhaps, by a sender whose lease is over; empty if there is none."""
-    return _claims(connection, CLAIM_VERIFICATION, {"kind": kind, "lease_s": lease_s})
-
-
-def claim_edit(connection: DbConnection, kind: str, lease_s: float) -> Claims:
-    """Claim a sent message whose rows have changed since, for `lease_s` seconds; empty if there is none."""
-    return _claims(connection, CLAIM_EDIT, {"kind": kind, "lease_s": lease_s})
+    return read_claims(connection, CLAIM_VERIFICATION, {"kind": kind, "lease_s": lease_s})
 
 
 def mark_sent(connection: DbConnection, claims: Claims, receipt: Receipt = NO_RECEIPT) -> bool:
     """Returns False if another sender has claimed a row since."""
-    return _mark(connection, SENT, claims, external_id=receipt.external_id, thread_id=receipt.thread_id)
+    return mark(connection, SENT, claims, external_id=receipt.external_id, thread_id=receipt.thread_id)
 
 
 def mark_ended(connection: DbConnection, claims: Claims, state: Literal["failed", "unknown"], reason: str) -> bool:
     """No further attempt follows. Returns False if another sender has claimed a row since."""
-    return _mark(connection, ENDED, claims, state=state, error=_cut(reason))
+    return mark(connection, ENDED, claims, state=state, error=cut(reason))
 
 
 def delay(connection: DbConnection, claims: Claims, delay_s: float, reason: str) -> bool:
     """Schedule another attempt in `delay_s`. Returns False if another sender has claimed a row since."""
-    return _mark(connection, DELAYED, claims, delay_s=delay_s, error=_cut(reason))
+    return mark(connection, DELAYED, claims, delay_s=delay_s, error=cut(reason))
 
 
 def release(connection: DbConnection, claims: Claims, due_at: datetime | None = None, keep_group: bool = False) -> bool:
     """Give back rows that were not sent, for `due_at` or, without it, at once."""
-    return _mark(connection, RELEASED, claims, state="pending", error=None, due_at=due_at, keep_group=keep_group)
+    return mark(connection, RELEASED, claims, state="pending", error=None, due_at=due_at, keep_group=keep_group)
 
 
 def mark_expired(connection: DbConnection, claims: Claims, reason: str) -> bool:
     """The rows were not sent and will not be."""
-    return _mark(connection, RELEASED, claims, state="expired", error=_cut(reason), due_at=None, keep_group=False)
+    return mark(connection, RELEASED, claims, state="expired", error=cut(reason), due_at=None, keep_group=False)
 
 
 def postpone_verification(
     connection: DbConnection, claims: Claims, delay_s: float, lease_s: float, reason: str
 ) -> bool:
     """Let the lease end in `delay_s`, so that the message is verified then. False if the claim was lost."""
-    return _mark(connection, UNVERIFIED, claims, delay_s=delay_s, lease_s=lease_s, error=_cut(reason))
-
-
-def mark_edited(connection: DbConnection, claims: Claims) -> bool:
-    return _mark(connection, EDITED, claims)
-
-
-def refuse_edit(connection: DbConnection, claims: Claims, reason: str) -> bool:
-    """The channel does not show this version and will not; later versions are tried."""
-    return _mark(connection, EDIT_REFUSED, claims, error=_cut(reason))
-
-
-def delay_edit(connection: DbConnection, claims: Claims, delay_s: float) -> bool:
-    return _mark(connection, EDIT_DELAYED, claims, delay_s=delay_s)
+    return mark(connection, UNVERIFIED, claims, delay_s=delay_s, lease_s=lease_s, error=cut(reason))
 
 
 def expire_claims(connection: DbConnection, kind: str, lease_s: float, crash_policy: CrashPolicy) -> int:
@@ -237,18 +203,20 @@ def expire_claims(connection: DbConnection, kind: str, lease_s: float, crash_pol
     return connection.execute(EXPIRE, values).rowcount
 
 
-def _claims(connection: DbConnection, statement: str, values: dict[str, Any]) -> Claims:
+def read_claims(connection: DbConnection, statement: str, values: dict[str, Any]) -> Claims:
+    """Execute a statement that returns COLUMNS."""
     with connection.cursor(row_factory=class_row(Claim)) as cursor:
         rows = cursor.execute(statement, values).fetchall()
     decoded = (row._replace(content=row.content and Content.model_validate(row.content)) for row in rows)
     return sorted(decoded, key=lambda each: each.id)
 
 
-def _mark(connection: DbConnection, statement: str, claims: Claims, **values: Any) -> bool:
+def mark(connection: DbConnection, statement: str, claims: Claims, **values: Any) -> bool:
+    """Execute a statement that contains CLAIMED. Returns whether it changed all rows."""
     ids, attempts, versions = zip(*((each.id, each.attempts, each.version) for each in claims), strict=True)
     values |= {"ids": list(ids), "attempts": list(attempts), "versions": list(versions)}
     return connection.execute(statement, values).rowcount == len(claims)
 
 
-def _cut(reason: str) -> str:
+def cut(reason: str) -> str:
     return reason[:MAX_ERROR_LENGTH]

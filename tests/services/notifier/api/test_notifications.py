@@ -11,6 +11,7 @@ import psycopg
 from headrace.database.embedded import EmbeddedPostgres
 from services.notifier.api.notifications import delivery_progress, router
 from services.notifier.channels.console import ConsoleChannel
+from services.notifier.delivery.channel_loop import DeliveryOptions
 from services.notifier.delivery.sender import Sender
 from services.notifier.pacing import DeliveryPolicy
 from services.notifier.settings import NotifierSettings
@@ -25,7 +26,9 @@ def test_a_test_message_is_sent_and_its_operation_ends(
     conninfo, out = settings.database.conninfo(), io.StringIO()
     stop = threading.Event()
     sender = Sender(
-        lambda: psycopg.connect(conninfo, autocommit=True), [ConsoleChannel(out)], DeliveryPolicy(), lambda *_: None
+        lambda: psycopg.connect(conninfo, autocommit=True),
+        [ConsoleChannel(out)],
+        DeliveryOptions(DeliveryPolicy(), lambda *_: None),
     )
     thread = threading.Thread(target=sender.run, args=(stop,))
     with served(settings, lambda context: router(context, ["console"])) as client:
