@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Literal, NamedTuple, get_args
 
 from shared.errors import ConfigError
@@ -47,3 +48,19 @@ def parse_address(text: str) -> Destination:
         expected = f"{kind} or {kind}/NAME" if kind in _NAMED else kind
         raise ConfigError(f"address {text!r}: expected {expected}")
     return Destination(kind, place)
+
+
+def by_name(entries: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """The values of entries `VALUE` or `NAME=VALUE`, by name; the empty name has those without one.
+
+    A name is what follows the kind in an address. Raises ValueError for anything else.
+    """
+    values: dict[str, tuple[str, ...]] = {}
+    for entry in entries:
+        name, equals, value = entry.partition("=")
+        if not equals:
+            name, value = "", entry
+        if (equals and not _NAME.fullmatch(name)) or not value:
+            raise ValueError(f"expected VALUE or NAME=VALUE, with a name such as night-shift, got {entry!r}")
+        values[name] = (*values.get(name, ()), value)
+    return values

@@ -51,6 +51,15 @@ DISCARD_SUMMARY = """
 UPDATE notifier.ledger SET due_at = 'infinity'
 WHERE record_id = %s AND rule = %s AND text IS NULL AND due_at = %s"""
 
+# As a new message: it leaves its digest, and what the channel perhaps has of it is forgotten.
+RETRY = """
+UPDATE notifier.ledger SET state = 'pending', due_at = clock_timestamp(), expires_at = NULL, error = NULL,
+    group_id = NULL, external_id = NULL, thread_id = NULL, shown_version = NULL
+WHERE id = %s AND state IN ('failed', 'unknown', 'expired')"""
+DISCARD = """
+UPDATE notifier.ledger SET state = 'expired', error = %s, group_id = NULL
+WHERE id = %s AND state IN ('failed', 'unknown', 'expired')"""
+
 
 class NewNotification(NamedTuple):
     """A notification to record at every address. It expires `expires_s` real seconds after it is recorded."""
@@ -132,6 +141,16 @@ def rewrite_notification(
 def discard_summary(connection: DbConnection, summary: PendingSummary) -> int:
     """Ignore the summary until it is recorded again; returns the number of changed rows."""
     return connection.execute(DISCARD_SUMMARY, [summary.record_id, summary.rule, summary.due_at]).rowcount
+
+
+def retry_notification(connection: DbConnection, id_: int) -> bool:
+    """Send a notification that failed, expired or is of unknown delivery. Returns False in any other state."""
+    return connection.execute(RETRY, [id_]).rowcount == 1
+
+
+def discard_notification(connection: DbConnection, id_: int, reason: str) -> bool:
+    """Let a notification expire that failed or is of unknown delivery. Returns False in any other state."""
+    return connection.execute(DISCARD, [reason, id_]).rowcount == 1
 
 
 def _json_of(content: Content | None) -> str | None:

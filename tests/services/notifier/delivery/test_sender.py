@@ -44,7 +44,7 @@ from services.notifier.delivery.sender import Sender
 from services.notifier.channels.webhook import WebhookChannel
 
 urls = json.load(sys.stdin)
-channel = WebhookChannel(SecretUrl(urls["webhook"]), timeout_s=60)
+channel = WebhookChannel({"": SecretUrl(urls["webhook"])}, timeout_s=60)
 options = DeliveryOptions(DeliveryPolicy(), lambda *_: None)
 Sender(lambda: psycopg.connect(urls["database"]), [channel], options).run(threading.Event())
 """
@@ -58,7 +58,7 @@ class FastWebhook(WebhookChannel):
 
 @pytest.fixture
 def webhook(receiver: Receiver) -> WebhookChannel:
-    return FastWebhook(SecretUrl(receiver.url))
+    return FastWebhook({"": SecretUrl(receiver.url)})
 
 
 def record_notifications(database: Connection, count: int, channel: str = "webhook") -> None:
@@ -110,7 +110,10 @@ def test_two_senders_at_once_never_send_twice(
 ) -> None:
     record_notifications(database, 200)
 
-    with running_sender(database_url, webhook), running_sender(database_url, FastWebhook(SecretUrl(receiver.url))):
+    with (
+        running_sender(database_url, webhook),
+        running_sender(database_url, FastWebhook({"": SecretUrl(receiver.url)})),
+    ):
         wait_until(lambda: states(database) == {"sent": 200})
 
     assert sorted(Counter(request.headers["Idempotency-Key"] for request in receiver.seen).values()) == [1] * 200
@@ -165,7 +168,7 @@ def test_a_channel_gets_no_more_than_its_rate_limit(database: Connection, receiv
         rate = RateLimit(burst=2, per_s=0.01)
 
     record_notifications(database, 3)
-    loop = ChannelLoop(lambda: database, Slow(SecretUrl(receiver.url)), OPTIONS)
+    loop = ChannelLoop(lambda: database, Slow({"": SecretUrl(receiver.url)}), OPTIONS)
 
     waits = [loop.step(database) for _ in range(3)]
 
