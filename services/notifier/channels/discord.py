@@ -88,20 +88,24 @@ class DiscordChannel:
 
     async def _send(self, text: str) -> None:
         async def check(response: aiohttp.ClientResponse) -> None:
-            if response.method != "POST":
-                raise ChannelRefused(
-                    f"{self.name} answered with a redirect, which is not followed; configure the final URL"
-                )
             if response.status < 300:
                 raise _MessageAccepted
             if response.status >= 500:
                 raise ChannelUncertain(f"{self.name} answered HTTP {response.status}: it may have the message")
             raise error_of_status(self.name, response.status, await _retry_after_s(response))
 
+        async def refuse_redirect(*_: object) -> None:
+            raise ChannelRefused(
+                f"{self.name} answered with a redirect, which is not followed; configure the final URL"
+            )
+
+        # discord.py lets aiohttp follow redirects; the trace ends the request before.
+        trace = aiohttp.TraceConfig()
+        trace.on_request_redirect.append(refuse_redirect)
         async_context.set(_BaseUrlAdapter(self._base_url))
         # Connecting has a limit of its own: if it is reached, the request was not sent.
         timeout = aiohttp.ClientTimeout(total=2 * self._timeout_s, sock_connect=self._timeout_s)
-        async with aiohttp.ClientSession(timeout=timeout, raise_for_status=check) as session:
+        async with aiohttp.ClientSession(timeout=timeout, raise_for_status=check, trace_configs=[trace]) as session:
             webhook = discord.Webhook.partial(self._hook.id, self._hook.token, session=session)
             # Only with `wait` does Discord's response tell whether the message was saved.
             with suppress(_MessageAccepted):

@@ -59,7 +59,13 @@ def receiving() -> Iterator[Receiver]:
             if answer.status == 0:
                 self.close_connection = True
                 return
-            content = answer.body if isinstance(answer.body, bytes) else b"" if answer.body is None else json.dumps(answer.body).encode()
+            content = (
+                answer.body
+                if isinstance(answer.body, bytes)
+                else b""
+                if answer.body is None
+                else json.dumps(answer.body).encode()
+            )
             try:
                 self.send_response(answer.status)
                 for name, value in answer.headers.items():
