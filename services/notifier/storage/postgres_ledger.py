@@ -51,14 +51,16 @@ DISCARD_SUMMARY = """
 UPDATE notifier.ledger SET due_at = 'infinity'
 WHERE record_id = %s AND rule = %s AND text IS NULL AND due_at = %s"""
 
-# As a new message: it leaves its digest, and what the channel perhaps has of it is forgotten.
+# As a new message: it leaves its digest, what the channel perhaps has of it is forgotten, and it is as old as this
+# request for rules that let messages expire.
 RETRY = """
-UPDATE notifier.ledger SET state = 'pending', due_at = clock_timestamp(), expires_at = NULL, error = NULL,
+UPDATE notifier.ledger SET state = 'pending', created_at = clock_timestamp(), due_at = clock_timestamp(),
+    expires_at = NULL, error = NULL,
     group_id = NULL, external_id = NULL, thread_id = NULL, shown_version = NULL
 WHERE id = %s AND state IN ('failed', 'unknown', 'expired')"""
 DISCARD = """
 UPDATE notifier.ledger SET state = 'expired', error = %s, group_id = NULL
-WHERE id = %s AND state IN ('failed', 'unknown', 'expired')"""
+WHERE id = %s AND state IN ('failed', 'unknown')"""
 
 
 class NewNotification(NamedTuple):
