@@ -10,6 +10,7 @@ import psycopg
 from services.notifier.addresses import kind_of
 from services.notifier.api.notifications import KIND, delivery_progress, router
 from services.notifier.channel_setup import channel_of
+from services.notifier.channels.base import Digesting
 from services.notifier.delivery.channel_loop import DeliveryOptions
 from services.notifier.delivery.marks import SendOutcome
 from services.notifier.delivery.sender import Sender
@@ -35,9 +36,11 @@ def wire(settings: NotifierSettings, metrics: Metrics) -> Service:
     notifier = Notifier(options.channels, settings.clock.clock(), rules)
     kinds = list(dict.fromkeys(kind_of(address) for address in options.channels))
     delivery_policy = DeliveryPolicy(retry_after_crash=frozenset(kinds if options.crash_policy == "retry" else ()))
+    channels = [channel_of(kind, settings) for kind in kinds]
+    paces = {channel.name: channel.pace for channel in channels if isinstance(channel, Digesting)}
     sender = Sender(
         lambda: psycopg.connect(conninfo, autocommit=True),
-        [channel_of(kind, settings) for kind in kinds],
+        channels,
         DeliveryOptions(
             delivery_policy, lambda channel, outcome: metrics.notifications_total.labels(channel, outcome).inc()
         ),
@@ -56,7 +59,7 @@ def wire(settings: NotifierSettings, metrics: Metrics) -> Service:
         ConsumerWork([PREDICTIONS, LOADED], InTransaction(notifier.handle)),
         background=[summaries.run, sender.run, OperationPoller(conninfo, settings.name, KIND, delivery_progress)],
         routers=[lambda context: router(context, options.channels)],
-        measurements=[measure_waiting(metrics, kinds)],
+        measurements=[measure_waiting(metrics, kinds, lambda address: paces.get(kind_of(address)))],
     )
 
 

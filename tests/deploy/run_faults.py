@@ -188,7 +188,8 @@ def unsent_notifications(run: Run) -> Iterator[None]:
         assert claims.expire_claims(run.database, "console", 30, "park") == 1
         _record_notification(run)
         run.database.execute(
-            "UPDATE notifier.ledger SET created_at = now() - interval '1 hour', due_at = now() + interval '1 hour'"
+            "UPDATE notifier.ledger SET created_at = now() - interval '1 hour', due_at = now() + interval '1 hour',"
+            " attempts = 1"
             " WHERE state = 'pending'"
         )
     try:

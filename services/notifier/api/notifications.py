@@ -18,12 +18,8 @@ from services.notifier.api.notification_bodies import (
     NotificationState,
     TestMessageRequest,
 )
-from services.notifier.storage.postgres_ledger import (
-    NewNotification,
-    discard_notification,
-    record_notifications,
-    retry_notification,
-)
+from services.notifier.storage import postgres_ledger as ledger
+from services.notifier.storage.postgres_ledger import NewNotification, record_notifications
 from shared.database.connection import DbConnection
 from shared.errors import ConfigError
 from shared.events import NAMESPACE
@@ -116,14 +112,14 @@ def _add_decisions(context: AdminContext, router: APIRouter) -> None:
         response_model=Notification,
         responses=changes,
     )
-    def retry_undelivered_notification(notification_id: NotificationId, request: Request) -> Response:
+    def retry_notification(notification_id: NotificationId, request: Request) -> Response:
         """It is sent as a new message, also if it expired. One of unknown delivery may arrive twice.
 
         A notification that waits already stays as it is. 409: it was sent.
         """
 
         def retry(connection: DbConnection) -> bool:
-            return retry_notification(connection, notification_id)
+            return ledger.retry_notification(connection, notification_id)
 
         work = _decision(notification_id, retry, {"pending", "sending"})
         return apply_change(context, request, "retry-notification", str(notification_id), work)
@@ -134,14 +130,12 @@ def _add_decisions(context: AdminContext, router: APIRouter) -> None:
         response_model=Notification,
         responses=changes,
     )
-    def discard_undelivered_notification(
-        notification_id: NotificationId, body: DiscardRequest, request: Request
-    ) -> Response:
+    def discard_notification(notification_id: NotificationId, body: DiscardRequest, request: Request) -> Response:
         """It expires: it is not sent any more and waits for no decision. 409: it was sent, or will be."""
         reason = f"discarded by {caller_of(request).subject}: {body.reason}"
 
         def discard(connection: DbConnection) -> bool:
-            return discard_notification(connection, notification_id, reason)
+            return ledger.discard_notification(connection, notification_id, reason)
 
         work = _decision(notification_id, discard, {"expired"})
         return apply_change(context, request, "discard-notification", str(notification_id), work)
