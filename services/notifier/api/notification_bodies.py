@@ -50,7 +50,7 @@ class NotificationPage(BaseModel):
     next: int | None
 
 
-class DiscardRequest(BaseModel):
+class NotificationDiscardRequest(BaseModel):
     """Why a notification need not be sent."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"reason": "it arrived"}]})

@@ -12,8 +12,8 @@ from psycopg.rows import dict_row
 from starlette.exceptions import HTTPException
 
 from services.notifier.api.notification_bodies import (
-    DiscardRequest,
     Notification,
+    NotificationDiscardRequest,
     NotificationPage,
     NotificationState,
     TestMessageRequest,
@@ -130,7 +130,9 @@ def _add_decisions(context: AdminContext, router: APIRouter) -> None:
         response_model=Notification,
         responses=changes,
     )
-    def discard_notification(notification_id: NotificationId, body: DiscardRequest, request: Request) -> Response:
+    def discard_notification(
+        notification_id: NotificationId, body: NotificationDiscardRequest, request: Request
+    ) -> Response:
         """It expires: it is not sent any more and waits for no decision. 409: it was sent, or will be."""
         reason = f"discarded by {caller_of(request).subject}: {body.reason}"
 
