@@ -7,13 +7,13 @@ from typing import get_args
 
 import psycopg
 
+from services.notifier.addresses import kind_of
 from services.notifier.api.notifications import KIND, delivery_progress, router
-from services.notifier.channels.base import Channel
-from services.notifier.channels.console import ConsoleChannel
-from services.notifier.channels.discord import DiscordChannel
-from services.notifier.channels.secret_url import read_secret_url
-from services.notifier.channels.webhook import WebhookChannel
-from services.notifier.delivery.sender import Sender, SendOutcome
+from services.notifier.channel_setup import channel_of
+from services.notifier.channels.base import Digesting
+from services.notifier.delivery.channel_loop import DeliveryOptions
+from services.notifier.delivery.marks import SendOutcome
+from services.notifier.delivery.sender import Sender
 from services.notifier.findings.rules import Rules
 from services.notifier.notify import Notifier
 from services.notifier.pacing import DeliveryPolicy
@@ -21,7 +21,6 @@ from services.notifier.settings import NotifierSettings
 from services.notifier.storage.postgres_measurements import measure_waiting
 from services.notifier.summaries.postgres_summaries import SummaryComposer
 from shared.broker.connect import connect
-from shared.errors import ConfigError
 from shared.runtime.loops.handler import InTransaction
 from shared.runtime.metrics import Metrics
 from shared.runtime.process.operation_poller import OperationPoller
@@ -30,35 +29,25 @@ from shared.runtime.service import ConsumerWork, Service, service_starter
 from shared.topics import LOADED, PREDICTIONS
 
 
-def channel_of(name: str, settings: NotifierSettings) -> Channel:
-    """Create the channel. Raises ConfigError if its secret file is not configured or not valid."""
-    if name == "console":
-        return ConsoleChannel(sys.stdout)
-    files = {"discord": settings.notifier.discord_webhook_file, "webhook": settings.notifier.webhook_url_file}
-    if (file := files[name]) is None:
-        key = "discord_webhook_file" if name == "discord" else "webhook_url_file"
-        raise ConfigError(f"channel {name!r} has no URL: set notifier.{key} to the file that holds it")
-    url = read_secret_url(file)
-    return DiscordChannel(url) if name == "discord" else WebhookChannel(url)
-
-
 def wire(settings: NotifierSettings, metrics: Metrics) -> Service:
     conninfo = settings.database.conninfo("headrace notifier")
     options = settings.notifier
     rules = Rules(tip_probability=options.tip_probability, payout_amount=options.big_amount)
     notifier = Notifier(options.channels, settings.clock.clock(), rules)
-    delivery_policy = DeliveryPolicy(
-        retry_after_crash=frozenset(options.channels if options.crash_policy == "retry" else ())
-    )
+    kinds = list(dict.fromkeys(kind_of(address) for address in options.channels))
+    delivery_policy = DeliveryPolicy(retry_after_crash=frozenset(kinds if options.crash_policy == "retry" else ()))
+    channels = [channel_of(kind, settings) for kind in kinds]
+    paces = {channel.name: channel.pace for channel in channels if isinstance(channel, Digesting)}
     sender = Sender(
         lambda: psycopg.connect(conninfo, autocommit=True),
-        [channel_of(name, settings) for name in options.channels],
-        delivery_policy,
-        lambda channel, outcome: metrics.notifications_total.labels(channel, outcome).inc(),
+        channels,
+        DeliveryOptions(
+            delivery_policy, lambda channel, outcome: metrics.notifications_total.labels(channel, outcome).inc()
+        ),
     )
-    for channel in options.channels:
+    for kind in kinds:
         for outcome in get_args(SendOutcome):  # from 0, so that a rate includes the first failure
-            metrics.notifications_total.labels(channel, outcome)
+            metrics.notifications_total.labels(kind, outcome)
     summaries = SummaryComposer(
         lambda: psycopg.connect(conninfo, autocommit=True),
         lambda: connect(settings, conninfo),
@@ -70,7 +59,7 @@ def wire(settings: NotifierSettings, metrics: Metrics) -> Service:
         ConsumerWork([PREDICTIONS, LOADED], InTransaction(notifier.handle)),
         background=[summaries.run, sender.run, OperationPoller(conninfo, settings.name, KIND, delivery_progress)],
         routers=[lambda context: router(context, options.channels)],
-        measurements=[measure_waiting(metrics, options.channels)],
+        measurements=[measure_waiting(metrics, kinds, lambda address: paces.get(kind_of(address)))],
     )
 
 

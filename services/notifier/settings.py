@@ -2,21 +2,95 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+import re
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from services.notifier.addresses import by_name, parse_address
+from shared.errors import ConfigError
+from shared.loopback import is_loopback
 from shared.settings.sections import SecretFile, Section, ServiceSettings
+
+# One mailbox in ASCII, without a display name, and nothing that could end a header or a command.
+_MAIL_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,255}")
+
+
+def _address(text: str) -> str:
+    try:
+        return str(parse_address(text))
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+
+
+def _mail_address(text: str) -> str:
+    if not _MAIL_ADDRESS.fullmatch(text):
+        raise ValueError(f"expected a mail address such as person@example.org, got {text!r}")
+    return text
+
+
+def _mail_recipient(text: str) -> str:
+    for addresses in by_name([text]).values():
+        for address in addresses:
+            _mail_address(address)
+    return text
+
+
+def _named_file(text: str) -> str:
+    by_name([text])
+    return text
+
+
+Address = Annotated[str, AfterValidator(_address)]
+NamedFile = Annotated[str, AfterValidator(_named_file)]
+MailRecipient = Annotated[str, AfterValidator(_mail_recipient)]
 
 
 class NotifierSection(Section):
-    channels: tuple[Literal["console", "discord", "webhook"], ...] = Field(
+    channels: tuple[Address, ...] = Field(
         default=("console",),
-        description="channels to which notifications are sent; separated by commas in the environment",
+        description="addresses to which notifications are sent: `console`, `discord`, `webhook`, `slack`, `email`,"
+        " or one of several destinations as `slack/NAME`, `email/NAME`, `webhook/NAME`; separated by commas in the"
+        " environment",
     )
     discord_webhook_file: SecretFile | None = Field(default=None, description="file with the URL of a Discord webhook")
     webhook_url_file: SecretFile | None = Field(
         default=None, description="file with the URL to which messages are posted"
+    )
+    webhook_url_files: tuple[NamedFile, ...] = Field(
+        default=(), description="NAME=FILE for the address `webhook/NAME`; separated by commas in the environment"
+    )
+    slack_webhook_files: tuple[NamedFile, ...] = Field(
+        default=(),
+        description="files with the URL of an incoming webhook of Slack or Mattermost: FILE for the address `slack`,"
+        " NAME=FILE for `slack/NAME`; separated by commas in the environment",
+    )
+    email_host: str | None = Field(default=None, min_length=1, max_length=255, description="mail server")
+    email_port: int | None = Field(
+        default=None,
+        ge=1,
+        le=65535,
+        description="its port; default: 587 with `starttls`, 465 with `tls`, 25 with `none`",
+    )
+    email_security: Literal["starttls", "tls", "none"] = Field(
+        default="starttls", description="encryption of the connection; `none` is allowed only for this machine"
+    )
+    email_user: str | None = Field(default=None, description="user of the mail server")
+    email_password_file: SecretFile | None = Field(default=None, description="file that contains the user's password")
+    email_ca_file: Path | None = Field(
+        default=None, description="CA certificates to trust instead of the system's (PEM)"
+    )
+    email_from: Annotated[str, AfterValidator(_mail_address)] | None = Field(
+        default=None, description="mail address of the sender"
+    )
+    email_to: tuple[MailRecipient, ...] = Field(
+        default=(),
+        description="recipients: MAIL-ADDRESS for the address `email`, NAME=MAIL-ADDRESS for `email/NAME`; separated by"
+        " commas in the environment",
+    )
+    email_digest_every_s: float = Field(
+        default=300, ge=1, description="what comes within this time for the same recipients is sent as one mail"
     )
     tip_probability: float = Field(
         default=0.75,
@@ -30,14 +104,24 @@ class NotifierSection(Section):
     )
     crash_policy: Literal["park", "retry"] = Field(
         default="park",
-        description="what happens to a message if the sender died while sending it, so that delivery is unknown:"
-        " `park` keeps it for a person to decide, `retry` sends it again",
+        description="what happens to a message of unknown delivery, because the sender died while sending it or the"
+        " channel gave no clear answer: `park` keeps it for a person to decide, `retry` sends it again",
     )
 
-    @field_validator("channels", mode="before")
+    @field_validator("channels", "webhook_url_files", "slack_webhook_files", "email_to", mode="before")
     @classmethod
     def _separated_by_commas(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _check_email(self) -> Self:
+        if (self.email_user is None) != (self.email_password_file is None):
+            raise ValueError("email_user and email_password_file must be set together")
+        if (self.email_host is None) != (self.email_from is None):
+            raise ValueError("email_host and email_from must be set together")
+        if self.email_host is not None and self.email_security == "none" and not is_loopback(self.email_host):
+            raise ValueError("email_security: the connection to another machine must be encrypted: starttls or tls")
+        return self
 
 
 class NotifierSettings(ServiceSettings):

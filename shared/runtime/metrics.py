@@ -148,7 +148,7 @@ class Metrics(StateMetrics):
         )
         self.notifications_total = self._counter(
             "notifications_total",
-            "attempts to send by channel and outcome: sent, failed, retried, unknown",
+            "attempts to send by channel and outcome: sent, failed, retried, unknown, expired (not sent any more)",
             ("channel", "outcome"),
         )
 

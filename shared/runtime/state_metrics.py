@@ -114,6 +114,7 @@ class StateMetrics(MetricRegistry):
         )
         self.notifications_oldest_age_seconds = self._gauge(
             "notifications_oldest_age_seconds",
-            f"time since the oldest unsent notification was recorded, 0 if there is none; {USE_MAX}",
+            "time since the oldest unsent notification was recorded, or since the time until which its rule held it,"
+            f" without the wait for the channel's pace; 0 if there is none; {USE_MAX}",
             ("channel",),
         )

@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import psycopg
 
+from services.notifier.storage import postgres_claims as claims
 from services.notifier.storage import postgres_ledger as ledger
 from services.notifier.storage.postgres_ledger import NewNotification
 from shared.broker.contract import NewRecord, Record
@@ -180,14 +181,15 @@ def unsent_notifications(run: Run) -> Iterator[None]:
     """The sender of one died, and one waits for an hour because the channel is down."""
     with run.database.transaction():
         _record_notification(run)
-        assert ledger.claim(run.database, "console") is not None
+        assert claims.claim(run.database, "console")
         run.database.execute(
             "UPDATE notifier.ledger SET claimed_at = now() - interval '1 hour' WHERE state = 'sending'"
         )
-        assert ledger.expire_claims(run.database, "console", 30, "park") == 1
+        assert claims.expire_claims(run.database, "console", 30, "park") == 1
         _record_notification(run)
         run.database.execute(
-            "UPDATE notifier.ledger SET created_at = now() - interval '1 hour', due_at = now() + interval '1 hour'"
+            "UPDATE notifier.ledger SET created_at = now() - interval '1 hour', due_at = now() + interval '1 hour',"
+            " attempts = 1"
             " WHERE state = 'pending'"
         )
     try:

@@ -1,21 +1,29 @@
-"""The notifier's REST endpoints: list notifications, send a test message."""
+"""The notifier's REST endpoints: list notifications, decide about undelivered ones, send a test message."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
-from typing import Annotated, Literal
+from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Annotated
 from uuid import uuid5
 
-from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.config import JsonDict
+from fastapi import APIRouter, Path, Query, Request, Response
+from psycopg.rows import dict_row
+from starlette.exceptions import HTTPException
 
+from services.notifier.api.notification_bodies import (
+    Notification,
+    NotificationDiscardRequest,
+    NotificationPage,
+    NotificationState,
+    TestMessageRequest,
+)
+from services.notifier.storage import postgres_ledger as ledger
 from services.notifier.storage.postgres_ledger import NewNotification, record_notifications
 from shared.database.connection import DbConnection
 from shared.errors import ConfigError
 from shared.events import NAMESPACE
-from shared.ops.operations import Operation
+from shared.ops.operations import NotPossible, Operation
 from shared.ops.tables import operations as operations_table
 from shared.runtime.api.context import AdminContext
 from shared.runtime.api.idempotent_change import (
@@ -27,64 +35,27 @@ from shared.runtime.api.idempotent_change import (
     caller_of,
 )
 from shared.runtime.api.paging import Limit, page_of
+from shared.runtime.api.problems import responses
 from shared.runtime.process.operation_poller import OperationProgress
 
 KIND = "test"
-NotificationState = Literal["pending", "sending", "sent", "failed", "unknown"]
-
-
-NOTIFICATION_EXAMPLE: JsonDict = {
-    "id": 41, "rule": "big-payout", "channel": "console", "event_key": "boatrace:2026-01-31:07:04",
-    "text": "A message.", "state": "sent", "attempts": 1, "error": None,
-    "created_at": "2026-01-31T09:00:00Z", "sent_at": "2026-01-31T09:00:01Z",
-}  # fmt: skip
 InState = Annotated[
     NotificationState | None, Query(description="only notifications in this state", examples=["failed"])
 ]
 OnChannel = Annotated[
-    str | None, Query(max_length=60, description="only notifications on this channel", examples=["discord"])
+    str | None,
+    Query(max_length=80, description="only notifications to this kind of channel or address", examples=["discord"]),
 ]
 BeforeId = Annotated[int | None, Query(ge=1, le=2**62, description="`next` of the previous page", examples=[41])]
-
-
-class Notification(BaseModel):
-    """A message on one channel, and its delivery state."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [NOTIFICATION_EXAMPLE]})
-
-    id: int
-    rule: str
-    channel: str
-    event_key: str
-    text: str | None = Field(description="null for a summary that is not composed yet")
-    state: NotificationState = Field(
-        description="unknown: the sender died while sending, so the message may or may not have arrived"
-    )
-    attempts: int
-    error: str | None
-    created_at: datetime
-    sent_at: datetime | None
-
-
-class NotificationPage(BaseModel):
-    """Newest first. Pass `next` as `before` to get the next page."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"notifications": [NOTIFICATION_EXAMPLE], "next": None}]})
-
-    notifications: list[Notification]
-    next: int | None
-
-
-class TestMessageRequest(BaseModel):
-    """The channels to which to send a test message."""
-
-    __test__ = False  # not a test class for pytest
-
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"channels": ["discord"]}]})
-
-    channels: list[str] | None = Field(
-        default=None, min_length=1, max_length=20, description="default: all configured channels"
-    )
+NotificationId = Annotated[int, Path(ge=1, le=2**62, description="id, as listed", examples=[41])]
+READ = """
+SELECT id, rule, split_part(channel, '/', 1) AS channel, channel AS address, event_key, text, state, attempts, error,
+       created_at, expires_at, sent_at, external_id
+FROM notifier.ledger"""
+FILTERS = """
+WHERE coalesce(state = %(state)s, true) AND coalesce(%(channel)s IN (channel, split_part(channel, '/', 1)), true)
+  AND coalesce(id < %(before)s, true)
+ORDER BY id DESC LIMIT %(limit)s"""
 
 
 def router(context: AdminContext, channels: Sequence[str]) -> APIRouter:
@@ -95,15 +66,11 @@ def router(context: AdminContext, channels: Sequence[str]) -> APIRouter:
     def list_notifications(
         state: InState = None, channel: OnChannel = None, before: BeforeId = None, limit: Limit = 100
     ) -> NotificationPage:
-        """One entry for each message and channel, with its delivery state."""
-        names = tuple(Notification.model_fields)
+        """One entry for each message and address, with its delivery state."""
+        filters = {"state": state, "channel": channel, "before": before, "limit": limit + 1}
         with context.transaction() as connection:
-            rows = connection.execute(
-                f"SELECT {', '.join(names)} FROM notifier.ledger WHERE coalesce(state = %s, true)"
-                " AND coalesce(channel = %s, true) AND coalesce(id < %s, true) ORDER BY id DESC LIMIT %s",
-                (state, channel, before, limit + 1),
-            ).fetchall()
-        page, last = page_of([Notification(**dict(zip(names, row, strict=True))) for row in rows], limit)
+            rows = _read(connection, FILTERS, filters)
+        page, last = page_of(rows, limit)
         return NotificationPage(notifications=list(page), next=None if last is None else last.id)
 
     @router.post(
@@ -132,7 +99,74 @@ def router(context: AdminContext, channels: Sequence[str]) -> APIRouter:
 
         return apply_change(context, request, KIND, ", ".join(body.channels or channels), work)
 
+    _add_decisions(context, router)
     return router
+
+
+def _add_decisions(context: AdminContext, router: APIRouter) -> None:
+    changes = responses(404, 409)
+
+    @router.post(
+        "/notifications/{notification_id}/retry",
+        summary="Send an undelivered notification again",
+        response_model=Notification,
+        responses=changes,
+    )
+    def retry_notification(notification_id: NotificationId, request: Request) -> Response:
+        """It is sent as a new message, also if it expired. One of unknown delivery may arrive twice.
+
+        A notification that waits already stays as it is. 409: it was sent.
+        """
+
+        def retry(connection: DbConnection) -> bool:
+            return ledger.retry_notification(connection, notification_id)
+
+        work = _decision(notification_id, retry, {"pending", "sending"})
+        return apply_change(context, request, "retry-notification", str(notification_id), work)
+
+    @router.post(
+        "/notifications/{notification_id}/discard",
+        summary="Discard an undelivered notification",
+        response_model=Notification,
+        responses=changes,
+    )
+    def discard_notification(
+        notification_id: NotificationId, body: NotificationDiscardRequest, request: Request
+    ) -> Response:
+        """It expires: it is not sent any more and waits for no decision. 409: it was sent, or will be."""
+        reason = f"discarded by {caller_of(request).subject}: {body.reason}"
+
+        def discard(connection: DbConnection) -> bool:
+            return ledger.discard_notification(connection, notification_id, reason)
+
+        work = _decision(notification_id, discard, {"expired"})
+        return apply_change(context, request, "discard-notification", str(notification_id), work)
+
+
+def _decision(
+    notification_id: int, change: Callable[[DbConnection], bool], unchanged_states: set[str]
+) -> Callable[[DbConnection], ChangeResult]:
+    """The work of a decision, which changes nothing in `unchanged_states`: it has been made before."""
+
+    def work(connection: DbConnection) -> ChangeResult:
+        lock, by_id = "SELECT FROM notifier.ledger WHERE id = %(id)s FOR UPDATE", {"id": notification_id}
+        connection.execute(lock, by_id)
+        before = next(iter(_read(connection, " WHERE id = %(id)s", by_id)), None)
+        if before is None:
+            raise HTTPException(
+                HTTPStatus.NOT_FOUND, f"there is no notification {notification_id}; GET /v1/notifications lists them"
+            )
+        if before.state not in unchanged_states and not change(connection):
+            raise NotPossible(f"notification {notification_id} is {before.state}: expected failed, unknown or expired")
+        (after,) = _read(connection, " WHERE id = %(id)s", by_id)
+        return ChangeResult(HTTPStatus.OK, after, before={"state": before.state}, after={"state": after.state})
+
+    return work
+
+
+def _read(connection: DbConnection, condition: str, values: Mapping[str, object]) -> list[Notification]:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return [Notification(**row) for row in cursor.execute(f"{READ}{condition}", values).fetchall()]
 
 
 def delivery_progress(connection: DbConnection, operation: Operation) -> OperationProgress | None:

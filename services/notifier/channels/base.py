@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 from uuid import UUID
 
 from services.notifier.pacing import RateLimit
+from services.notifier.texts.content import Content
 from shared.errors import HeadraceError, TransientError
 
 # 4xx statuses worth a retry: request timeout, too early, too many requests.
@@ -15,7 +16,7 @@ RETRYABLE_STATUSES = frozenset({408, 425, 429})
 class ChannelBusy(TransientError):
     """The channel cannot accept the message now. It is sent again, after `retry_after_s` if the channel gave one.
 
-    After a timeout the message may have been delivered anyway; it is then sent twice rather than never.
+    The message was certainly not delivered, or the receiver ignores a repeated `message_id`.
     """
 
     def __init__(self, reason: str, retry_after_s: float | None = None) -> None:
@@ -27,18 +28,43 @@ class ChannelRefused(HeadraceError):
     """The channel will never accept the message: its URL is no longer valid, or the message is not."""
 
 
+class ChannelUncertain(HeadraceError):
+    """The message may have been delivered: the connection was lost, or an error came, after the request was sent.
+
+    A channel raises it if its receiver does not ignore repeated messages. The sender asks `Verifying.find`, or applies
+    the crash policy.
+    """
+
+
 class Message(NamedTuple):
-    """A message to send. `message_id` is the same in every attempt; `text` is in Discord's markdown."""
+    """A message to send. `message_id` is the same in every attempt; `text` is in Discord's markdown.
+
+    `destination` is the address without the channel's kind: `channel/1234`, a name, or empty. A digest of several
+    notifications has their first lines as `parts`, and `record_id`, `rule` and `event_key` of the first of them.
+    """
 
     message_id: str
     record_id: UUID
     rule: str
     event_key: str
     text: str
+    destination: str = ""
+    content: Content | None = None
+    parts: tuple[str, ...] = ()
+
+
+class Receipt(NamedTuple):
+    """The channel has the message. The ids are the channel's own: of the message, and of the thread below it."""
+
+    external_id: str | None = None
+    thread_id: str | None = None
 
 
 class Channel(Protocol):
-    """A way to send messages to people. Used by one thread at a time."""
+    """A way to send messages to people. Used by one thread at a time.
+
+    `name` is the channel's kind. `rate` limits the messages to each of its destinations.
+    """
 
     @property
     def name(self) -> str: ...
@@ -46,8 +72,57 @@ class Channel(Protocol):
     @property
     def rate(self) -> RateLimit: ...
 
-    def send(self, message: Message) -> None:
-        """Return when the message is accepted. Raises ChannelBusy or ChannelRefused, without any secret in the text."""
+    def send(self, message: Message) -> Receipt:
+        """Return when the message is accepted.
+
+        Raises ChannelBusy, ChannelRefused or ChannelUncertain, without any secret in the text.
+        """
+        ...
+
+
+@runtime_checkable
+class Verifying(Protocol):
+    """A channel that can tell whether it has a message."""
+
+    def find(self, message: Message) -> Receipt | None:
+        """The receipt of a message that may have been sent earlier; None if it was certainly not delivered.
+
+        Raises ChannelBusy if it must be asked again later, ChannelRefused if it cannot tell.
+        """
+        ...
+
+
+@runtime_checkable
+class Editing(Protocol):
+    """A channel that can change a message after it was sent."""
+
+    def edit(self, external_id: str, message: Message) -> None:
+        """Replace the message. Repeating an edit has no effect. Raises ChannelBusy, or ChannelRefused if it is gone."""
+        ...
+
+
+@runtime_checkable
+class SometimesAvailable(Protocol):
+    """A channel that only some replicas may use, or only at some times."""
+
+    def available(self) -> bool:
+        """False while this replica must not send: its notifications stay pending and no attempt is counted."""
+        ...
+
+
+@runtime_checkable
+class Digesting(Protocol):
+    """A channel with its own pace, used if the rules give none, and its own length of a digest.
+
+    When a message takes the last token of the pace, everything that waits for the destination goes with it.
+    """
+
+    @property
+    def pace(self) -> RateLimit | None: ...
+
+    @property
+    def max_digest_length(self) -> int:
+        """In UTF-16 code units."""
         ...
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TextIO
 
-from services.notifier.channels.base import ChannelBusy, Message
+from services.notifier.channels.base import ChannelBusy, Message, Receipt
 from services.notifier.pacing import RateLimit
 from services.notifier.texts.message import plain_text
 
@@ -16,7 +16,7 @@ class ConsoleChannel:
         self.name = name
         self._stream = stream
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Message) -> Receipt:
         line = plain_text(message.text)
         # Characters that the stream's encoding lacks are replaced: a name must not stop the channel.
         encoding = self._stream.encoding or "utf-8"
@@ -25,3 +25,4 @@ class ConsoleChannel:
             self._stream.flush()
         except OSError as error:
             raise ChannelBusy(f"cannot write to {self.name}: {error.strerror}") from error
+        return Receipt()

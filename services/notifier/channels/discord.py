@@ -3,6 +3,9 @@
 discord.py builds the request. The sender does the waiting and retrying, so every response is turned into an exception
 before discord.py handles it: its own retry loop sleeps up to 25 s, and it logs the URL (at DEBUG). The webhook's URL is
 a secret, because anyone who has it can post messages.
+
+A webhook does not ignore repeated messages, and does not tell whether it has one. After an error of Discord, or without
+an answer, delivery is therefore uncertain.
 """
 
 from __future__ import annotations
@@ -17,9 +20,18 @@ import discord
 from discord.http import Route
 from discord.webhook.async_ import AsyncWebhookAdapter, async_context
 
-from services.notifier.channels.base import ChannelBusy, ChannelRefused, Message, error_of_status, retry_after_of
+from services.notifier.channels.base import (
+    ChannelBusy,
+    ChannelRefused,
+    ChannelUncertain,
+    Message,
+    Receipt,
+    error_of_status,
+    retry_after_of,
+)
 from services.notifier.channels.secret_url import SecretUrl, is_safe
 from services.notifier.pacing import RateLimit
+from services.notifier.texts.message import truncate
 from shared.errors import ConfigError
 
 BASE_URL = "https://discord.com/api/v10"
@@ -59,32 +71,41 @@ class DiscordChannel:
     def __repr__(self) -> str:
         return f"DiscordChannel(name={self.name!r})"
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Message) -> Receipt:
         failure: Exception
         try:
-            asyncio.run(self._send(message.text))
-        except (ChannelBusy, ChannelRefused) as error:
+            asyncio.run(self._send(truncate(message.text)))
+        except (ChannelBusy, ChannelRefused, ChannelUncertain) as error:
             failure = error
-        except (aiohttp.ClientError, OSError, TimeoutError, discord.DiscordException) as error:
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             failure = ChannelBusy(f"{self.name} cannot be reached: {type(error).__name__}")
+        except (aiohttp.ClientError, OSError, TimeoutError, discord.DiscordException) as error:
+            failure = ChannelUncertain(f"{self.name} gave no answer: {type(error).__name__}")
         else:
-            return
+            return Receipt()
         # Raised outside of `except`: the original error may contain the URL, so it must not be chained.
         raise failure
 
     async def _send(self, text: str) -> None:
         async def check(response: aiohttp.ClientResponse) -> None:
-            if response.method != "POST":
-                raise ChannelRefused(
-                    f"{self.name} answered with a redirect, which is not followed; configure the final URL"
-                )
             if response.status < 300:
                 raise _MessageAccepted
+            if response.status >= 500:
+                raise ChannelUncertain(f"{self.name} answered HTTP {response.status}: it may have the message")
             raise error_of_status(self.name, response.status, await _retry_after_s(response))
 
+        async def refuse_redirect(*_: object) -> None:
+            raise ChannelRefused(
+                f"{self.name} answered with a redirect, which is not followed; configure the final URL"
+            )
+
+        # discord.py lets aiohttp follow redirects; the trace ends the request before.
+        trace = aiohttp.TraceConfig()
+        trace.on_request_redirect.append(refuse_redirect)
         async_context.set(_BaseUrlAdapter(self._base_url))
-        timeout = aiohttp.ClientTimeout(total=self._timeout_s)
-        async with aiohttp.ClientSession(timeout=timeout, raise_for_status=check) as session:
+        # Connecting has a limit of its own: if it is reached, the request was not sent.
+        timeout = aiohttp.ClientTimeout(total=2 * self._timeout_s, sock_connect=self._timeout_s)
+        async with aiohttp.ClientSession(timeout=timeout, raise_for_status=check, trace_configs=[trace]) as session:
             webhook = discord.Webhook.partial(self._hook.id, self._hook.token, session=session)
             # Only with `wait` does Discord's response tell whether the message was saved.
             with suppress(_MessageAccepted):

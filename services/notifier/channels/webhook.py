@@ -1,21 +1,11 @@
-"""Sends messages as JSON POST requests to a URL that the operator configures."""
+"""Sends messages as JSON POST requests to URLs that the operator configures."""
 
 from __future__ import annotations
 
-import json
-from http.client import HTTPException
-from urllib.error import HTTPError
-from urllib.request import (
-    HTTPDefaultErrorHandler,
-    HTTPErrorProcessor,
-    HTTPHandler,
-    HTTPSHandler,
-    OpenerDirector,
-    ProxyHandler,
-    Request,
-)
+from collections.abc import Mapping
 
-from services.notifier.channels.base import ChannelBusy, Message, error_of_status, retry_after_of
+from services.notifier.channels.base import ChannelBusy, ChannelUncertain, Message, Receipt, error_of_status
+from services.notifier.channels.http_post import JsonPoster
 from services.notifier.channels.secret_url import SecretUrl
 from services.notifier.pacing import RateLimit
 from services.notifier.texts.message import plain_text
@@ -24,34 +14,21 @@ from services.notifier.texts.message import plain_text
 class WebhookChannel:
     """The body has the keys message_id, rule, event_key, text (plain) and markdown.
 
-    The header `Idempotency-Key` is the message's id, so that a receiver can ignore messages that it already has.
+    The header `Idempotency-Key` is the message's id: a receiver must ignore a message that it already has. Therefore a
+    message whose delivery is not known is sent again.
     """
 
     rate = RateLimit(burst=10, per_s=10)
 
-    def __init__(self, url: SecretUrl, timeout_s: float = 5, name: str = "webhook") -> None:
+    def __init__(self, urls: Mapping[str, SecretUrl], timeout_s: float = 5, name: str = "webhook") -> None:
+        """`urls` by the name of the destination; the empty name is the address without one."""
         self.name = name
-        self._url = url
-        self._timeout_s = timeout_s
-        self._opener = _opener()
+        self._poster = JsonPoster(name, urls, timeout_s)
 
     def __repr__(self) -> str:
         return f"WebhookChannel(name={self.name!r})"
 
-    def send(self, message: Message) -> None:
-        failure: Exception | None = None
-        try:
-            with self._opener.open(self._request(message), timeout=self._timeout_s):
-                return
-        except HTTPError as error:
-            failure = error_of_status(self.name, error.code, retry_after_of(error.headers.get("Retry-After")))
-            error.close()
-        except (OSError, HTTPException) as error:
-            failure = ChannelBusy(f"{self.name} cannot be reached: {type(error).__name__}")
-        # Raised outside of `except`: the original error may contain the URL, so it must not be chained.
-        raise failure
-
-    def _request(self, message: Message) -> Request:
+    def send(self, message: Message) -> Receipt:
         body = {
             "message_id": message.message_id,
             "rule": message.rule,
@@ -59,15 +36,10 @@ class WebhookChannel:
             "text": plain_text(message.text),
             "markdown": message.text,
         }
-        headers = {"Content-Type": "application/json", "Idempotency-Key": message.message_id}
-        return Request(  # noqa: S310  # read_secret_url accepts only http and https
-            self._url.reveal(), json.dumps(body).encode(), headers, method="POST"
-        )
-
-
-def _opener() -> OpenerDirector:
-    """urllib's default opener without redirects, which would turn the POST into a GET, and without other schemes."""
-    opener = OpenerDirector()
-    for handler in (ProxyHandler, HTTPHandler, HTTPSHandler, HTTPDefaultErrorHandler, HTTPErrorProcessor):
-        opener.add_handler(handler())
-    return opener
+        try:
+            answer = self._poster.post(message, body, {"Idempotency-Key": message.message_id})
+        except ChannelUncertain as error:
+            raise ChannelBusy(str(error)) from None
+        if answer.status >= 300:
+            raise error_of_status(self.name, answer.status, answer.retry_after_s)
+        return Receipt()

@@ -1,35 +1,28 @@
-"""Reads and writes the ledger: one row per notification and channel, with its delivery state (table notifier.ledger).
+"""Records notifications in the ledger: one row per notification and address, with its delivery state.
 
 A row without a text is a summary that summaries/postgres_summaries.py has still to compose; it is not sent before.
-
-States: pending -> sending -> sent | failed | unknown, and back from sending to pending for another attempt. If a sender
-dies between sending and marking, the row stays in `sending`, and it is not known whether the message was delivered.
-When the lease expires, the row becomes `unknown` (crash policy `park`: perhaps never sent) or `pending` (`retry`:
-perhaps sent twice).
-
-All times are the database's clock, because senders on several machines must agree on leases and delays. A virtual clock
-that runs a thousand times as fast would end a lease before the message is sent.
+postgres_claims.py has the states of a row and what the sender does with it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 from psycopg.rows import class_row, tuple_row
 
+from services.notifier.texts.content import Content
 from shared.database.connection import DbConnection
 
-CrashPolicy = Literal["park", "retry"]
-MAX_ERROR_LENGTH = 1_000
-
 RECORD_NOTIFICATIONS = """
-INSERT INTO notifier.ledger (record_id, rule, channel, event_key, text, created_at, due_at)
-SELECT note.record_id, note.rule, channel, note.event_key, note.text, now(), now()
-FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[]) WITH ORDINALITY
-     AS note (record_id, rule, event_key, text, n)
+INSERT INTO notifier.ledger
+    (record_id, rule, channel, event_key, text, content, created_at, due_at, expires_at)
+SELECT note.record_id, note.rule, channel, note.event_key, note.text, note.content, now(), now(),
+       now() + make_interval(secs => note.expires_s)
+FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::jsonb[], %s::double precision[]) WITH ORDINALITY
+     AS note (record_id, rule, event_key, text, content, expires_s, n)
 CROSS JOIN unnest(%s::text[]) AS channel
 ORDER BY note.n
 ON CONFLICT (record_id, rule, channel) DO NOTHING"""
@@ -42,51 +35,47 @@ FROM unnest(%s::uuid[], %s::text[], %s::text[]) AS note (record_id, rule, event_
 CROSS JOIN unnest(%s::text[]) AS channel
 ORDER BY note.record_id, channel
 ON CONFLICT (record_id, rule, channel) DO UPDATE SET due_at = excluded.due_at WHERE ledger.text IS NULL"""
-CLAIM = """
-UPDATE notifier.ledger SET state = 'sending', attempts = attempts + 1, claimed_at = clock_timestamp()
-WHERE id = (
-    SELECT id FROM notifier.ledger
-    WHERE channel = %s AND state = 'pending' AND text IS NOT NULL AND due_at <= clock_timestamp()
-    ORDER BY due_at, id LIMIT 1 FOR UPDATE SKIP LOCKED
-)
-RETURNING id, attempts, record_id, rule, event_key, text"""
-# `attempts` identifies the claim. A row may still be marked after its lease, because its sender knows the outcome.
-SENT = """
-UPDATE notifier.ledger SET state = 'sent', sent_at = clock_timestamp(), error = NULL
-WHERE id = %s AND attempts = %s AND state IN ('sending', 'unknown', 'pending')"""
-FAILED = """
-UPDATE notifier.ledger SET state = 'failed', error = %s
-WHERE id = %s AND attempts = %s AND state IN ('sending', 'unknown', 'pending')"""
-DELAYED = """
-UPDATE notifier.ledger SET state = 'pending', due_at = clock_timestamp() + make_interval(secs => %s), error = %s
-WHERE id = %s AND attempts = %s AND state IN ('sending', 'unknown', 'pending')"""
-EXPIRE = """
-UPDATE notifier.ledger SET state = %s, error = %s
-WHERE channel = %s AND state = 'sending' AND claimed_at < clock_timestamp() - make_interval(secs => %s)"""
 RECORDED = "SELECT record_id FROM notifier.ledger WHERE record_id = ANY(%s) AND text IS NOT NULL"
 PENDING_SUMMARIES = """
 SELECT record_id, rule, event_key, max(due_at) AS due_at FROM notifier.ledger
 WHERE text IS NULL AND due_at <= clock_timestamp()
 GROUP BY record_id, rule, event_key ORDER BY max(due_at), record_id"""
 WRITE_TEXT = """
-UPDATE notifier.ledger SET text = %s, due_at = clock_timestamp() WHERE record_id = %s AND rule = %s AND text IS NULL"""
+UPDATE notifier.ledger SET text = %s, content = %s::jsonb, due_at = clock_timestamp()
+WHERE record_id = %s AND rule = %s AND text IS NULL"""
+REWRITE = """
+UPDATE notifier.ledger SET text = %s, content = %s::jsonb, version = version + 1
+WHERE record_id = %s AND rule = %s AND text IS NOT NULL"""
 # If the summary was recorded again since it was read, `due_at` differs; it stays due and is composed again.
 DISCARD_SUMMARY = """
 UPDATE notifier.ledger SET due_at = 'infinity'
 WHERE record_id = %s AND rule = %s AND text IS NULL AND due_at = %s"""
 
+# As a new message: it leaves its digest, what the channel perhaps has of it is forgotten, and it is as old as this
+# request for rules that let messages expire.
+RETRY = """
+UPDATE notifier.ledger SET state = 'pending', created_at = clock_timestamp(), due_at = clock_timestamp(),
+    expires_at = NULL, error = NULL,
+    group_id = NULL, external_id = NULL, thread_id = NULL, shown_version = NULL
+WHERE id = %s AND state IN ('failed', 'unknown', 'expired')"""
+DISCARD = """
+UPDATE notifier.ledger SET state = 'expired', error = %s, group_id = NULL
+WHERE id = %s AND state IN ('failed', 'unknown')"""
+
 
 class NewNotification(NamedTuple):
-    """A notification to record on every channel."""
+    """A notification to record at every address. It expires `expires_s` real seconds after it is recorded."""
 
     record_id: UUID
     rule: str
     event_key: str
     text: str
+    content: Content | None = None
+    expires_s: float | None = None
 
 
 class NewSummary(NamedTuple):
-    """A summary to record on every channel; its text is composed later."""
+    """A summary to record at every address; its text is composed later."""
 
     record_id: UUID
     rule: str
@@ -102,34 +91,24 @@ class PendingSummary(NamedTuple):
     due_at: datetime
 
 
-class Claim(NamedTuple):
-    """A row that the caller may send until the lease expires; `attempts` includes this attempt."""
-
-    id: int
-    attempts: int
-    record_id: UUID
-    rule: str
-    event_key: str
-    text: str
-
-
 def record_notifications(
-    connection: DbConnection, notifications: Sequence[NewNotification], channels: Sequence[str]
+    connection: DbConnection, notifications: Sequence[NewNotification], addresses: Sequence[str]
 ) -> int:
     """Insert notifications, in the caller's transaction; returns the number of new rows."""
-    if not notifications or not channels:
+    if not notifications or not addresses:
         return 0
-    columns = [list(column) for column in zip(*notifications, strict=True)]
-    return connection.execute(RECORD_NOTIFICATIONS, [*columns, list(channels)]).rowcount
+    rows = [(*each[:4], _json_of(each.content), each.expires_s) for each in notifications]
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    return connection.execute(RECORD_NOTIFICATIONS, [*columns, list(addresses)]).rowcount
 
 
-def record_summaries(connection: DbConnection, summaries: Iterable[NewSummary], channels: Sequence[str]) -> int:
+def record_summaries(connection: DbConnection, summaries: Iterable[NewSummary], addresses: Sequence[str]) -> int:
     """Insert summaries, or make those due again that have no text yet; returns the number of these rows."""
     each_once = set(summaries)
-    if not each_once or not channels:
+    if not each_once or not addresses:
         return 0
     columns = [list(column) for column in zip(*each_once, strict=True)]
-    return connection.execute(RECORD_SUMMARIES, [*columns, list(channels)]).rowcount
+    return connection.execute(RECORD_SUMMARIES, [*columns, list(addresses)]).rowcount
 
 
 def recorded(connection: DbConnection, record_ids: Sequence[UUID]) -> set[UUID]:
@@ -146,9 +125,19 @@ def pending_summaries(connection: DbConnection) -> list[PendingSummary]:
         return cursor.execute(PENDING_SUMMARIES).fetchall()
 
 
-def write_text(connection: DbConnection, summary: PendingSummary, text: str) -> int:
-    """Set the summary's text on every channel, unless it has one; returns the number of changed rows."""
-    return connection.execute(WRITE_TEXT, [text, summary.record_id, summary.rule]).rowcount
+def write_text(connection: DbConnection, summary: PendingSummary, text: str, content: Content | None = None) -> int:
+    """Set the summary's text at every address, unless it has one; returns the number of changed rows."""
+    return connection.execute(WRITE_TEXT, [text, _json_of(content), summary.record_id, summary.rule]).rowcount
+
+
+def rewrite_notification(
+    connection: DbConnection, record_id: UUID, rule: str, text: str, content: Content | None = None
+) -> int:
+    """Change a notification at every address, in the caller's transaction; returns the number of changed rows.
+
+    Channels that can edit show the change on messages that were sent. Rows that were not sent yet are sent changed.
+    """
+    return connection.execute(REWRITE, [text, _json_of(content), record_id, rule]).rowcount
 
 
 def discard_summary(connection: DbConnection, summary: PendingSummary) -> int:
@@ -156,30 +145,15 @@ def discard_summary(connection: DbConnection, summary: PendingSummary) -> int:
     return connection.execute(DISCARD_SUMMARY, [summary.record_id, summary.rule, summary.due_at]).rowcount
 
 
-def claim(connection: DbConnection, channel: str) -> Claim | None:
-    """Claim the channel's row that has been due longest; None if none is due. Concurrent callers get different rows."""
-    with connection.cursor(row_factory=class_row(Claim)) as cursor:
-        return cursor.execute(CLAIM, [channel]).fetchone()
+def retry_notification(connection: DbConnection, id_: int) -> bool:
+    """Send a notification that failed, expired or is of unknown delivery. Returns False in any other state."""
+    return connection.execute(RETRY, [id_]).rowcount == 1
 
 
-def mark_sent(connection: DbConnection, claimed: Claim) -> bool:
-    """Returns False if another sender has claimed the row since."""
-    return connection.execute(SENT, [claimed.id, claimed.attempts]).rowcount == 1
+def discard_notification(connection: DbConnection, id_: int, reason: str) -> bool:
+    """Let a notification expire that failed or is of unknown delivery. Returns False in any other state."""
+    return connection.execute(DISCARD, [reason, id_]).rowcount == 1
 
 
-def mark_failed(connection: DbConnection, claimed: Claim, reason: str) -> bool:
-    """No further attempt follows. Returns False if another sender has claimed the row since."""
-    return connection.execute(FAILED, [reason[:MAX_ERROR_LENGTH], claimed.id, claimed.attempts]).rowcount == 1
-
-
-def delay(connection: DbConnection, claimed: Claim, delay_s: float, reason: str) -> bool:
-    """Schedule another attempt in `delay_s`. Returns False if another sender has claimed the row since."""
-    values = [delay_s, reason[:MAX_ERROR_LENGTH], claimed.id, claimed.attempts]
-    return connection.execute(DELAYED, values).rowcount == 1
-
-
-def expire_claims(connection: DbConnection, channel: str, lease_s: float, crash_policy: CrashPolicy) -> int:
-    """Apply the crash policy to rows in `sending` for longer than the lease; returns the number of rows."""
-    state = "unknown" if crash_policy == "park" else "pending"
-    reason = "the sender died between sending and marking: it is not known whether the message was delivered"
-    return connection.execute(EXPIRE, [state, reason, channel, lease_s]).rowcount
+def _json_of(content: Content | None) -> str | None:
+    return None if content is None else content.model_dump_json()

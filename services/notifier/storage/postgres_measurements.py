@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 
+from services.notifier.addresses import kind_of
+from services.notifier.pacing import RateLimit
 from shared.database.connection import DbConnection
 from shared.runtime.measurements import GaugeRows, Measurement
 from shared.runtime.metrics import Metrics
 
 STATES = ("pending", "sending", "unknown", "composing")
-# Each branch uses a partial index. A summary that was discarded is due at `infinity`.
+# Each branch uses a partial index. A summary that was discarded is due at `infinity`. A notification that was never
+# attempted and is due later is held by its rule, so it is not late before.
 _WAITING = """
-SELECT channel, state, count(*), extract(epoch FROM clock_timestamp() - min(created_at))::double precision
+SELECT channel, state, count(*),
+       extract(epoch FROM clock_timestamp() - min(CASE WHEN attempts = 0 THEN greatest(created_at, due_at)
+                                                       ELSE created_at END))::double precision
 FROM notifier.ledger WHERE state IN ('pending', 'sending') AND text IS NOT NULL GROUP BY channel, state
 UNION ALL
 SELECT channel, 'unknown', count(*), 0 FROM notifier.ledger WHERE state = 'unknown' GROUP BY channel
@@ -21,16 +27,26 @@ GROUP BY channel
 """
 
 
-def measure_waiting(metrics: Metrics, channels: Sequence[str]) -> Measurement:
-    """`channels`: those of the settings, which have a value even if nothing waits."""
+def no_pace(_address: str) -> RateLimit | None:
+    return None
+
+
+def measure_waiting(
+    metrics: Metrics, kinds: Sequence[str], pace_of: Callable[[str], RateLimit | None] = no_pace
+) -> Measurement:
+    """`kinds`: the channels in use, which have a value even if nothing waits. `pace_of`: the pace of an address; a
+    notification may wait for it and is late only after that."""
     counts, ages = GaugeRows(metrics.notifications_waiting), GaugeRows(metrics.notifications_oldest_age_seconds)
 
     def waiting(connection: DbConnection) -> None:
-        by_state: dict[tuple[str, ...], float] = {(each, state): 0 for each in channels for state in STATES}
-        oldest: dict[tuple[str, ...], float] = {(each,): 0.0 for each in channels}
-        for channel, state, count, age_s in connection.execute(_WAITING).fetchall():
-            by_state[channel, state] = count
-            oldest[channel,] = max(oldest.get((channel,), 0.0), age_s)
+        by_state: defaultdict[tuple[str, ...], float] = defaultdict(float)
+        oldest: defaultdict[tuple[str, ...], float] = defaultdict(float)
+        by_state.update({(each, state): 0 for each in kinds for state in STATES})
+        oldest.update({(each,): 0.0 for each in kinds})
+        for address, state, count, age_s in connection.execute(_WAITING).fetchall():
+            kind, pace = kind_of(address), pace_of(address)
+            by_state[kind, state] += count
+            oldest[kind,] = max(oldest[kind,], age_s - (0 if pace is None else 1 / pace.per_s))
         counts.replace(by_state)
         ages.replace(oldest)
 

@@ -16,6 +16,7 @@ from services.notifier.pacing import DeliveryPolicy
 from services.notifier.summaries.postgres_summaries import SummaryComposer
 from shared.broker.postgres.broker import PostgresBroker
 from shared.topics import topic_specs
+from tests.services.notifier.certificates import Certificate, make_certificate
 from tests.services.notifier.http_receiver import Receiver, receiving
 from tests.services.notifier.samples import Rows
 
@@ -26,6 +27,11 @@ with warnings.catch_warnings():
 
 
 Compose = Callable[[], float]
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    return make_certificate(tmp_path_factory.mktemp("certificate"))
 
 
 @pytest.fixture

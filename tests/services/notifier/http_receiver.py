@@ -16,6 +16,8 @@ from tests.waiting import DEADLINE_S
 
 
 class Answer(NamedTuple):
+    """`body` is sent as JSON, bytes as they are. Status 0 closes the connection without an answer."""
+
     status: int
     body: Any = None
     headers: Mapping[str, str] = {}
@@ -54,7 +56,16 @@ def receiving() -> Iterator[Receiver]:
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             answer = receiver.take(ReceivedRequest(self.path, dict(self.headers), body))
-            content = b"" if answer.body is None else json.dumps(answer.body).encode()
+            if answer.status == 0:
+                self.close_connection = True
+                return
+            content = (
+                answer.body
+                if isinstance(answer.body, bytes)
+                else b""
+                if answer.body is None
+                else json.dumps(answer.body).encode()
+            )
             try:
                 self.send_response(answer.status)
                 for name, value in answer.headers.items():

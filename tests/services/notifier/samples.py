@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg
 from psycopg.types.json import Jsonb
 
+from services.notifier.channels.base import Message
 from services.notifier.findings.finding import EventDetails, SessionDetails
 from shared.broker.contract import Record
 from shared.events import HeadProbability, LoadedEvent, Prediction, event_key_of
@@ -19,6 +20,10 @@ DAY = date(2026, 5, 2)
 NOW = datetime(2026, 5, 2, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 RECORD = Record("loaded-events", 0, 0, 0, b"", b"", {})
+
+
+def message(text: str = "hello", **changes: Any) -> Message:
+    return Message("id/tip", UUID(int=5), "tip", key(1), text)._replace(**changes)
 
 
 class FixedClock:

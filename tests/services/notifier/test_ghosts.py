@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from services.notifier.findings.rules import Rules
 from services.notifier.notify import Notifier
-from services.notifier.storage import postgres_ledger as ledger
+from services.notifier.storage import postgres_claims as claims
 from shared.records import DecodedRecord
 from tests.services.notifier.conftest import Compose
 from tests.services.notifier.samples import HOUR, NOW, FixedClock, Rows, decoded_record, key, loaded_event, prediction
@@ -70,8 +70,8 @@ def run(database: Connection, compose: Compose, cuts: set[int], ghosts: Sequence
             assert notifier.handle(batch, database) == []
         compose()
         for channel in ("console", "discord"):
-            while claim := ledger.claim(database, channel):
-                ledger.mark_sent(database, claim)
+            while claimed := claims.claim(database, channel):
+                claims.mark_sent(database, claimed)
     return database.execute(
         "SELECT record_id, rule, channel, event_key, text, state, attempts FROM notifier.ledger ORDER BY 1, 2, 3"
     ).fetchall()

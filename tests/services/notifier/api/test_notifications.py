@@ -1,21 +1,33 @@
-"""The notifier's endpoints over HTTP: a test message and the list of notifications."""
+"""The notifier's endpoints over HTTP: a test message, the list of notifications, decisions about undelivered ones."""
 
 from __future__ import annotations
 
 import io
+import json
 import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
+import httpx
 import psycopg
+import pytest
 
+from headrace.cli import command
 from headrace.database.embedded import EmbeddedPostgres
 from services.notifier.api.notifications import delivery_progress, router
 from services.notifier.channels.console import ConsoleChannel
+from services.notifier.delivery.channel_loop import DeliveryOptions
 from services.notifier.delivery.sender import Sender
 from services.notifier.pacing import DeliveryPolicy
 from services.notifier.settings import NotifierSettings
+from services.notifier.storage.postgres_claims import claim
+from services.notifier.storage.postgres_ledger import NewNotification, record_notifications
 from tests.services.endpoints import finished_operation, served, settings_of
 from tests.shared.runtime.api.admin_apps import assert_problem
+
+Connection = psycopg.Connection[Any]
 
 
 def test_a_test_message_is_sent_and_its_operation_ends(
@@ -25,7 +37,9 @@ def test_a_test_message_is_sent_and_its_operation_ends(
     conninfo, out = settings.database.conninfo(), io.StringIO()
     stop = threading.Event()
     sender = Sender(
-        lambda: psycopg.connect(conninfo, autocommit=True), [ConsoleChannel(out)], DeliveryPolicy(), lambda *_: None
+        lambda: psycopg.connect(conninfo, autocommit=True),
+        [ConsoleChannel(out)],
+        DeliveryOptions(DeliveryPolicy(), lambda *_: None),
     )
     thread = threading.Thread(target=sender.run, args=(stop,))
     with served(settings, lambda context: router(context, ["console"])) as client:
@@ -42,3 +56,96 @@ def test_a_test_message_is_sent_and_its_operation_ends(
         assert operation["id"] in out.getvalue()
         response = client.post("/test", json={"channels": ["pigeon"]})
         assert "'pigeon'" in assert_problem(response, 422, "invalid-input")
+
+
+@pytest.fixture
+def client(postgres: EmbeddedPostgres, database_url: str, tmp_path: Path) -> Iterator[httpx.Client]:
+    settings = settings_of(NotifierSettings, postgres, database_url, tmp_path)
+    with served(settings, lambda context: router(context, ["console"])) as client:
+        yield client
+
+
+def record_in_state(database: Connection, state: str, address: str = "console") -> int:
+    record_notifications(database, [NewNotification(uuid4(), "tip", "k", "hello")], [address])
+    update = "UPDATE notifier.ledger SET state = %s WHERE id = (SELECT max(id) FROM notifier.ledger) RETURNING id"
+    row = database.execute(update, (state,)).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def trail(client: httpx.Client) -> list[tuple[str, str, str]]:
+    lines = client.get("/audit").json()["lines"]
+    return [(line["action"], line["target"], line["outcome"]) for line in reversed(lines)]
+
+
+def test_a_notification_is_listed_with_its_address_and_found_by_kind_and_address(
+    client: httpx.Client, database: Connection
+) -> None:
+    record_in_state(database, "expired", "slack/races")
+
+    (listed,) = client.get("/notifications", params={"channel": "slack", "state": "expired"}).json()["notifications"]
+
+    assert (listed["channel"], listed["address"], listed["state"]) == ("slack", "slack/races", "expired")
+    assert len(client.get("/notifications", params={"channel": "slack/races"}).json()["notifications"]) == 1
+    assert client.get("/notifications", params={"channel": "slack/ops"}).json()["notifications"] == []
+
+
+@pytest.mark.parametrize("state", ["failed", "unknown", "expired"])
+def test_an_undelivered_notification_is_sent_again_once(client: httpx.Client, database: Connection, state: str) -> None:
+    id_ = record_in_state(database, state)
+
+    first = client.post(f"/notifications/{id_}/retry")
+    again = client.post(f"/notifications/{id_}/retry")
+
+    assert (first.status_code, first.json()["state"]) == (200, "pending")
+    assert (again.status_code, again.json()["state"]) == (200, "pending")
+    assert len(claim(database, "console")) == 1
+    assert trail(client)[-2:] == [("retry-notification", str(id_), "accepted")] * 2
+
+
+@pytest.mark.parametrize("state", ["failed", "unknown", "expired"])
+def test_an_undelivered_notification_can_be_discarded(client: httpx.Client, database: Connection, state: str) -> None:
+    id_ = record_in_state(database, state)
+
+    discarded = client.post(f"/notifications/{id_}/discard", json={"reason": "it arrived"})
+    again = client.post(f"/notifications/{id_}/discard", json={"reason": "again"})
+
+    assert (discarded.status_code, discarded.json()["state"]) == (200, "expired")
+    assert again.json() == discarded.json()
+    if state != "expired":
+        assert discarded.json()["error"].endswith(": it arrived")
+    assert not claim(database, "console")
+
+
+@pytest.mark.parametrize("action", ["retry", "discard"])
+def test_a_sent_notification_stays_sent(client: httpx.Client, database: Connection, action: str) -> None:
+    id_ = record_in_state(database, "sent")
+
+    response = client.post(f"/notifications/{id_}/{action}", json={"reason": "x"} if action == "discard" else None)
+
+    assert f"notification {id_} is sent" in assert_problem(response, 409, "conflict")
+    assert trail(client)[-1][2].startswith("refused (409)")
+
+
+def test_a_notification_that_is_not_there_is_not_found(client: httpx.Client) -> None:
+    assert_problem(client.post("/notifications/99/retry"), 404, "not-found")
+
+
+def test_the_command_lists_retries_and_discards(
+    client: httpx.Client, database: Connection, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def headrace(*arguments: str) -> tuple[int, str, str]:
+        url, token = str(client.base_url).removesuffix("/v1/"), str(tmp_path / "token")
+        code = command(["notifications", *arguments, "--url", url, "--token-file", token])
+        return code, *capfd.readouterr()
+
+    unknown, failed = (record_in_state(database, state) for state in ("unknown", "failed"))
+
+    code, listed, _ = headrace("list", "--state", "unknown", "--output", "json")
+    assert (code, [each["id"] for each in json.loads(listed)["notifications"]]) == (0, [unknown])
+    assert headrace("retry", str(failed)) == (0, f"notification {failed} to console: pending\n", "")
+    assert headrace("discard", str(unknown), "--reason", "seen") == (
+        0, f"notification {unknown} to console: expired\n", "",
+    )  # fmt: skip
+    code, _, error = headrace("retry", "x")
+    assert (code, error) == (2, "headrace: ID x: expected a number, as `headrace notifications list` shows it\n")

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from services.notifier.channels.base import ChannelBusy, ChannelRefused, Message
+from services.notifier.channels.base import ChannelBusy, ChannelRefused, ChannelUncertain, Message
 from services.notifier.channels.discord import DiscordChannel
 from services.notifier.channels.secret_url import SecretUrl
 from shared.errors import ConfigError
@@ -83,7 +83,7 @@ def test_a_rate_limit_gives_the_time_of_the_retry(channel: DiscordChannel, recei
 def test_an_error_of_discord_is_not_retried_by_the_channel(channel: DiscordChannel, receiver: Receiver) -> None:
     receiver.answers.append(Answer(500))
 
-    with pytest.raises(ChannelBusy, match="500"):
+    with pytest.raises(ChannelUncertain, match="500"):
         channel.send(MESSAGE)
 
     assert len(receiver.seen) == 1
@@ -104,10 +104,10 @@ def test_a_redirect_is_a_permanent_failure(channel: DiscordChannel, receiver: Re
         channel.send(MESSAGE)
 
 
-def test_a_missing_response_is_a_temporary_failure(receiver: Receiver) -> None:
+def test_after_a_missing_response_delivery_is_uncertain(receiver: Receiver) -> None:
     receiver.open.clear()
 
-    with pytest.raises(ChannelBusy, match="TimeoutError"):
+    with pytest.raises(ChannelUncertain, match="TimeoutError"):
         DiscordChannel(URL, base_url=receiver.url, timeout_s=0.05).send(MESSAGE)
 
 
@@ -122,7 +122,7 @@ def test_the_url_is_in_no_log_error_or_repr(
         texts = [repr(channel), repr(vars(channel))]
         channel.send(MESSAGE)
         for target in (channel, channel, unreachable):
-            with pytest.raises((ChannelBusy, ChannelRefused)) as raised:
+            with pytest.raises((ChannelBusy, ChannelRefused, ChannelUncertain)) as raised:
                 target.send(MESSAGE)
             texts.append("".join(traceback.format_exception(raised.value)))
 

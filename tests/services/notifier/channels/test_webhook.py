@@ -17,7 +17,7 @@ MESSAGE = Message("id/tip", UUID(int=5), "tip", "river:2026-05-02:07:01", "**Tip
 
 @pytest.fixture
 def channel(receiver: Receiver) -> WebhookChannel:
-    return WebhookChannel(SecretUrl(f"{receiver.url}/hooks/s3cret"), timeout_s=60)
+    return WebhookChannel({"": SecretUrl(f"{receiver.url}/hooks/s3cret")}, timeout_s=60)
 
 
 def test_the_message_is_sent_completely(channel: WebhookChannel, receiver: Receiver) -> None:
@@ -60,7 +60,7 @@ def test_a_refusal_is_a_permanent_failure(channel: WebhookChannel, receiver: Rec
 def test_an_unreachable_server_is_a_temporary_failure_and_its_url_stays_secret() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
-        channel = WebhookChannel(SecretUrl(f"http://127.0.0.1:{unused.getsockname()[1]}/s3cret"))
+        channel = WebhookChannel({"": SecretUrl(f"http://127.0.0.1:{unused.getsockname()[1]}/s3cret")})
 
         with pytest.raises(ChannelBusy) as raised:
             channel.send(MESSAGE)
@@ -71,7 +71,7 @@ def test_an_unreachable_server_is_a_temporary_failure_and_its_url_stays_secret()
 
 def test_a_missing_response_is_a_temporary_failure(receiver: Receiver) -> None:
     receiver.open.clear()
-    channel = WebhookChannel(SecretUrl(receiver.url), timeout_s=0.05)
+    channel = WebhookChannel({"": SecretUrl(receiver.url)}, timeout_s=0.05)
 
     with pytest.raises(ChannelBusy, match="TimeoutError"):
         channel.send(MESSAGE)

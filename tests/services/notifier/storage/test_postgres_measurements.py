@@ -9,6 +9,8 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from services.notifier.pacing import RateLimit
+from services.notifier.storage import postgres_claims as claims
 from services.notifier.storage import postgres_ledger as ledger
 from services.notifier.storage.postgres_ledger import NewNotification, NewSummary
 from services.notifier.storage.postgres_measurements import measure_waiting
@@ -41,7 +43,11 @@ def waiting(connection: Connection) -> dict[tuple[str, str], float]:
 
 def record(connection: Connection, hours: float, channels: tuple[str, ...] = CHANNELS) -> None:
     ledger.record_notifications(connection, [NewNotification(uuid4(), "tip", "river:1", "hello")], channels)
-    connection.execute("UPDATE notifier.ledger SET created_at = created_at - make_interval(hours => %s)", (hours,))
+    connection.execute(
+        "UPDATE notifier.ledger SET created_at = created_at - make_interval(hours => %(hours)s),"
+        " due_at = due_at - make_interval(hours => %(hours)s)",
+        {"hours": hours},
+    )
 
 
 def test_channels_without_notifications_have_zeros(connection: Connection) -> None:
@@ -57,8 +63,7 @@ def test_channels_without_notifications_have_zeros(connection: Connection) -> No
 def test_unsent_notifications_are_counted_with_the_age_of_the_oldest(connection: Connection) -> None:
     record(connection, 2)
     record(connection, 1)
-    claim = ledger.claim(connection, "discord")
-    assert claim is not None
+    assert claims.claim(connection, "discord")
 
     assert waiting(connection) == {
         ("console", "pending"): 2,
@@ -71,19 +76,17 @@ def test_unsent_notifications_are_counted_with_the_age_of_the_oldest(connection:
 
 def test_a_sent_or_failed_notification_does_not_wait(connection: Connection) -> None:
     record(connection, 1)
-    for channel, mark in (("console", ledger.mark_sent), ("discord", ledger.mark_sent)):
-        claim = ledger.claim(connection, channel)
-        assert claim is not None
-        mark(connection, claim)
+    claims.mark_sent(connection, claims.claim(connection, "console"))
+    claims.mark_ended(connection, claims.claim(connection, "discord"), "failed", "gone")
 
     assert waiting(connection) == {}
 
 
 def test_a_notification_of_unknown_delivery_is_counted_without_an_age(connection: Connection) -> None:
     record(connection, 1, ("discord",))
-    ledger.claim(connection, "discord")
+    claims.claim(connection, "discord")
     connection.execute("UPDATE notifier.ledger SET claimed_at = claimed_at - interval '1 hour'")
-    ledger.expire_claims(connection, "discord", 30, "park")
+    claims.expire_claims(connection, "discord", 30, "park")
 
     assert waiting(connection) == {("discord", "unknown"): 1}
 
@@ -96,3 +99,26 @@ def test_a_summary_that_is_not_composed_yet_is_no_late_message(connection: Conne
 
     assert composing == {("console", "composing"): 1}
     assert waiting(connection) == {}
+
+
+def test_addresses_of_one_kind_are_counted_together(connection: Connection) -> None:
+    record(connection, 2, ("discord-bot/channel/111111111111111111", "discord-bot/user/222222222222222222"))
+
+    assert waiting(connection) == {("discord-bot", "pending"): 2, ("discord-bot", "hours"): 2}
+
+
+def test_a_notification_that_its_rule_holds_is_not_late(connection: Connection) -> None:
+    record(connection, 3, ("console",))
+    connection.execute("UPDATE notifier.ledger SET due_at = now() + interval '1 hour'")
+
+    assert waiting(connection) == {("console", "pending"): 1}
+
+
+def test_a_notification_that_waits_for_its_pace_is_late_after_that(connection: Connection) -> None:
+    record(connection, 3, ("console",))
+    metrics = Metrics()
+
+    measure_waiting(metrics, CHANNELS, lambda _: RateLimit(1, 1 / 7_200))(connection)
+
+    age_s = metrics.registry.get_sample_value("headrace_notifications_oldest_age_seconds", {"channel": "console"})
+    assert age_s == pytest.approx(3_600, abs=600)

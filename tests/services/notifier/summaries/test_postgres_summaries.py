@@ -17,6 +17,7 @@ from services.notifier.findings.rules import Rules
 from services.notifier.notify import Notifier
 from services.notifier.pacing import DeliveryPolicy
 from services.notifier.storage import postgres_ledger as ledger
+from services.notifier.storage.postgres_claims import claim
 from services.notifier.storage.postgres_ledger import NewSummary
 from services.notifier.summaries.postgres_summaries import SummaryComposer
 from shared.broker.contract import Broker
@@ -137,7 +138,7 @@ def test_a_session_that_is_no_longer_cancelled_is_not_notified(
     compose()
 
     assert text(database) is None
-    assert ledger.claim(database, "console") is None
+    assert not claim(database, "console")
 
 
 def test_a_card_that_is_listed_again_later_does_not_change_the_days_summary(

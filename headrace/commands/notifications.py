@@ -1,0 +1,78 @@
+"""The command `headrace notifications`: lists the notifier's messages and decides about undelivered ones."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from headrace.remote.asking import ApiOptions
+from headrace.terminal.arguments import Output, WideOption, grouped_options
+from headrace.terminal.output import print_answer, print_json, stdout
+from shared.errors import ConfigError
+
+app = typer.Typer(help="Messages to people.", invoke_without_command=True, rich_markup_mode=None)
+IdArgument = Annotated[str, typer.Argument(metavar="ID", help="As listed.")]
+SERVICE = "notifier"
+COLUMNS = ("id", "created_at", "state", "address", "rule", "error")
+WIDE_COLUMNS = ("id", "created_at", "state", "address", "rule", "event_key", "attempts", "sent_at", "error", "text")
+
+
+@app.callback()
+@grouped_options
+def notifications(api_options: ApiOptions, context: typer.Context, wide: WideOption = False) -> None:
+    """List the messages to people, or work on one: retry, discard."""
+    if context.invoked_subcommand is None:
+        print_notifications(api_options, wide, limit=50)
+
+
+@app.command("list")
+@grouped_options
+def list_notifications(
+    api_options: ApiOptions,
+    state: Annotated[str | None, typer.Option(metavar="S", help="pending, sent, failed, unknown, expired.")] = None,
+    channel: Annotated[str | None, typer.Option(metavar="C", help="A kind of channel, or an address.")] = None,
+    before: Annotated[int | None, typer.Option(metavar="ID", help="Only messages older than this one.")] = None,
+    limit: Annotated[int, typer.Option("-n", "--limit", min=1, max=1000, help="How many at most.")] = 50,
+    wide: WideOption = False,
+) -> None:
+    """List the messages to people with their delivery state, the newest first. Times are in UTC."""
+    print_notifications(api_options, wide, state=state, channel=channel, before=before, limit=limit)
+
+
+def print_notifications(api_options: ApiOptions, wide: bool, **filters: Any) -> None:
+    with api_options.open_api(SERVICE) as client:
+        page = client.get("/notifications", **filters)
+    rows = [each | {"id": str(each["id"])} for each in page["notifications"]]
+    columns = WIDE_COLUMNS if wide else COLUMNS
+    times = ("created_at", "sent_at")
+    print_answer(api_options.output, page, columns, rows, "no notifications", times=times, wide=wide)
+
+
+@app.command()
+@grouped_options
+def retry(api_options: ApiOptions, id_: IdArgument) -> None:
+    """Send a message again that failed, expired or is of unknown delivery. In the last case it may arrive twice."""
+    _decide(api_options, id_, "retry", {})
+
+
+@app.command()
+@grouped_options
+def discard(
+    api_options: ApiOptions,
+    id_: IdArgument,
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Reason, kept with the change.")],
+) -> None:
+    """Do not send a message any more that failed or is of unknown delivery."""
+    _decide(api_options, id_, "discard", {"reason": reason})
+
+
+def _decide(api_options: ApiOptions, id_: str, action: str, body: dict[str, str]) -> None:
+    if not id_.isdecimal():
+        raise ConfigError(f"ID {id_}: expected a number, as `headrace notifications list` shows it")
+    with api_options.open_api(SERVICE) as client:
+        notification = client.post(f"/notifications/{int(id_)}/{action}", body or None).body
+    if api_options.output is Output.JSON:
+        print_json(notification)
+    else:
+        stdout().print(f"notification {id_} to {notification['address']}: {notification['state']}", markup=False)

@@ -1,0 +1,70 @@
+"""The bodies of the notifier's REST endpoints about notifications."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
+
+NotificationState = Literal["pending", "sending", "sent", "failed", "unknown", "expired"]
+
+
+NOTIFICATION_EXAMPLE: JsonDict = {
+    "id": 41, "rule": "big-payout", "channel": "slack", "address": "slack/races",
+    "event_key": "boatrace:2026-01-31:07:04", "text": "A message.", "state": "sent", "attempts": 1, "error": None,
+    "created_at": "2026-01-31T09:00:00Z", "expires_at": None, "sent_at": "2026-01-31T09:00:01Z", "external_id": None,
+}  # fmt: skip
+
+
+class Notification(BaseModel):
+    """A message to one address, and its delivery state."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [NOTIFICATION_EXAMPLE]})
+
+    id: int
+    rule: str
+    channel: str = Field(description="kind of the channel: console, discord, email, slack, webhook ...")
+    address: str = Field(description="where it is sent: the channel's kind, or KIND/DESTINATION")
+    event_key: str
+    text: str | None = Field(description="null for a summary that is not composed yet")
+    state: NotificationState = Field(
+        description="unknown: the message may or may not have arrived, and is not sent again by itself;"
+        " expired: it is not sent any more, `error` says why"
+    )
+    attempts: int
+    error: str | None
+    created_at: datetime = Field(description="when it was recorded, or an operator last sent it again")
+    expires_at: datetime | None = Field(description="when it expires if it has not been sent")
+    sent_at: datetime | None
+    external_id: str | None = Field(description="the message's id in the channel, if the channel has ids")
+
+
+class NotificationPage(BaseModel):
+    """Newest first. Pass `next` as `before` to get the next page."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"notifications": [NOTIFICATION_EXAMPLE], "next": None}]})
+
+    notifications: list[Notification]
+    next: int | None
+
+
+class NotificationDiscardRequest(BaseModel):
+    """Why a notification need not be sent."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"reason": "it arrived"}]})
+
+    reason: str = Field(min_length=1, max_length=500, description="kept with the notification and in the audit trail")
+
+
+class TestMessageRequest(BaseModel):
+    """The channels to which to send a test message."""
+
+    __test__ = False  # not a test class for pytest
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"channels": ["discord"]}]})
+
+    channels: list[str] | None = Field(
+        default=None, min_length=1, max_length=20, description="addresses; default: all of notifier.channels"
+    )

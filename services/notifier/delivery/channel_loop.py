@@ -1,0 +1,212 @@
+"""Claims, sends, verifies, edits and marks the notifications of one kind of channel."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+from uuid import uuid4
+
+import psycopg
+import structlog
+
+from services.notifier.channels.base import Channel, Digesting, Editing, SometimesAvailable, Verifying
+from services.notifier.delivery import attempt as attempts
+from services.notifier.delivery.address_pace import AddressPaces
+from services.notifier.delivery.attempt import Attempt, message_of
+from services.notifier.delivery.digest import count_fitting
+from services.notifier.delivery.marks import OnSendOutcome, mark_attempt, mark_edit, report
+from services.notifier.delivery.rules import DeliveryRules, Disposition, Drop, HoldUntil, Mutes, SendEverything, SendNow
+from services.notifier.pacing import DeliveryPolicy, RateLimit
+from services.notifier.storage import postgres_claims as ledger
+from services.notifier.storage.postgres_claims import Claim, ClaimChoice, Claims
+from services.notifier.storage.postgres_edits import claim_edit
+from services.notifier.texts.message import MAX_LENGTH
+from shared.database.connection import DbConnection
+
+Connect = Callable[[], DbConnection]
+ReadMutes = Callable[[DbConnection], Mutes]
+
+# A digest of more rows would fit into no message that people read.
+MAX_DIGEST_ROWS = 100
+
+log = structlog.get_logger("notifier.sender")
+
+
+def no_mutes(_connection: DbConnection) -> Mutes:
+    return {}
+
+
+class DeliveryOptions(NamedTuple):
+    """What holds for every channel. `on_outcome(kind, outcome)` is called for each notification, from the threads."""
+
+    delivery_policy: DeliveryPolicy
+    on_outcome: OnSendOutcome
+    rules: DeliveryRules = SendEverything()
+    read_mutes: ReadMutes = no_mutes
+
+
+class ChannelLoop:
+    """Sends the notifications of one kind of channel; `connect` returns a new connection at each call."""
+
+    def __init__(self, connect: Connect, channel: Channel, options: DeliveryOptions) -> None:
+        self._connect = connect
+        self._channel = channel
+        self._options = options
+        self._policy = options.delivery_policy
+        self._crash_policy = self._policy.crash_policy(channel.name)
+        self._paces = AddressPaces(channel.rate, self._pace_of, self._policy)
+        self._unmarked: Callable[[DbConnection], None] | None = None
+        self._expire_at_s = 0.0
+
+    def run(self, stop: threading.Event) -> None:
+        """Send until `stop` is set. Reconnects to a lost database and then marks what was sent before."""
+        losses = 0
+        while not stop.is_set():
+            try:
+                with self._connect() as connection:
+                    connection.autocommit = True
+                    while not stop.is_set():
+                        stop.wait(self.step(connection))
+                        losses = 0
+                    self._mark(connection)
+            except psycopg.OperationalError as error:
+                losses += 1
+                log.warning("sender_database_lost", channel=self._channel.name, error=type(error).__name__)
+                stop.wait(self._policy.backoff_s(losses))
+
+    def step(self, connection: DbConnection) -> float:
+        """Mark the last attempt, then verify, send and edit at most one message each.
+
+        Returns the seconds until the next step. `connection` is in autocommit mode.
+        """
+        self._mark(connection)
+        if isinstance(self._channel, SometimesAvailable) and not self._channel.available():
+            return self._policy.poll_s
+        worked = [self._settle_interrupted(connection), self._send_next(connection), self._edit_next(connection)]
+        return 0.0 if any(worked) else self._policy.poll_s
+
+    def _settle_interrupted(self, connection: DbConnection) -> bool:
+        """Decide about a message whose sender died, or that may or may not have been delivered."""
+        if not isinstance(self._channel, Verifying):
+            self._expire(connection)
+            return False
+        claims = ledger.claim_verification(connection, self._channel.name, self._policy.lease_s)
+        if claims:
+            message = message_of(claims, self._max_digest_length)
+            pause = self._pause_of(claims[0].address)
+            self._finish(connection, attempts.verify(self._channel, claims, message, self._crash_policy, pause))
+        return bool(claims)
+
+    def _send_next(self, connection: DbConnection) -> bool:
+        now_s = time.monotonic()
+        alerts = self._options.rules.alerts()
+        choice = ClaimChoice(alerts, self._paces.paused(now_s), self._paces.paced(now_s))
+        claims = ledger.claim(connection, self._channel.name, choice)
+        if not claims:
+            return False
+        admitted = self._admit(connection, claims, is_repeat=claims[0].group_id is not None)
+        if admitted:
+            self._send(connection, admitted, alerts)
+        return True
+
+    def _send(self, connection: DbConnection, claims: Claims, alerts: frozenset[str]) -> None:
+        address, now_s = claims[0].address, time.monotonic()
+        is_paced = claims[0].rule not in alerts
+        if is_paced and self._paces.take_pace(address, now_s) and claims[0].group_id is None:
+            claims = self._join_waiting(connection, claims[0], alerts)
+        self._paces.take(address, now_s)
+        message = message_of(claims, self._max_digest_length)
+        attempt = attempts.send(self._channel, claims, message, self._crash_policy, self._pause_of(address))
+        if attempt.outcome == "retried" and is_paced:
+            self._paces.put_back(address, now_s)
+        self._finish(connection, attempt)
+
+    def _join_waiting(self, connection: DbConnection, first: Claim, alerts: frozenset[str]) -> Claims:
+        """The row and, as one digest, those that wait for the same address, as many as fit into a message."""
+        joined = ledger.join_digest(connection, first, uuid4(), alerts, MAX_DIGEST_ROWS)
+        others = [each for each in joined if each.id != first.id]
+        if not others:
+            return [first]
+        held = {each.id for each in others} - {each.id for each in self._admit(connection, others, is_repeat=False)}
+        claims = [each for each in joined if each.id not in held]
+        count = count_fitting([each.text for each in claims], self._max_digest_length)
+        if count < len(claims):
+            ledger.release(connection, claims[count:])
+        return claims[:count]
+
+    def _admit(self, connection: DbConnection, claims: Claims, is_repeat: bool) -> Claims:
+        """The rows that may be sent now; the others are held, or expire.
+
+        A digest that is sent again goes with all of its rows, because its receiver may know it already.
+        """
+        mutes = self._options.read_mutes(connection)
+        decisions = [(each, self._disposition(each, mutes)) for each in claims]
+        admitted = [each for each, decision in decisions if isinstance(decision, SendNow)]
+        if is_repeat and admitted:
+            return claims
+        for claim, decision in decisions:
+            if isinstance(decision, HoldUntil):
+                ledger.release(connection, [claim], decision.at, keep_group=is_repeat)
+            elif isinstance(decision, Drop):
+                ledger.mark_expired(connection, [claim], decision.reason)
+                report(claim, "expired", decision.reason, self._options.on_outcome)
+        return admitted
+
+    def _disposition(self, claim: Claim, mutes: Mutes) -> Disposition:
+        if claim.expires_at is not None and claim.expires_at <= claim.claimed_at:
+            return Drop(f"expired at {claim.expires_at.isoformat(timespec='seconds')}")
+        return self._options.rules.disposition(claim.rule, claim.address, claim.created_at, claim.claimed_at, mutes)
+
+    def _edit_next(self, connection: DbConnection) -> bool:
+        if not isinstance(self._channel, Editing):
+            return False
+        now_s = time.monotonic()
+        paused = self._paces.paused(now_s)
+        claims = claim_edit(connection, self._channel.name, self._policy.lease_s, paused)
+        if not claims:
+            return False
+        address, external_id = claims[0].address, claims[0].external_id or ""
+        self._paces.take(address, now_s)
+        message = message_of(claims, self._max_digest_length)
+        attempt = attempts.edit(self._channel, claims, message, external_id, self._pause_of(address))
+        self._unmarked = partial(mark_edit, attempt)
+        self._mark(connection)
+        return True
+
+    def _finish(self, connection: DbConnection, attempt: Attempt) -> None:
+        if attempt.outcome == "sent":
+            self._paces.succeed(attempt.claims[0].address, time.monotonic())
+        self._unmarked = partial(mark_attempt, attempt, self._policy.lease_s, self._options.on_outcome)
+        self._mark(connection)
+
+    def _mark(self, connection: DbConnection) -> None:
+        """Write the last attempt to the ledger; it is kept until the write succeeds."""
+        if self._unmarked is not None:
+            self._unmarked(connection)
+            self._unmarked = None
+
+    def _expire(self, connection: DbConnection) -> None:
+        now_s = time.monotonic()
+        if now_s < self._expire_at_s:
+            return
+        self._expire_at_s = now_s + self._policy.lease_s / 2
+        name = self._channel.name
+        for _ in range(ledger.expire_claims(connection, name, self._policy.lease_s, self._crash_policy)):
+            log.warning("notification_send_interrupted", channel=name, crash_policy=self._crash_policy)
+            self._options.on_outcome(name, "unknown")
+
+    def _pause_of(self, address: str) -> attempts.Pause:
+        return lambda retry_after_s: self._paces.fail(address, time.monotonic(), retry_after_s)
+
+    def _pace_of(self, address: str) -> RateLimit | None:
+        pace = self._options.rules.pace(address)
+        if pace is None and isinstance(self._channel, Digesting):
+            return self._channel.pace
+        return pace
+
+    @property
+    def _max_digest_length(self) -> int:
+        return self._channel.max_digest_length if isinstance(self._channel, Digesting) else MAX_LENGTH
