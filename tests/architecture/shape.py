@@ -68,6 +68,7 @@ IO_MODULES = (
     "shared.runtime.dead_letters.index",
     "shared.runtime.dead_letters.settlement",
     "shared.settings.*",
+    "simulator.discord.fake",
     "simulator.server",
 )
 IO_LIBRARIES = frozenset(
