@@ -74,7 +74,10 @@ def post(
 
 
 def edit(state: DiscordState, message: PostedMessage, body: MessageBody, editor: Person) -> PostedMessage:
-    """Change the fields that the body has. An edit notifies no one. Raises ApiError."""
+    """Change the fields that the body has. An edit notifies no one. Raises ApiError.
+
+    The first content of a deferred answer does not count as an edit.
+    """
     if message.author.id != editor.id:
         raise ApiError(NOT_THE_AUTHOR)
     files = [each for each in message.files if body.attachments is None or each.id in body.attachments]
@@ -87,12 +90,13 @@ def edit(state: DiscordState, message: PostedMessage, body: MessageBody, editor:
     )
     if not (changed.content or changed.embeds or changed.components or changed.files):
         raise ApiError(EMPTY_MESSAGE)
-    message.history.append(message.payload(state.guild))
+    if not message.flags & LOADING:
+        message.history.append(message.payload(state.guild))
+        message.edited_at = state.clock()
     message.content, message.embeds, message.components = changed.content, changed.embeds, changed.components
     message.files = changed.files
     settable = SUPPRESS_EMBEDS | NEW_COMPONENTS
     message.flags = message.flags & ~LOADING | body.flags & settable
-    message.edited_at = state.clock()
     _announce(state, "MESSAGE_UPDATE", message)
     return message
 

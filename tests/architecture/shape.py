@@ -69,6 +69,7 @@ IO_MODULES = (
     "shared.runtime.dead_letters.settlement",
     "shared.settings.*",
     "simulator.discord.fake",
+    "simulator.discord.program",
     "simulator.server",
 )
 IO_LIBRARIES = frozenset(

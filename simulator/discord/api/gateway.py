@@ -59,7 +59,7 @@ class GatewayServer:
             await connection.run()
         finally:
             self._connections.discard(connection)
-            self._simulation.on_change()
+            self._simulation.state.emit("FAKE_SESSIONS_CHANGED", {})
         return socket
 
     async def _close_all(self, _: web.Application) -> None:
@@ -157,7 +157,7 @@ class GatewayConnection:
         session.send = self.send
         session.dispatch("READY", simulation.sessions.ready(session, gateway_url(simulation.state)))
         session.dispatch("GUILD_CREATE", simulation.state.guild.create_payload())
-        simulation.on_change()
+        simulation.state.emit("FAKE_SESSIONS_CHANGED", {})
 
     async def _resume(self, data: Payload) -> None:
         if self._is_invalidated():
@@ -172,7 +172,7 @@ class GatewayConnection:
         session.send = self.send
         session.dispatch("RESUMED", {})
         self._simulation.sessions.resumed += 1
-        self._simulation.on_change()
+        self._simulation.state.emit("FAKE_SESSIONS_CHANGED", {})
 
     def _is_invalidated(self) -> bool:
         """Answer with INVALID_SESSION if a test planned it."""

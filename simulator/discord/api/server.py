@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from aiohttp import web
 
 from simulator.discord.api.gateway import GatewayServer
+from simulator.discord.api.page import PageApi
 from simulator.discord.api.rest import RestApi
 from simulator.discord.message_rules import LARGEST_UPLOAD_BYTES
 from simulator.discord.simulation import DiscordSimulation
@@ -75,6 +76,7 @@ class DiscordServer:
         app = web.Application(client_max_size=3 * LARGEST_UPLOAD_BYTES)
         RestApi(self.simulation).add_to(app)
         self.gateway.add_to(app)
+        PageApi(self.simulation).add_to(app)
         app.router.add_get("/attachments/{channel}/{attachment}/{filename}", self._attachment)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
