@@ -50,6 +50,10 @@ class TypedCommand:
     def text(self) -> str:
         return "/" + " ".join(self.words)
 
+    @property
+    def current_name(self) -> str:
+        return "" if self.current is None else str(self.current["name"])
+
 
 def read_line(line: str, commands: list[Payload]) -> TypedCommand | None:
     """None as long as the names of the command and its subcommands are not complete."""
@@ -86,7 +90,7 @@ def completions(line: str, commands: list[Payload], guild: Guild) -> list[LineCo
     shown = []
     if typed.current is not None:
         shown = _value_completions(typed, guild)
-        if shown or not line.endswith(" "):
+        if shown:
             return shown[:MOST_SHOWN]
     fragment = "" if line.endswith(" ") else line.rpartition(" ")[2]
     start = line[: len(line) - len(fragment)]
@@ -95,6 +99,12 @@ def completions(line: str, commands: list[Payload], guild: Guild) -> list[LineCo
         for option in typed.options
         if option["name"] not in typed.values and option["name"].startswith(fragment)
     ]
+
+
+def is_for_bot(typed: TypedCommand, line: str) -> bool:
+    """Whether the bot completes the value that is being typed. After a space, the names of further options come."""
+    is_complete = line.endswith(" ") and typed.values.get(typed.current_name, "") != ""
+    return typed.current is not None and bool(typed.current.get("autocomplete")) and not is_complete
 
 
 def value_completion(typed: TypedCommand, name: str, value: object) -> LineCompletion:
@@ -115,8 +125,9 @@ def _with_values(words: tuple[str, ...], options: tuple[Payload, ...], line: str
         if not marks:
             start = offset + len(leading) - len(leading.lstrip())
             return TypedCommand(words, options, values, line[:start], options[0])
-    for mark, following in zip(marks, [*marks[1:], None], strict=True):
-        values[mark[1]] = rest[mark.end() : following.start() if following else None].strip()
+    ends = [*(mark.start() for mark in marks[1:]), len(rest)]
+    for mark, end in zip(marks, ends, strict=False):
+        values[mark[1]] = rest[mark.end() : end].strip()
     current = names[marks[-1][1]] if marks else None
     prefix = line[: offset + marks[-1].end()] if marks else ""
     return TypedCommand(words, options, values, prefix, current)

@@ -104,8 +104,8 @@ class PageApi:
         state, line = self._simulation.state, str(body["line"])
         commands = people.commands_for(state, channel)
         typed = command_line.read_line(line, commands)
-        if typed is not None and typed.current is not None and typed.current.get("autocomplete"):
-            name = typed.current["name"]
+        if typed is not None and command_line.is_for_bot(typed, line):
+            name = typed.current_name
             values: dict[str, OptionValue] = {name: "", **command_line.option_values(typed, state.guild, name)}
             record = people.use_command(state, person, channel, typed.text, values, name)
             await self._answered(record)

@@ -46,8 +46,8 @@ class _RedirectedAdapter(AsyncWebhookAdapter):
 class RealBot(discord.Client):
     """A client with some commands. It counts its READY and RESUMED events and starts again at once after a drop."""
 
-    def __init__(self, fake: FakeDiscord, intents: discord.Intents | None = None) -> None:
-        super().__init__(intents=intents or discord.Intents(guilds=True))
+    def __init__(self, fake: FakeDiscord, intents: discord.Intents | None = None, **options: Any) -> None:
+        super().__init__(intents=intents or discord.Intents(guilds=True), **options)
         http = _RedirectedHttp(self.http.loop)
         http.base_url = fake.api_url
         self.http = self._connection.http = http
@@ -55,7 +55,6 @@ class RealBot(discord.Client):
         self.tree = app_commands.CommandTree(self)
         self.ready_count = 0
         self.resumed_count = 0
-        self.failure: BaseException | None = None
 
     async def setup_hook(self) -> None:
         await self.tree.sync()
