@@ -60,7 +60,7 @@ def read_line(line: str, commands: list[Payload]) -> TypedCommand | None:
     words: list[str] = []
     declared = [{**command, "type": SUBCOMMAND, "options": command.get("options") or []} for command in commands]
     rest = line.removeprefix("/")
-    while any(each["type"] in (SUBCOMMAND, GROUP) for each in declared):
+    while not words or any(each["type"] in (SUBCOMMAND, GROUP) for each in declared):
         name, space, tail = rest.lstrip().partition(" ")
         chosen = next((each for each in declared if each["name"] == name), None)
         if chosen is None:

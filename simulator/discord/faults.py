@@ -52,13 +52,14 @@ class FaultPlan:
 
 @dataclass
 class GatewayFaults:
-    """Faults of the gateway. `delays_ready`: READY waits. `ignores_heartbeats`: no heartbeat is acknowledged.
+    """Faults of the gateway.
 
+    `delays_sessions`: READY and RESUMED wait. `ignores_heartbeats`: no heartbeat is acknowledged.
     `invalidates`: the answers to the next sessions, each True (can be resumed) or False, instead of READY or RESUMED.
     `refused_codes`: the close codes with which the next connections end after HELLO.
     """
 
-    delays_ready: bool = False
+    delays_sessions: bool = False
     ignores_heartbeats: bool = False
     invalidates: list[bool] | None = None
     refused_codes: list[int] | None = None

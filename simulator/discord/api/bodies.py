@@ -55,8 +55,8 @@ def _upload(number: int, filename: str, data: bytes) -> Upload:
 def _decoded(body: bytes) -> object:
     try:
         content: object = json.loads(body)
-        # Text that cannot be sent again, as a lone surrogate, is not valid.
-        json.dumps(content, ensure_ascii=False).encode()
+        # What cannot be sent again is not valid: a lone surrogate, an infinite number.
+        json.dumps(content, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError) as error:
         raise ApiError(INVALID_JSON) from error
     return content

@@ -150,8 +150,7 @@ class GatewayConnection:
             return
         if self._is_invalidated():
             return
-        while self._simulation.gateway_faults.delays_ready:
-            await asyncio.sleep(READY_POLL_S)
+        await self._delayed()
         simulation = self._simulation
         session = self._session = simulation.sessions.start(intents)
         session.send = self.send
@@ -162,6 +161,7 @@ class GatewayConnection:
     async def _resume(self, data: Payload) -> None:
         if self._is_invalidated():
             return
+        await self._delayed()
         session = self._simulation.sessions.resumable(data.get("session_id"), data.get("seq"))
         if session is None:
             self.send({"op": INVALID, "d": False})
@@ -173,6 +173,10 @@ class GatewayConnection:
         session.dispatch("RESUMED", {})
         self._simulation.sessions.resumed += 1
         self._simulation.state.emit("FAKE_SESSIONS_CHANGED", {})
+
+    async def _delayed(self) -> None:
+        while self._simulation.gateway_faults.delays_sessions:
+            await asyncio.sleep(READY_POLL_S)
 
     def _is_invalidated(self) -> bool:
         """Answer with INVALID_SESSION if a test planned it."""

@@ -47,6 +47,8 @@ class RealBot(discord.Client):
     """A client with some commands. It counts its READY and RESUMED events and starts again at once after a drop."""
 
     def __init__(self, fake: FakeDiscord, intents: discord.Intents | None = None, **options: Any) -> None:
+        # By default it waits 2 s for further guilds.
+        options = {"guild_ready_timeout": 0.01, **options}
         super().__init__(intents=intents or discord.Intents(guilds=True), **options)
         http = _RedirectedHttp(self.http.loop)
         http.base_url = fake.api_url

@@ -35,10 +35,11 @@ def is_answered(fake: FakeDiscord, interaction: FakeInteraction) -> None:
 def test_a_dropped_connection_is_resumed_and_the_missed_event_comes(fake: FakeDiscord) -> None:
     with RunningBot(fake, PingBot(fake)) as running:
         running.ready()
-        fake.faults.gateway.refused_codes = [1006 + 3000]
+        fake.faults.gateway.delays_sessions = True
         fake.faults.drop_gateway()
         fake.wait_for(lambda: not fake.is_connected, "the end of the connection")
         missed = ping(fake)
+        fake.faults.gateway.delays_sessions = False
 
         fake.wait_for(lambda: running.bot.resumed_count, "the session is resumed")
         is_answered(fake, missed)
@@ -46,10 +47,16 @@ def test_a_dropped_connection_is_resumed_and_the_missed_event_comes(fake: FakeDi
         assert running.bot.ready_count == 1
 
 
-@pytest.mark.parametrize(
-    "act", [lambda fake: fake.faults.request_reconnect(), lambda fake: fake.faults.close_gateway(4000)]
-)
-def test_a_requested_reconnection_resumes(fake: FakeDiscord, act: Callable[[FakeDiscord], None]) -> None:
+def request_reconnect(fake: FakeDiscord) -> None:
+    fake.faults.request_reconnect()
+
+
+def close_gateway(fake: FakeDiscord) -> None:
+    fake.faults.close_gateway(4000)
+
+
+@pytest.mark.parametrize("act", [request_reconnect, close_gateway])
+def test_a_client_that_must_reconnect_resumes(fake: FakeDiscord, act: Callable[[FakeDiscord], None]) -> None:
     with RunningBot(fake, PingBot(fake)) as running:
         running.ready()
 
@@ -104,6 +111,15 @@ def test_a_wrong_token_is_refused_at_the_login(fake: FakeDiscord) -> None:
     assert fake.invalid_requests() == 1
 
 
+def test_a_refused_connection_is_tried_again(fake: FakeDiscord) -> None:
+    fake.faults.gateway.refused_codes = [4000]
+
+    with RunningBot(fake, PingBot(fake)) as running:
+        running.ready()
+
+    assert fake.faults.gateway.refused_codes == []
+
+
 def test_a_privileged_intent_is_refused(fake: FakeDiscord) -> None:
     with RunningBot(fake, PingBot(fake, intents=discord.Intents(guilds=True, members=True))) as running:
         ended = fake.wait_for(lambda: running.ends, "the end of the client")
@@ -112,12 +128,12 @@ def test_a_privileged_intent_is_refused(fake: FakeDiscord) -> None:
 
 
 def test_a_delayed_ready_delays_the_client(fake: FakeDiscord) -> None:
-    fake.faults.gateway.delays_ready = True
+    fake.faults.gateway.delays_sessions = True
     with RunningBot(fake, PingBot(fake)) as running:
         fake.wait_for(lambda: fake.requests("PUT /applications/*"), "the registration")
         assert running.bot.ready_count == 0
 
-        fake.faults.gateway.delays_ready = False
+        fake.faults.gateway.delays_sessions = False
 
         running.ready()
 
