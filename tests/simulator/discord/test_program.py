@@ -66,9 +66,8 @@ def test_the_token_is_readable_by_its_owner_only_and_ids_stay_the_same(tmp_path:
 def test_a_port_in_use_is_explained() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken_port:
         port = str(taken_port.getsockname()[1])
-        result = subprocess.run(
-            [sys.executable, "-m", "simulator", "--discord", "--port", port], capture_output=True, text=True, cwd=ROOT
-        )
+        command = [sys.executable, "-m", "simulator", "--discord", "--port", port]
+        result = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)
 
     assert result.returncode == 2
     assert f"cannot listen on port {port} of 127.0.0.1" in result.stderr
