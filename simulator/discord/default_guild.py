@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from simulator.discord.guild import ChatChannel, Guild, GuildRole, Person
+from simulator.discord.guild import ChatChannel, ChatUser, Guild, GuildRole
 from simulator.discord.snowflakes import fixed_snowflake
 
 
@@ -12,11 +12,11 @@ def default_guild() -> Guild:
     everyone = GuildRole(guild_id, "@everyone", position=0)
     operator = GuildRole(fixed_snowflake(11), "operator", 0xE67E22, position=3, mentionable=True)
     reader = GuildRole(fixed_snowflake(12), "reader", 0x3498DB, position=2, mentionable=True)
-    ana = Person(fixed_snowflake(21), "Ana Operator", (operator.id,))
+    ana = ChatUser(fixed_snowflake(21), "Ana Operator", (operator.id,))
     people = [
         ana,
-        Person(fixed_snowflake(22), "Ben Reader", (reader.id,)),
-        Person(fixed_snowflake(23), "Cleo Outsider"),
+        ChatUser(fixed_snowflake(22), "Ben Reader", (reader.id,)),
+        ChatUser(fixed_snowflake(23), "Cleo Outsider"),
     ]
     channels = [
         ChatChannel(fixed_snowflake(31), "races", topic="Tips and results", position=0),
@@ -28,7 +28,7 @@ def default_guild() -> Guild:
         id=guild_id,
         name="Headrace (simulation)",
         owner_id=fixed_snowflake(29),
-        bot=Person(fixed_snowflake(2), "Headrace", is_bot=True),
+        bot=ChatUser(fixed_snowflake(2), "Headrace", is_bot=True),
         roles={role.id: role for role in (everyone, operator, reader)},
         people={person.id: person for person in people},
         channels={channel.id: channel for channel in channels},

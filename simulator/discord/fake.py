@@ -21,7 +21,7 @@ from simulator.discord.api.server import DiscordServer
 from simulator.discord.command_rules import OptionValue
 from simulator.discord.errors import Payload
 from simulator.discord.fake_interaction import FakeInteraction
-from simulator.discord.guild import MEMBER_PERMISSIONS, ChatChannel, GuildRole, Person
+from simulator.discord.guild import MEMBER_PERMISSIONS, ChatChannel, ChatUser, GuildRole
 from simulator.discord.interactions import FIRST_ANSWER_S, InteractionRecord
 from simulator.discord.messages import PostedMessage
 from simulator.discord.rate_limits import RateLimits
@@ -98,14 +98,14 @@ class FakeDiscord:
 
     # Who and what is there.
 
-    def person(self, name: str, roles: Sequence[str] = (), is_member: bool = True) -> Person:
+    def person(self, name: str, roles: Sequence[str] = (), is_member: bool = True) -> ChatUser:
         """The person of this name, created if needed, with these roles if any are given (created if needed)."""
 
-        def find() -> Person:
+        def find() -> ChatUser:
             guild = self.simulation.state.guild
             person = guild.person_named(name)
             if person is None:
-                person = Person(self.simulation.state.next_id(), name, is_member=is_member)
+                person = ChatUser(self.simulation.state.next_id(), name, is_member=is_member)
                 guild.people[person.id] = person
             if roles:
                 person.role_ids = tuple(self._role(each).id for each in roles)
@@ -131,7 +131,7 @@ class FakeDiscord:
 
         return self.server.call(find)
 
-    def direct(self, person: Person) -> ChatChannel:
+    def direct(self, person: ChatUser) -> ChatChannel:
         """The direct messages of a person with the bot."""
         return self.server.call(lambda: self.simulation.state.direct_channel(person.id))
 
@@ -154,27 +154,27 @@ class FakeDiscord:
     # What people do.
 
     def slash(
-        self, person: Person, channel: ChatChannel, text: str, options: Mapping[str, OptionValue] | None = None
+        self, person: ChatUser, channel: ChatChannel, text: str, options: Mapping[str, OptionValue] | None = None
     ) -> FakeInteraction:
         """Send a command, for example `/status` or `/dead-letters redrive`. Raises ValueError if it is not valid."""
         return self._interaction(lambda state: people.use_command(state, person, channel, text, options or {}))
 
     def autocomplete(
-        self, person: Person, channel: ChatChannel, text: str, options: Mapping[str, OptionValue], focused: str
+        self, person: ChatUser, channel: ChatChannel, text: str, options: Mapping[str, OptionValue], focused: str
     ) -> FakeInteraction:
         """Request the completions of the option `focused`, whose value so far is in `options`."""
         return self._interaction(lambda state: people.use_command(state, person, channel, text, options, focused))
 
     def click(
-        self, person: Person, message: PostedMessage, custom_id: str, values: list[str] | None = None
+        self, person: ChatUser, message: PostedMessage, custom_id: str, values: list[str] | None = None
     ) -> FakeInteraction:
         """Use a button or a menu of a message. Raises ValueError if the message has none with this id."""
         return self._interaction(lambda state: people.use_component(state, person, message, custom_id, values))
 
-    def say(self, person: Person, channel: ChatChannel, text: str) -> PostedMessage:
+    def say(self, person: ChatUser, channel: ChatChannel, text: str) -> PostedMessage:
         return self.server.call(lambda: people.write(self.simulation.state, person, channel, text))
 
-    def block(self, person: Person, blocks: bool = True) -> None:
+    def block(self, person: ChatUser, blocks: bool = True) -> None:
         """The person does not accept direct messages of the bot."""
         self.server.call(lambda: setattr(person, "blocks_bot", blocks))
 
@@ -184,7 +184,7 @@ class FakeDiscord:
 
     # What the bot did.
 
-    def messages(self, channel: ChatChannel, viewer: Person | None = None) -> list[PostedMessage]:
+    def messages(self, channel: ChatChannel, viewer: ChatUser | None = None) -> list[PostedMessage]:
         """Oldest first. With `viewer` also the ephemeral messages that this person sees."""
         return self.server.call(lambda: self.simulation.state.messages_in(channel, viewer))
 

@@ -58,7 +58,7 @@ class GuildRole:
 
 
 @dataclass
-class Person:
+class ChatUser:
     """A user; a bot is one too. `blocks_bot`: direct messages of the bot are refused."""
 
     id: int
@@ -108,7 +108,7 @@ class ChatChannel:
     kind: int = TEXT
     topic: str = ""
     position: int = 0
-    person: Person | None = None
+    person: ChatUser | None = None
     parent_id: int | None = None
     owner_id: int = 0
     archive_minutes: int = 1440
@@ -152,10 +152,10 @@ class Guild:
 
     id: int
     name: str
-    bot: Person
+    bot: ChatUser
     owner_id: int
     roles: dict[int, GuildRole] = field(default_factory=dict)
-    people: dict[int, Person] = field(default_factory=dict)
+    people: dict[int, ChatUser] = field(default_factory=dict)
     channels: dict[int, ChatChannel] = field(default_factory=dict)
 
     @property
@@ -166,13 +166,13 @@ class Guild:
     def role_named(self, name: str) -> GuildRole:
         return next(role for role in self.roles.values() if role.name == name)
 
-    def person_named(self, name: str) -> Person | None:
+    def person_named(self, name: str) -> ChatUser | None:
         return next((person for person in self.people.values() if person.name == name), None)
 
     def channel_named(self, name: str) -> ChatChannel:
         return next(each for each in self.channels.values() if each.name == name and each.kind == TEXT)
 
-    def permissions_of(self, person: Person) -> int:
+    def permissions_of(self, person: ChatUser) -> int:
         """The bits of all roles of a member."""
         bits = BOT_PERMISSIONS if person.id == self.bot.id else 0
         for role_id in (self.id, *person.role_ids):

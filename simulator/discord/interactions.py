@@ -15,7 +15,7 @@ from simulator.discord.errors import (
     FormErrors,
     Payload,
 )
-from simulator.discord.guild import ChatChannel, Person
+from simulator.discord.guild import ChatChannel, ChatUser
 from simulator.discord.messages import PostedMessage
 
 COMMAND, COMPONENT, AUTOCOMPLETE, DIALOG = 2, 3, 4, 5
@@ -42,7 +42,7 @@ class InteractionRecord:
     id: int
     token: str
     kind: int
-    person: Person
+    person: ChatUser
     channel: ChatChannel
     data: Payload
     created_at: float

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from simulator.discord.errors import FieldPath, FormErrors, Payload
-from simulator.discord.guild import PERMISSION_BITS, Guild, Person
+from simulator.discord.guild import PERMISSION_BITS, ChatUser, Guild
 
 CODE = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)
 USER = re.compile(r"<@!?(\d{1,20})>")
@@ -29,7 +29,7 @@ class Mentions:
     """What a text names (`users`, `roles`), and whom it notifies: `pings`, as everyone, role:ID or user:ID."""
 
     everyone: bool = False
-    users: tuple[Person, ...] = ()
+    users: tuple[ChatUser, ...] = ()
     roles: tuple[int, ...] = ()
 
     @property
@@ -58,7 +58,7 @@ def read_allowed_mentions(value: object, path: FieldPath, form: FormErrors) -> A
     return AllowedMentions("everyone" in parse, allowed["users"], allowed["roles"])
 
 
-def resolve(text: str, allowed: AllowedMentions, guild: Guild, author: Person) -> Mentions:
+def resolve(text: str, allowed: AllowedMentions, guild: Guild, author: ChatUser) -> Mentions:
     """Whom the text notifies. A mention in code is text; @everyone and most roles need the author's permission."""
     text = CODE.sub(" ", text)
     may_mention_all = bool(guild.permissions_of(author) & 1 << PERMISSION_BITS["mention_everyone"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from simulator.discord.errors import Payload
-from simulator.discord.guild import ChatChannel, Guild, Person
+from simulator.discord.guild import ChatChannel, ChatUser, Guild
 from simulator.discord.mentions import Mentions
 from simulator.discord.message_rules import EPHEMERAL, HAS_THREAD, Upload
 from simulator.discord.snowflakes import created_at, timestamp_of
@@ -50,7 +50,7 @@ class PostedMessage:
 
     id: int
     channel: ChatChannel
-    author: Person
+    author: ChatUser
     kind: int = DEFAULT
     content: str = ""
     embeds: list[Payload] = field(default_factory=list)
@@ -63,7 +63,7 @@ class PostedMessage:
     pinned_at: float | None = None
     reference_id: int | None = None
     webhook: tuple[int, str] | None = None
-    only_for: Person | None = None
+    only_for: ChatUser | None = None
     interaction: Payload | None = None
     thread: ChatChannel | None = None
     history: list[Payload] = field(default_factory=list)
@@ -110,7 +110,7 @@ class PostedMessage:
         if self.webhook is None:
             return self.author.payload()
         webhook_id, name = self.webhook
-        return Person(webhook_id, name, is_bot=True).payload() | {"username": name, "global_name": None}
+        return ChatUser(webhook_id, name, is_bot=True).payload() | {"username": name, "global_name": None}
 
     def _attachments(self) -> list[Payload]:
         """Without the files that an embed shows, as Discord does it."""

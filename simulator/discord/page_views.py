@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from simulator.discord import people
 from simulator.discord.errors import Payload
-from simulator.discord.guild import DIRECT, TEXT, THREAD, ChatChannel, Person
+from simulator.discord.guild import DIRECT, TEXT, THREAD, ChatChannel, ChatUser
 from simulator.discord.interactions import InteractionRecord
 from simulator.discord.message_rules import LOADING
 from simulator.discord.messages import PostedMessage
@@ -13,7 +13,7 @@ from simulator.discord.simulation import DiscordSimulation
 MOST_MESSAGES = 200
 
 
-def overview(simulation: DiscordSimulation, person: Person) -> Payload:
+def overview(simulation: DiscordSimulation, person: ChatUser) -> Payload:
     guild = simulation.state.guild
     channels = [each for each in guild.channels.values() if each.person in (None, person)]
     return {
@@ -26,7 +26,7 @@ def overview(simulation: DiscordSimulation, person: Person) -> Payload:
     }
 
 
-def channel_view(simulation: DiscordSimulation, channel: ChatChannel, person: Person) -> Payload:
+def channel_view(simulation: DiscordSimulation, channel: ChatChannel, person: ChatUser) -> Payload:
     """The newest messages that the person sees, oldest first, and the commands that can be used here."""
     state = simulation.state
     messages = state.messages_in(channel, person)
@@ -52,7 +52,7 @@ def interaction_view(simulation: DiscordSimulation, record: InteractionRecord) -
     }
 
 
-def _message(simulation: DiscordSimulation, message: PostedMessage, person: Person) -> Payload:
+def _message(simulation: DiscordSimulation, message: PostedMessage, person: ChatUser) -> Payload:
     state = simulation.state
     payload = message.payload(state.guild)
     asked_by = None if message.interaction is None else message.interaction["interaction_metadata"]["user"]
@@ -66,11 +66,11 @@ def _message(simulation: DiscordSimulation, message: PostedMessage, person: Pers
     }
 
 
-def _roles(person: Person) -> set[str]:
+def _roles(person: ChatUser) -> set[str]:
     return {f"role:{each}" for each in person.role_ids}
 
 
-def _person(simulation: DiscordSimulation, person: Person) -> Payload:
+def _person(simulation: DiscordSimulation, person: ChatUser) -> Payload:
     roles = [simulation.state.guild.roles[each].name for each in person.role_ids]
     return {"id": str(person.id), "name": person.name, "roles": roles, "blocks_bot": person.blocks_bot}
 

@@ -11,7 +11,7 @@ from simulator.discord import posting
 from simulator.discord.command_rules import SLASH, OptionValue, entered_options
 from simulator.discord.component_rules import BUTTON, LINK_STYLE, items_of
 from simulator.discord.errors import ApiError, Payload
-from simulator.discord.guild import DIRECT, ChatChannel, Person
+from simulator.discord.guild import DIRECT, ChatChannel, ChatUser
 from simulator.discord.interactions import AUTOCOMPLETE, COMMAND, COMPONENT, DIALOG, InteractionRecord, token_of
 from simulator.discord.message_rules import MessageBody
 from simulator.discord.messages import PostedMessage
@@ -20,7 +20,7 @@ from simulator.discord.state import DiscordState
 
 def use_command(
     state: DiscordState,
-    person: Person,
+    person: ChatUser,
     channel: ChatChannel,
     text: str,
     options: Mapping[str, OptionValue],
@@ -55,7 +55,7 @@ def commands_for(state: DiscordState, channel: ChatChannel) -> list[Payload]:
 
 
 def use_component(
-    state: DiscordState, person: Person, message: PostedMessage, custom_id: str, values: list[str] | None = None
+    state: DiscordState, person: ChatUser, message: PostedMessage, custom_id: str, values: list[str] | None = None
 ) -> InteractionRecord:
     """Click a button or choose from a menu. Raises ValueError if the message has no such component that is enabled."""
     if message.only_for is not None and message.only_for is not person:
@@ -82,7 +82,7 @@ def submit_dialog(state: DiscordState, record: InteractionRecord, values: Mappin
     return _interact(state, DIALOG, record.person, record.channel, data, record.message)
 
 
-def write(state: DiscordState, person: Person, channel: ChatChannel, text: str) -> PostedMessage:
+def write(state: DiscordState, person: ChatUser, channel: ChatChannel, text: str) -> PostedMessage:
     """Post a message of a person. Raises ValueError where Discord refuses it."""
     try:
         return posting.post(state, channel, person, MessageBody(content=text[:2000].strip()))
@@ -93,7 +93,7 @@ def write(state: DiscordState, person: Person, channel: ChatChannel, text: str) 
 def _interact(
     state: DiscordState,
     kind: int,
-    person: Person,
+    person: ChatUser,
     channel: ChatChannel,
     data: Payload,
     message: PostedMessage | None = None,

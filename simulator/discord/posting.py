@@ -14,7 +14,7 @@ from simulator.discord.errors import (
     FormErrors,
     Payload,
 )
-from simulator.discord.guild import DIRECT, THREAD, ChatChannel, Person
+from simulator.discord.guild import DIRECT, THREAD, ChatChannel, ChatUser
 from simulator.discord.mentions import resolve
 from simulator.discord.message_rules import EPHEMERAL, LOADING, NEW_COMPONENTS, SILENT, SUPPRESS_EMBEDS, MessageBody
 from simulator.discord.messages import DEFAULT, PIN_NOTICE, REPLY, PostedMessage, StoredFile
@@ -28,12 +28,12 @@ SETTABLE_FLAGS = SUPPRESS_EMBEDS | EPHEMERAL | SILENT | NEW_COMPONENTS
 def post(
     state: DiscordState,
     channel: ChatChannel,
-    author: Person,
+    author: ChatUser,
     body: MessageBody,
     *,
     webhook: tuple[int, str] | None = None,
     interaction: Payload | None = None,
-    only_for: Person | None = None,
+    only_for: ChatUser | None = None,
     kind: int = DEFAULT,
 ) -> PostedMessage:
     """Create a message; with `enforces_nonce` a recent one with the same nonce is returned instead. Raises ApiError."""
@@ -73,7 +73,7 @@ def post(
     return message
 
 
-def edit(state: DiscordState, message: PostedMessage, body: MessageBody, editor: Person) -> PostedMessage:
+def edit(state: DiscordState, message: PostedMessage, body: MessageBody, editor: ChatUser) -> PostedMessage:
     """Change the fields that the body has. An edit notifies no one. Raises ApiError.
 
     The first content of a deferred answer does not count as an edit.
@@ -108,7 +108,7 @@ def delete(state: DiscordState, message: PostedMessage) -> None:
     state.emit("MESSAGE_DELETE", data, message.channel, message.only_for)
 
 
-def pin(state: DiscordState, message: PostedMessage, author: Person) -> None:
+def pin(state: DiscordState, message: PostedMessage, author: ChatUser) -> None:
     """Pin a message, which posts a notice in its channel. Raises ApiError."""
     if message.pinned_at is not None:
         return
@@ -136,7 +136,7 @@ def pins(state: DiscordState, channel: ChatChannel) -> list[PostedMessage]:
 
 
 def start_thread(
-    state: DiscordState, channel: ChatChannel, message: PostedMessage | None, payload: Payload, owner: Person
+    state: DiscordState, channel: ChatChannel, message: PostedMessage | None, payload: Payload, owner: ChatUser
 ) -> ChatChannel:
     """A thread of a message, which then has the message's id, or of a channel. Raises ApiError."""
     form = FormErrors()
@@ -179,7 +179,7 @@ def page_of(messages: list[PostedMessage], query: dict[str, str]) -> list[Posted
     return [each for each in messages if each.id < bounds.get("before", 2**63)][-limit:][::-1]
 
 
-def _repeated(state: DiscordState, author: Person, body: MessageBody) -> PostedMessage | None:
+def _repeated(state: DiscordState, author: ChatUser, body: MessageBody) -> PostedMessage | None:
     if body.nonce is None or not body.enforces_nonce:
         return None
     at, message = state.nonces.get((author.id, body.nonce), (0.0, None))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
@@ -9,6 +10,7 @@ from simulator.discord.errors import Payload
 
 # Discord blocks an address after 10,000 of these in 10 minutes.
 INVALID_STATUSES = (401, 403, 429)
+MOST_LOGGED = 100_000
 
 
 @dataclass
@@ -29,8 +31,10 @@ class LoggedRequest:
 
 
 class RequestLog:
+    """The newest requests: a simulation that runs for days must not grow."""
+
     def __init__(self) -> None:
-        self.requests: list[LoggedRequest] = []
+        self.requests: deque[LoggedRequest] = deque(maxlen=MOST_LOGGED)
 
     def matching(self, pattern: str = "*") -> list[LoggedRequest]:
         """Requests whose "METHOD /path" matches, in order of arrival."""

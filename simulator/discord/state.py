@@ -20,7 +20,7 @@ from simulator.discord.errors import (
     ApiError,
     Payload,
 )
-from simulator.discord.guild import DIRECT, ChatChannel, Guild, Person
+from simulator.discord.guild import DIRECT, ChatChannel, ChatUser, Guild
 from simulator.discord.interactions import FIRST_ANSWER_S, Interactions
 from simulator.discord.messages import PostedMessage
 from simulator.discord.snowflakes import SnowflakeSource, fixed_snowflake
@@ -35,7 +35,7 @@ class GuildEvent:
     name: str
     data: Payload
     channel: ChatChannel | None = None
-    only_for: Person | None = None
+    only_for: ChatUser | None = None
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class DiscordState:
         return self.ids.next(self.clock())
 
     def emit(
-        self, name: str, data: Payload, channel: ChatChannel | None = None, only_for: Person | None = None
+        self, name: str, data: Payload, channel: ChatChannel | None = None, only_for: ChatUser | None = None
     ) -> None:
         for listener in self.listeners:
             listener(GuildEvent(name, data, channel, only_for))
@@ -100,7 +100,7 @@ class DiscordState:
             raise ApiError(UNKNOWN_MESSAGE)
         return message
 
-    def messages_in(self, channel: ChatChannel, viewer: Person | None = None) -> list[PostedMessage]:
+    def messages_in(self, channel: ChatChannel, viewer: ChatUser | None = None) -> list[PostedMessage]:
         """Oldest first. With `viewer` also the ephemeral messages that this person sees."""
         return [
             each

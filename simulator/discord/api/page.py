@@ -13,7 +13,7 @@ from simulator.discord import command_line, page_views, people
 from simulator.discord.api.rest import json_response
 from simulator.discord.command_rules import OptionValue
 from simulator.discord.errors import ApiError, Payload
-from simulator.discord.guild import ChatChannel, Person
+from simulator.discord.guild import ChatChannel, ChatUser
 from simulator.discord.interactions import InteractionRecord
 from simulator.discord.messages import PostedMessage
 from simulator.discord.simulation import DiscordSimulation
@@ -184,7 +184,7 @@ class PageApi:
         while record.answered_at is None and state.clock() - record.created_at <= state.first_answer_s:
             await asyncio.sleep(POLL_S)
 
-    def _person(self, fields: Payload) -> Person:
+    def _person(self, fields: Payload) -> ChatUser:
         return self._simulation.state.guild.people[int(fields["person"])]
 
     def _channel_of(self, fields: Payload) -> ChatChannel:

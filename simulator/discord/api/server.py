@@ -39,11 +39,13 @@ class DiscordServer:
         return self.simulation.state.base_url
 
     def start(self) -> None:
-        """Returns when the server listens. Raises OSError if the port is in use."""
+        """Returns when the server listens. Raises OSError if the port is in use, or after 60 s."""
         self._thread.start()
-        self._started.wait(START_S)
+        is_started = self._started.wait(START_S)
         if self._failure is not None:
             raise self._failure
+        if not is_started:
+            raise TimeoutError(f"the server did not listen within {START_S:g} s")
 
     def stop(self) -> None:
         if self._thread.is_alive():
@@ -51,7 +53,12 @@ class DiscordServer:
             self._thread.join()
 
     def call(self, function: Callable[[], T]) -> T:
-        """The result of a function that the server's thread runs. Raises what the function raises."""
+        """The result of a function that the server's thread runs. Raises what the function raises.
+
+        After the end of the server the caller runs it, because nothing changes any more.
+        """
+        if self._loop.is_closed():
+            return function()
 
         async def run() -> T:
             return function()

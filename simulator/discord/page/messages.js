@@ -188,7 +188,7 @@ export function messageElement(message, actions) {
     ...message.attachments.map(attachmentElement),
     ...message.components.map((row) => componentElement(row, message, actions)),
     message.thread ? element("button", {type: "button", className: "thread-link", onclick: () => actions.open(message.thread.id)},
-      `🧵 ${message.thread.name} · ${message.thread.total_message_sent} messages`) : null,
+      `🧵 ${message.thread.name} · messages: ${message.thread.total_message_sent}`) : null,
     message.only_you ? element("p", {className: "quiet"}, "👁 Only you can see this") : null);
   return element("li", {className: classes.join(" ")}, avatar, body);
 }
