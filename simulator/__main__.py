@@ -1,6 +1,7 @@
 """python -m simulator: serves a synthetic season over HTTP until SIGTERM or SIGINT.
 
 With --rate it is a load generator: it publishes the season's documents at that rate and reports what was fetched.
+With --discord it simulates Discord instead (simulator/discord).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from datetime import time as time_of_day
 from pathlib import Path
 
 from shared.clock import Clock, SystemClock, VirtualClock
+from simulator.discord import program as discord
 from simulator.load import Load, LoadPlan, report_line
 from simulator.publisher import Publisher
 from simulator.rates import AnomalyRates
@@ -30,6 +32,9 @@ def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("simulator", description="A synthetic source with known true probabilities.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: loopback only)")
     parser.add_argument("--port", type=int, default=0, help="0 picks a free port")
+    parser.add_argument(
+        "--discord", action="store_true", help="simulate Discord instead; `--discord --help` lists its options"
+    )
     parser.add_argument("--port-file", type=Path, help="file to write the URL to once the server listens")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument(
@@ -158,6 +163,8 @@ def announce_load(season: SeasonPlan) -> None:
 
 
 def main() -> int:
+    if "--discord" in sys.argv[1:]:
+        return discord.run(sys.argv[1:])
     options = arguments().parse_args()
     try:
         clock, season = clock_of(options), season_plan(options)

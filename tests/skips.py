@@ -14,7 +14,7 @@ import pytest
 VARIABLE = "HEADRACE_ALLOW_SKIPS"
 # Marks whose tests must not be skipped under CI, and their names in VARIABLE.
 REQUIRED = {"kafka": "kafka", "containers": "compose", "helm": "helm"}
-_SUMMARIZED = (*REQUIRED, "recorded", "crds", "prometheus")
+_SUMMARIZED = (*REQUIRED, "recorded", "crds", "prometheus", "browser")
 
 
 def missing_permission(marks: Iterable[str], environ: Mapping[str, str]) -> str | None:

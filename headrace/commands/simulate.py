@@ -15,7 +15,8 @@ PASS_THROUGH_OPTIONS = {"allow_extra_args": True, "ignore_unknown_options": True
 
 def simulate(context: typer.Context) -> None:
     """Serve a synthetic season over HTTP, in the format of the real source. With --sources N --rate R it is a load
-    generator. --help lists the simulator's options."""
+    generator. With --discord it is a Discord to try the bot with, on a page in the browser. --help lists the
+    options."""
     end_with_supervisor(os.environ)
     sys.argv = ["headrace simulate", *context.args]
     runpy.run_module("simulator", run_name="__main__", alter_sys=True)

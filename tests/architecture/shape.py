@@ -72,6 +72,8 @@ IO_MODULES = (
     "shared.runtime.dead_letters.index",
     "shared.runtime.dead_letters.settlement",
     "shared.settings.*",
+    "simulator.discord.fake",
+    "simulator.discord.program",
     "simulator.server",
 )
 IO_LIBRARIES = frozenset(

@@ -1,0 +1,73 @@
+"""`python -m simulator --discord` as a program."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+ROOT = Path(__file__).parents[3]
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[dict[str, str]]:
+    """The settings that the program prints, with `page`."""
+    command = [sys.executable, "-m", "simulator", "--discord", "--port", "0", "--folder", str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        assert process.stdout is not None
+        settings = {}
+        for line in process.stdout:
+            if match := re.fullmatch(r"simulated Discord: (\S+)\n", line):
+                settings["page"] = match[1]
+            if match := re.fullmatch(r"export HEADRACE_NOTIFIER__(\w+)=(\S+)\n", line):
+                settings[match[1]] = match[2].strip("'")
+            if "BOT_BOARD_CHANNEL" in settings:
+                break
+        try:
+            yield settings
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.stdout.read()
+    assert process.returncode == 0
+
+
+def test_it_prints_the_settings_with_which_a_notifier_uses_it(tmp_path: Path) -> None:
+    with running(tmp_path) as settings:
+        token = Path(settings["BOT_TOKEN_FILE"]).read_text().strip()
+        answer = httpx.get(f"{settings['DISCORD_BASE_URL']}/users/@me", headers={"Authorization": f"Bot {token}"})
+
+        assert answer.status_code == 200
+        assert settings["CHANNELS"] == "console,discord-bot"
+        assert settings["DISCORD_GATEWAY_URL"] == settings["page"].replace("http", "ws") + "/gateway"
+        assert re.fullmatch(r"\d+=operate,\d+=read", settings["BOT_ROLES"])
+        assert "Simulation" in httpx.get(settings["page"]).text
+
+
+def test_the_token_is_readable_by_its_owner_only_and_ids_stay_the_same(tmp_path: Path) -> None:
+    names = ("BOT_GUILD_ID", "BOT_ROLES", "BOT_BOARD_CHANNEL")
+    with running(tmp_path / "new") as first:
+        file = Path(first["BOT_TOKEN_FILE"])
+        token, mode = file.read_text(), stat.S_IMODE(file.stat().st_mode)
+    with running(tmp_path / "new") as second:
+        assert file.read_text() == token
+
+    assert mode == 0o600
+    assert [first[name] for name in names] == [second[name] for name in names]
+
+
+def test_a_port_in_use_is_explained() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken_port:
+        port = str(taken_port.getsockname()[1])
+        command = [sys.executable, "-m", "simulator", "--discord", "--port", port]
+        result = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)
+
+    assert result.returncode == 2
+    assert f"cannot listen on port {port} of 127.0.0.1" in result.stderr
