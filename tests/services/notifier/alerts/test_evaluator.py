@@ -103,6 +103,7 @@ def test_an_outage_of_the_database_is_no_outage_of_the_services() -> None:
     """No replica can write its heartbeat meanwhile, so all of them look dead when the database is back."""
     run = Run(rule("stage-down", for_s=60))
     run.last(healthy(), 60)
+    run.step(healthy(replicas=()))
 
     run.step(healthy(replicas=()), after_s=600)
     run.last(healthy(replicas=()), 20)
@@ -219,6 +220,7 @@ def test_the_backlog_of_a_pause_is_no_fault_after_the_resume() -> None:
 
 def test_a_pause_that_ends_on_a_stuck_backlog_is_noticed_after_the_whole_time() -> None:
     run = Run(LAG)
+    run.last(with_backlog(RAW, 200), 100)
     run.follow(growing(200, 200, paused=frozenset({RAW})))
 
     run.last(with_backlog(RAW, 2_200), 295)
@@ -226,6 +228,16 @@ def test_a_pause_that_ends_on_a_stuck_backlog_is_noticed_after_the_whole_time() 
     run.last(with_backlog(RAW, 2_200), 15)
 
     assert run.opened == ["cleaner/raw-events"]
+
+
+def test_a_gap_between_readings_does_not_count_as_time_of_a_backlog() -> None:
+    run = Run(LAG)
+    run.last(with_backlog(RAW, 500), 100)
+
+    run.step(with_backlog(RAW, 500), after_s=600)
+    run.last(with_backlog(RAW, 500), 290)
+
+    assert run.opened == []
 
 
 def test_a_replay_of_a_later_service_hides_no_backlog() -> None:
