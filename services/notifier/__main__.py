@@ -8,17 +8,22 @@ from typing import get_args
 import psycopg
 
 from services.notifier.addresses import kind_of
+from services.notifier.alerts.alert_rules import default_rules
+from services.notifier.alerts.watch import AlertWatch
+from services.notifier.api import incidents, mutes
 from services.notifier.api.notifications import KIND, delivery_progress, router
 from services.notifier.channel_setup import channel_of
-from services.notifier.channels.base import Digesting
+from services.notifier.channels.base import Digesting, Editing
 from services.notifier.delivery.channel_loop import DeliveryOptions
 from services.notifier.delivery.marks import SendOutcome
 from services.notifier.delivery.sender import Sender
+from services.notifier.findings.finding import Finding
 from services.notifier.findings.rules import Rules
 from services.notifier.notify import Notifier
 from services.notifier.pacing import DeliveryPolicy
 from services.notifier.settings import NotifierSettings
 from services.notifier.storage.postgres_measurements import measure_waiting
+from services.notifier.storage.postgres_mutes import muted_until
 from services.notifier.summaries.postgres_summaries import SummaryComposer
 from shared.broker.connect import connect
 from shared.runtime.loops.handler import InTransaction
@@ -42,7 +47,9 @@ def wire(settings: NotifierSettings, metrics: Metrics) -> Service:
         lambda: psycopg.connect(conninfo, autocommit=True),
         channels,
         DeliveryOptions(
-            delivery_policy, lambda channel, outcome: metrics.notifications_total.labels(channel, outcome).inc()
+            delivery_policy,
+            lambda channel, outcome: metrics.notifications_total.labels(channel, outcome).inc(),
+            read_mutes=muted_until,
         ),
     )
     for kind in kinds:
@@ -55,10 +62,23 @@ def wire(settings: NotifierSettings, metrics: Metrics) -> Service:
         delivery_policy,
         options.summary_patience_s,
     )
+    alert_rules = default_rules(options.channels)
+    rule_names = [*(finding.rule for finding in get_args(Finding)), *(rule.name for rule in alert_rules)]
+    editing = {channel.name for channel in channels if isinstance(channel, Editing)}
+    alerts = AlertWatch(settings.database.conninfo(), lambda: alert_rules, editing)
     return Service(
         ConsumerWork([PREDICTIONS, LOADED], InTransaction(notifier.handle)),
-        background=[summaries.run, sender.run, OperationPoller(conninfo, settings.name, KIND, delivery_progress)],
-        routers=[lambda context: router(context, options.channels)],
+        background=[
+            summaries.run,
+            sender.run,
+            alerts.run,
+            OperationPoller(conninfo, settings.name, KIND, delivery_progress),
+        ],
+        routers=[
+            lambda context: router(context, options.channels),
+            incidents.router,
+            lambda context: mutes.router(context, lambda: rule_names),
+        ],
         measurements=[measure_waiting(metrics, kinds, lambda address: paces.get(kind_of(address)))],
     )
 

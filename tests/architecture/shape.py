@@ -54,6 +54,7 @@ IO_MODULES = (
     "services.loader.load",
     "services.loader.parking",
     "services.loader.resolve",
+    "services.notifier.alerts.watch",
     "services.notifier.channel_setup",
     "services.notifier.delivery.attempt",
     "services.notifier.delivery.channel_loop",

@@ -52,6 +52,7 @@ NO_TERMS = frozenset(
 )
 VERBS = frozenset(
     [
+        *("acknowledge", "end"),
         *("cancel", "check", "count", "delete", "discard", "explain", "get", "list", "pause", "promote", "redrive"),
         *("resume", "retire", "retry", "roll", "send", "shadow", "start"),
     ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Self
 from uuid import UUID, uuid4
@@ -29,11 +29,12 @@ ANSWER_S = 5.0
 STOP_TIMEOUT_S = 2.0
 _UPSERT = """
 INSERT INTO ops.replicas
-    (service, replica, pid, admin_url, state, ready, lag_records, detail, started_at, incarnation, seen_at)
-VALUES (%(service)s, %(replica)s, %(pid)s, %(admin_url)s, %(state)s, %(ready)s, %(lag_records)s, %(detail)s,
+    (service, replica, pid, admin_url, state, ready, lag_records, lag, detail, started_at, incarnation, seen_at)
+VALUES (%(service)s, %(replica)s, %(pid)s, %(admin_url)s, %(state)s, %(ready)s, %(lag_records)s, %(lag)s, %(detail)s,
     %(started_at)s, %(incarnation)s, clock_timestamp())
 ON CONFLICT (service, replica) DO UPDATE SET pid = excluded.pid, admin_url = excluded.admin_url,
-    state = excluded.state, ready = excluded.ready, lag_records = excluded.lag_records, detail = excluded.detail,
+    state = excluded.state, ready = excluded.ready, lag_records = excluded.lag_records, lag = excluded.lag,
+    detail = excluded.detail,
     started_at = excluded.started_at, incarnation = excluded.incarnation, seen_at = excluded.seen_at,
     obeyed_seq = CASE WHEN replicas.incarnation = excluded.incarnation THEN replicas.obeyed_seq END
 WHERE replicas.incarnation = excluded.incarnation OR %(first)s
@@ -117,6 +118,7 @@ class ReplicaHeartbeat:
     def _row(self) -> dict[str, Any]:
         status, (ready, why) = self._view.status(), self._view.ready()
         self._metrics.ready.set(ready)
+        lag = self._measure_lag()
         return {
             "service": status["service"],
             "replica": status["replica"],
@@ -124,26 +126,37 @@ class ReplicaHeartbeat:
             "admin_url": self._admin_url,
             "state": status["state"],
             "ready": ready,
-            "lag_records": self._lag_records(),
+            "lag_records": sum(each["records"] for each in lag) if lag else None,
+            "lag": Jsonb(_lag_by_topic(lag)) if lag else None,
             "detail": _json(status["detail"] | ({} if ready else {"not_ready": why})),
             "started_at": self._started_at,
             "incarnation": self._incarnation,
             "first": self._first,
         }
 
-    def _lag_records(self) -> int | None:
-        """The number of unread records over all partitions; also sets the lag metrics. None if the service reads no
-        topic or the lag is unknown."""
+    def _measure_lag(self) -> list[dict[str, Any]]:
+        """The lag of all partitions; also sets the lag metrics. Empty if the service reads no topic or the lag is
+        unknown."""
         try:
             lag = self._view.lag()
         except TransientError:
-            return None
+            return []
         for each in lag:
             where = each["topic"], each["partition"]
             self._metrics.consumer_lag_records.labels(*where).set(each["records"])
             if each.get("seconds") is not None:
                 self._metrics.consumer_lag_seconds.labels(*where).set(each["seconds"])
-        return sum(each["records"] for each in lag) if lag else None
+        return lag
+
+
+def _lag_by_topic(partitions: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float | None]]:
+    """The waiting records of each topic, and the age of the oldest in seconds; None if it is unknown."""
+    topics: dict[str, dict[str, float | None]] = {}
+    for topic in {each["topic"] for each in partitions}:
+        own = [each for each in partitions if each["topic"] == topic]
+        ages = [each["seconds"] for each in own if each.get("seconds") is not None]
+        topics[topic] = {"records": sum(each["records"] for each in own), "seconds": max(ages, default=None)}
+    return topics
 
 
 def _json(detail: dict[str, Any]) -> Jsonb:

@@ -80,6 +80,14 @@ def test_a_heartbeat_sets_the_metrics_of_the_lag(database_url: str, database: Da
     assert metrics.registry.get_sample_value("headrace_consumer_lag_seconds", labels) == 1.5
 
 
+def test_a_heartbeat_reports_the_lag_by_topic(database_url: str, database: Database) -> None:
+    other = {**LAG, "topic": "u", "records": 0, "seconds": None}
+    with heartbeat(database_url, GivenView(partitions=[LAG, {**LAG, "partition": 1, "seconds": 9}, other])):
+        row = wait_until(lambda: database.execute("SELECT lag FROM ops.replicas WHERE lag IS NOT NULL").fetchone())
+
+    assert row == ({"t": {"records": 4, "seconds": 9}, "u": {"records": 0, "seconds": None}},)
+
+
 def test_a_lag_that_cannot_be_read_is_unknown(database_url: str, database: Database) -> None:
     with heartbeat(database_url, BrokenView(error=TransientError("away"))):
         row = wait_until(lambda: rows(database))[0]

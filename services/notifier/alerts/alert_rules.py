@@ -1,0 +1,72 @@
+"""Defines the kinds of alerts about the pipeline, and the rules that decide when an alert opens and who is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal, NamedTuple
+
+AlertKind = Literal[
+    "stage-down", "partition-held", "lag-growing", "windows-failed", "dead-letters", "model-behind", "audit-missing",
+    "bot-token",
+]  # fmt: skip
+
+HOUR_S = 3_600.0
+
+
+class AlertDefaults(NamedTuple):
+    """`for_s` and `threshold` of a rule that gives none."""
+
+    for_s: float
+    threshold: float
+
+
+DEFAULTS: Mapping[AlertKind, AlertDefaults] = MappingProxyType(
+    {
+        # A restart, also of a predictor that loads its models, takes less than a minute.
+        "stage-down": AlertDefaults(180, 1),
+        "partition-held": AlertDefaults(10, 1),
+        "lag-growing": AlertDefaults(900, 500),
+        # The fetcher tries a failed window again with delays of up to an hour.
+        "windows-failed": AlertDefaults(3 * HOUR_S, 1),
+        "dead-letters": AlertDefaults(0, 10),
+        "model-behind": AlertDefaults(HOUR_S, 0),
+        # An audit a night, with two hours to spare.
+        "audit-missing": AlertDefaults(0, 26),
+        "bot-token": AlertDefaults(0, 1),
+    }
+)
+"""The thresholds: live and ready replicas of a stage (an alert opens below it), held partitions of a topic, waiting
+records, failed or suspect windows, new open dead letters in an hour, nats by which a model is behind, hours since the
+last audit. `bot-token` has no threshold."""
+
+
+@dataclass(frozen=True)
+class AlertRule:
+    """An alert opens when its condition has been true for `for_s`. `addresses` are the destinations of its messages."""
+
+    name: str
+    kind: AlertKind
+    for_s: float
+    threshold: float
+    addresses: tuple[str, ...]
+
+
+def alert_rule(
+    name: str, kind: AlertKind, addresses: Sequence[str], for_s: float | None = None, threshold: float | None = None
+) -> AlertRule:
+    """A rule with the defaults of its kind for what is None."""
+    defaults = DEFAULTS[kind]
+    return AlertRule(
+        name,
+        kind,
+        defaults.for_s if for_s is None else for_s,
+        defaults.threshold if threshold is None else threshold,
+        tuple(addresses),
+    )
+
+
+def default_rules(addresses: Sequence[str]) -> tuple[AlertRule, ...]:
+    """A rule of each kind, named after it, that sends to all `addresses`."""
+    return tuple(alert_rule(kind, kind, addresses) for kind in DEFAULTS)

@@ -1,0 +1,87 @@
+"""Alerts as people see them: through the real sender, on a channel that cannot edit messages and on one that can."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Iterator
+from functools import partial
+
+import psycopg
+import pytest
+
+from services.notifier.alerts import postgres_incidents as storage
+from services.notifier.alerts.watch import AlertWatch
+from services.notifier.channels.base import Message, Receipt
+from services.notifier.channels.console import ConsoleChannel
+from services.notifier.delivery.channel_loop import DeliveryOptions
+from services.notifier.delivery.sender import Sender
+from services.notifier.pacing import DeliveryPolicy, RateLimit
+from tests.services.notifier.alerts.pipeline_rows import Database, PipelineRows
+from tests.services.notifier.alerts.readings import rule
+from tests.waiting import DEADLINE_S, wait_until
+
+DOWN = rule("stage-down", for_s=0, addresses=("console", "board/alerts"))
+
+
+class Board:
+    """A channel that keeps its messages, and can edit them."""
+
+    name = "board"
+    rate = RateLimit(burst=100, per_s=100)
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def send(self, message: Message) -> Receipt:
+        self.texts.append(message.text)
+        return Receipt(str(len(self.texts) - 1))
+
+    def edit(self, external_id: str, message: Message) -> None:
+        self.texts[int(external_id)] = message.text
+
+    def titles(self) -> list[str]:
+        return [text.splitlines()[0] for text in self.texts]
+
+
+@pytest.fixture
+def console() -> io.StringIO:
+    return io.StringIO()
+
+
+@pytest.fixture
+def board(database_url: str, console: io.StringIO) -> Iterator[Board]:
+    """The channel, while a sender works."""
+    board, stop = Board(), threading.Event()
+    options = DeliveryOptions(DeliveryPolicy(poll_s=0.01), lambda *_: None)
+    sender = Sender(partial(psycopg.connect, database_url), [ConsoleChannel(console), board], options)
+    thread = threading.Thread(target=sender.run, args=(stop,))
+    thread.start()
+    try:
+        yield board
+    finally:
+        stop.set()
+        thread.join(DEADLINE_S)
+
+
+def test_an_incident_is_one_message_that_follows_it_and_two_where_messages_cannot_be_edited(
+    database: Database, database_url: str, console: io.StringIO, board: Board
+) -> None:
+    rows, watch = PipelineRows(database), AlertWatch(database_url, lambda: [DOWN], {"board"}, clear_s=0)
+    rows.start()
+    rows.stop("loader")
+
+    watch.step(database)
+    wait_until(lambda: board.titles() == ["**Stage down** · loader"] and console.getvalue())
+    watch.step(database)
+    with database.transaction():
+        storage.acknowledge_incident(database, storage.list_incidents(database)[0].id, "token:a")
+    wait_until(lambda: board.titles() == ["**Acknowledged: Stage down** · loader"])
+    rows.start("loader")
+    watch.step(database)
+    wait_until(lambda: board.titles() == ["**Resolved: Stage down** · loader"])
+    wait_until(lambda: console.getvalue().count("\n") == 2)
+
+    first, second = console.getvalue().splitlines()
+    assert first.startswith("Stage down · loader · 0 of 1 replicas work.")
+    assert second.startswith("Resolved: Stage down · loader · Resolved 20")
