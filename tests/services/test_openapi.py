@@ -53,7 +53,7 @@ NO_TERMS = frozenset(
 VERBS = frozenset(
     [
         *("cancel", "check", "count", "delete", "discard", "explain", "get", "list", "pause", "promote", "redrive"),
-        *("resume", "retire", "retry", "roll", "send", "shadow", "start"),
+        *("reload", "resume", "retire", "retry", "roll", "send", "shadow", "start"),
     ]
 )
 each_service = pytest.mark.parametrize("service", SERVICES)
