@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from services.notifier.kinds import EVENT_KINDS, PIPELINE_KINDS
 from services.notifier.rules.kind_keys import KEYS_OF_KIND, THRESHOLDS
 from services.notifier.rules.model import ConsoleTarget, Rule
@@ -75,7 +77,7 @@ def test_the_example_is_valid(repository: Path) -> None:
 
 
 def test_an_error_says_what_to_write_for_every_key() -> None:
-    models = [Rule, *TARGETS.values()]
+    models: list[type[BaseModel]] = [Rule, *TARGETS.values()]
     keys = {field.alias or name for model in models for name, field in model.model_fields.items()}
 
     assert keys - EXAMPLES.keys() <= {"finding", "kind"}
