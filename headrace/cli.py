@@ -16,7 +16,7 @@ from typing import Annotated, cast
 import psycopg
 import typer
 
-from headrace.commands import alerts, config, db, dead_letters, models, notifications, operations, token, topics
+from headrace.commands import alerts, config, db, dead_letters, models, notifications, operations, rules, token, topics
 from headrace.commands.audit import audit
 from headrace.commands.backfill import backfill
 from headrace.commands.backtest import backtest
@@ -114,5 +114,6 @@ def build_app() -> typer.Typer:
     app.add_typer(notifications.app, name="notifications")
     app.add_typer(alerts.app, name="alerts")
     app.add_typer(topics.app, name="topics")
+    app.add_typer(rules.app, name="rules")
     app.add_typer(config.app, name="config")
     return app

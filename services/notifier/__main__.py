@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
+from functools import partial
 from typing import get_args
 
 import psycopg
 
 from services.notifier.addresses import kind_of
-from services.notifier.alerts.alert_rules import default_rules
+from services.notifier.alerts.alert_rules import alert_rules_of
 from services.notifier.alerts.watch import AlertWatch
 from services.notifier.api import incidents, mutes
 from services.notifier.api.notifications import KIND, delivery_progress, router
-from services.notifier.channel_setup import channel_of
+from services.notifier.api.rules import record_load
+from services.notifier.api.rules import router as rules_router
+from services.notifier.channel_setup import can_send, channel_of, configured_kinds
 from services.notifier.channels.base import Digesting, Editing
 from services.notifier.delivery.channel_loop import DeliveryOptions
 from services.notifier.delivery.marks import SendOutcome
 from services.notifier.delivery.sender import Sender
-from services.notifier.findings.finding import Finding
-from services.notifier.findings.rules import Rules
 from services.notifier.notify import Notifier
 from services.notifier.pacing import DeliveryPolicy
+from services.notifier.rules.active_rules import ActiveRules
 from services.notifier.settings import NotifierSettings
 from services.notifier.storage.postgres_measurements import measure_waiting
 from services.notifier.storage.postgres_mutes import muted_until
@@ -37,11 +40,19 @@ from shared.topics import LOADED, PREDICTIONS
 def wire(settings: NotifierSettings, metrics: Metrics) -> Service:
     conninfo = settings.database.conninfo("headrace notifier")
     options = settings.notifier
-    rules = Rules(tip_probability=options.tip_probability, payout_amount=options.big_amount)
-    notifier = Notifier(options.channels, settings.clock.clock(), rules)
-    kinds = list(dict.fromkeys(kind_of(address) for address in options.channels))
+    rules = ActiveRules(
+        options.rules_file,
+        partial(datetime.now, UTC),
+        options.thresholds,
+        partial(record_load, metrics),
+        partial(can_send, options),
+    )
+    notifier = Notifier(options.channels, settings.clock.clock(), rules.book)
+    # A rule file may name any configured channel, also later.
+    rule_kinds = [] if options.rules_file is None else configured_kinds(options)
+    kinds = list(dict.fromkeys([*map(kind_of, options.channels), *rule_kinds]))
     delivery_policy = DeliveryPolicy(retry_after_crash=frozenset(kinds if options.crash_policy == "retry" else ()))
-    channels = [channel_of(kind, settings) for kind in kinds]
+    channels = [channel_of(kind, settings, rules.recipients) for kind in kinds]
     paces = {channel.name: channel.pace for channel in channels if isinstance(channel, Digesting)}
     sender = Sender(
         lambda: psycopg.connect(conninfo, autocommit=True),
@@ -49,7 +60,8 @@ def wire(settings: NotifierSettings, metrics: Metrics) -> Service:
         DeliveryOptions(
             delivery_policy,
             lambda channel, outcome: metrics.notifications_total.labels(channel, outcome).inc(),
-            read_mutes=muted_until,
+            rules,
+            muted_until,
         ),
     )
     for kind in kinds:
@@ -58,17 +70,16 @@ def wire(settings: NotifierSettings, metrics: Metrics) -> Service:
     summaries = SummaryComposer(
         lambda: psycopg.connect(conninfo, autocommit=True),
         lambda: connect(settings, conninfo),
-        rules,
+        rules.book,
         delivery_policy,
         options.summary_patience_s,
     )
-    alert_rules = default_rules(options.channels)
-    rule_names = [*(finding.rule for finding in get_args(Finding)), *(rule.name for rule in alert_rules)]
     editing = {channel.name for channel in channels if isinstance(channel, Editing)}
-    alerts = AlertWatch(settings.database.conninfo(), lambda: alert_rules, editing)
+    alerts = AlertWatch(settings.database.conninfo(), lambda: alert_rules_of(rules.book(), options.channels), editing)
     return Service(
         ConsumerWork([PREDICTIONS, LOADED], InTransaction(notifier.handle)),
         background=[
+            rules.run,
             summaries.run,
             sender.run,
             alerts.run,
@@ -77,9 +88,12 @@ def wire(settings: NotifierSettings, metrics: Metrics) -> Service:
         routers=[
             lambda context: router(context, options.channels),
             incidents.router,
-            lambda context: mutes.router(context, lambda: rule_names),
+            lambda context: mutes.router(context, lambda: [each.name for each in rules.book().rules]),
+            lambda context: rules_router(context, rules, options.channels),
         ],
-        measurements=[measure_waiting(metrics, kinds, lambda address: paces.get(kind_of(address)))],
+        measurements=[
+            measure_waiting(metrics, kinds, lambda address: rules.pace(address) or paces.get(kind_of(address)))
+        ],
     )
 
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from services.notifier.addresses import by_name
+from services.notifier.addresses import by_name, kind_of, place_of
 from services.notifier.channels.base import Channel
 from services.notifier.channels.console import ConsoleChannel
 from services.notifier.channels.discord import DiscordChannel
@@ -47,6 +47,38 @@ def channel_of(kind: str, settings: NotifierSettings, more_recipients: Recipient
             return _email_channel(options, more_recipients)
         case _:
             raise ConfigError(f"this notifier has no channel {kind!r}")
+
+
+def configured_kinds(options: NotifierSection) -> list[str]:
+    """The kinds of channels that the settings have everything for."""
+    configured = {
+        "console": True,
+        "discord": options.discord_webhook_file is not None,
+        "webhook": options.webhook_url_file is not None or bool(options.webhook_url_files),
+        "slack": bool(options.slack_webhook_files),
+        "email": options.email_host is not None,
+    }
+    return [kind for kind, is_configured in configured.items() if is_configured]
+
+
+def can_send(options: NotifierSection, address: str, has_recipients: bool) -> bool:
+    """Whether a channel of `configured_kinds` has the destination of the address.
+
+    `has_recipients`: the mail addresses of the destination are known from elsewhere.
+    """
+    kind, name = kind_of(address), place_of(address)
+    if kind not in configured_kinds(options):
+        return False
+    match kind:
+        case "webhook":
+            files = [] if options.webhook_url_file is None else [str(options.webhook_url_file)]
+            return name in by_name([*files, *options.webhook_url_files])
+        case "slack":
+            return name in by_name(options.slack_webhook_files)
+        case "email":
+            return has_recipients or name in by_name(options.email_to)
+        case _:
+            return True
 
 
 def _urls(kind: str, key: str, entries: Sequence[str]) -> Mapping[str, SecretUrl]:

@@ -1,23 +1,30 @@
 """The notifier's batch handler: records findings in the ledger, from which delivery/sender.py sends them.
 
 A finding about one event is recorded with its text. A summary of many events is recorded without;
-postgres_summaries.py composes the text later. The same batch may be handled twice: the ledger keeps the first row.
+postgres_summaries.py composes the text later. Each rule that selects a finding has rows of its own, one for each of its
+addresses. The same batch may be handled twice: the ledger keeps the first row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from services.notifier.findings.finding import Daily, Finding, daily_id, day_key, finding_id, subject_of
+import structlog
+
+from services.notifier.findings.finding import Daily, Digest, Finding, daily_id, finding_id, subject_of
 from services.notifier.findings.rules import (
     Candidates,
-    Rules,
+    SelectedFinding,
     called_off_findings,
+    daily_rules,
+    event_findings,
+    event_markets,
     find_candidates,
     is_day_complete,
-    result_findings,
-    tip_findings,
 )
+from services.notifier.findings.variables import variables_of
+from services.notifier.rules.rule_book import RuleBook
 from services.notifier.storage.postgres_facts import day_statuses, read_events, read_sessions
 from services.notifier.storage.postgres_ledger import (
     NewNotification,
@@ -26,50 +33,114 @@ from services.notifier.storage.postgres_ledger import (
     record_summaries,
     recorded,
 )
-from services.notifier.texts.message import render
 from shared.broker.contract import NewRecord
 from shared.clock import Clock
 from shared.database.connection import DbConnection
 from shared.ops.tables.replays import revisions_to_notify
 from shared.records import LIVE, DecodedRecord
 
+Subscribers = Callable[[DbConnection, str, Finding], Sequence[str]]
+"""Returns further addresses for a finding of the rule with this name. A daily finding has no figures yet."""
+
+log = structlog.get_logger("notifier.notify")
+
+
+def no_subscribers(_connection: DbConnection, _rule: str, _finding: Finding) -> Sequence[str]:
+    return ()
+
 
 class Notifier:
-    """`clock` is the time of the events, which may be virtual. It decides what is history and what has started."""
+    """`clock` is the time of the events, which may be virtual. It decides what is history and what has started.
 
-    def __init__(self, channels: Sequence[str], clock: Clock, rules: Rules) -> None:
+    `channels` are the addresses of rules that name none. `rules` returns the current rules.
+    """
+
+    def __init__(
+        self,
+        channels: Sequence[str],
+        clock: Clock,
+        rules: Callable[[], RuleBook],
+        subscribers: Subscribers = no_subscribers,
+    ) -> None:
         self._channels = list(channels)
         self._clock = clock
         self._rules = rules
+        self._subscribers = subscribers
 
     def handle(self, batch: Sequence[DecodedRecord], connection: DbConnection) -> list[NewRecord]:
         """Record the batch's findings in the ledger. Returns no records."""
+        book = self._rules()
         replayed = sorted({received.revision for received in batch} - {LIVE})
         announced_revisions = revisions_to_notify(connection, replayed) if replayed else frozenset[str]()
-        batch_candidates = find_candidates(batch, self._clock.now(), self._rules, announced_revisions)
-        if batch_candidates:
-            notifications = [notification_of(finding) for finding in self._event_findings(batch_candidates, connection)]
-            record_notifications(connection, notifications, self._channels)
-            record_summaries(connection, self._due_summaries(batch_candidates, connection), self._channels)
+        candidates = find_candidates(batch, self._clock.now(), book, announced_revisions)
+        if candidates:
+            self._record_findings(connection, book, read_findings(candidates, connection, book))
+            self._record_summaries(connection, book, read_summaries(candidates, connection, book))
         return []
 
-    def _event_findings(self, batch_candidates: Candidates, connection: DbConnection) -> Iterable[Finding]:
-        for key, event in read_events(connection, batch_candidates.event_keys, self._rules.payout_market).items():
-            yield from tip_findings(batch_candidates.tip_predictions.get(key, []), event)
-            if key in batch_candidates.settled_events:
-                yield from result_findings(event, self._rules)
+    def _record_findings(
+        self, connection: DbConnection, book: RuleBook, selected_findings: Iterable[SelectedFinding]
+    ) -> None:
+        by_addresses: dict[tuple[str, ...], list[NewNotification]] = defaultdict(list)
+        for selected in selected_findings:
+            addresses = self._addresses(connection, book, selected)
+            by_addresses[addresses].append(notification_of(selected, book))
+        for addresses, notifications in by_addresses.items():
+            record_notifications(connection, notifications, addresses)
 
-    def _due_summaries(self, batch_candidates: Candidates, connection: DbConnection) -> Iterable[NewSummary]:
-        """The summaries to record, without text. Days whose summary has a text already are skipped before their events
-        are counted, because counting takes longer."""
-        for session in read_sessions(connection, list(batch_candidates.cancelled_sessions)).values():
-            for finding in called_off_findings(session):
-                yield NewSummary(finding_id(finding), finding.rule, subject_of(finding))
-        recorded_ids = recorded(connection, [daily_id(source, day) for source, day in batch_candidates.ended_days])
-        for source, day in batch_candidates.ended_days:
-            if daily_id(source, day) not in recorded_ids and is_day_complete(day_statuses(connection, source, day)):
-                yield NewSummary(daily_id(source, day), Daily.rule, day_key(source, day))
+    def _record_summaries(
+        self, connection: DbConnection, book: RuleBook, selected_findings: Iterable[SelectedFinding]
+    ) -> None:
+        by_addresses: dict[tuple[str, ...], list[NewSummary]] = defaultdict(list)
+        for selected in selected_findings:
+            finding = selected.finding
+            summary = NewSummary(finding_id(finding), selected.rule, subject_of(finding))
+            by_addresses[self._addresses(connection, book, selected)].append(summary)
+        # Concurrent notifiers may insert the same rows, so all insert them in the same order.
+        for addresses, summaries in sorted(by_addresses.items()):
+            record_summaries(connection, summaries, addresses)
+
+    def _addresses(self, connection: DbConnection, book: RuleBook, selected: SelectedFinding) -> tuple[str, ...]:
+        extra_addresses = self._subscribers(connection, selected.rule, selected.finding)
+        return tuple(dict.fromkeys([*book.addresses(selected.rule, self._channels), *extra_addresses]))
 
 
-def notification_of(finding: Finding) -> NewNotification:
-    return NewNotification(finding_id(finding), finding.rule, subject_of(finding), render(finding))
+def read_findings(candidates: Candidates, connection: DbConnection, book: RuleBook) -> Iterator[SelectedFinding]:
+    """What the rules select of the candidates' events, by their current rows."""
+    for key, event in read_events(connection, candidates.event_keys, event_markets(book)).items():
+        predictions = candidates.tip_predictions.get(key, [])
+        yield from event_findings(event, predictions, key in candidates.settled_events, book)
+
+
+def read_summaries(candidates: Candidates, connection: DbConnection, book: RuleBook) -> Iterator[SelectedFinding]:
+    """The summaries that are due by the current rows, without the figures of days.
+
+    Days whose summary has a text already are skipped before their events are counted, because counting takes longer.
+    """
+    for session in read_sessions(connection, list(candidates.cancelled_sessions)).values():
+        for rule in book.rules_of("called-off"):
+            yield from (SelectedFinding(rule.name, finding) for finding in called_off_findings(session, rule))
+    days = {day: rules for day in candidates.ended_days if (rules := daily_rules(day[0], book))}
+    recorded_ids = recorded(connection, [daily_id(*day) for day in days])
+    for (source, day), rules in days.items():
+        if daily_id(source, day) in recorded_ids:
+            continue
+        statuses = day_statuses(connection, source, day)
+        if is_day_complete(statuses):
+            yield from (SelectedFinding(rule.name, Daily(Digest(source, day, statuses))) for rule in rules)
+
+
+def notification_of(selected: SelectedFinding, book: RuleBook) -> NewNotification:
+    """The notification of a finding, with its text."""
+    rule, finding = selected
+    text = text_of(selected, book)
+    return NewNotification(finding_id(finding), rule, subject_of(finding), text, expires_s=book.expires_s(rule))
+
+
+def text_of(selected: SelectedFinding, book: RuleBook) -> str:
+    """The finding's text by its rule. A template that fails is logged, and the default one is used."""
+    rule, finding = selected
+    rendering = book.text_of(rule, finding.kind, variables_of(finding))
+    if rendering.error is not None:
+        log.warning("template_failed", rule=rule, subject=subject_of(finding), error=rendering.error)
+    return rendering.text

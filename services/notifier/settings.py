@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from services.notifier.addresses import by_name, parse_address
+from services.notifier.kinds import FindingKind
 from shared.errors import ConfigError
 from shared.loopback import is_loopback
 from shared.settings.sections import SecretFile, Section, ServiceSettings
@@ -92,13 +94,21 @@ class NotifierSection(Section):
     email_digest_every_s: float = Field(
         default=300, ge=1, description="what comes within this time for the same recipients is sent as one mail"
     )
+    rules_file: Path | None = Field(
+        default=None,
+        description="file with the rules: what is notified, where and when (docs/notifications.md); default: the rules"
+        " that ship with Headrace",
+    )
     tip_probability: float = Field(
         default=0.75,
         gt=0,
         le=1,
-        description="lowest win probability of the favourite for which a prediction is notified",
+        description="lowest win probability of the favourite for which a prediction is notified, unless a rule has a"
+        " threshold",
     )
-    big_amount: int = Field(default=50_000, ge=1, description="lowest payout per 100 staked that is notified")
+    big_amount: int = Field(
+        default=50_000, ge=1, description="lowest payout per 100 staked that is notified, unless a rule has a threshold"
+    )
     summary_patience_s: float = Field(
         default=300, gt=0, description="maximum wait of a summary for records that are not loaded yet"
     )
@@ -107,6 +117,11 @@ class NotifierSection(Section):
         description="what happens to a message of unknown delivery, because the sender died while sending it or the"
         " channel gave no clear answer: `park` keeps it for a person to decide, `retry` sends it again",
     )
+
+    @property
+    def thresholds(self) -> Mapping[FindingKind, float]:
+        """The thresholds of rules that give none."""
+        return {"tip": self.tip_probability, "big-payout": self.big_amount}
 
     @field_validator("channels", "webhook_url_files", "slack_webhook_files", "email_to", mode="before")
     @classmethod

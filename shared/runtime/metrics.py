@@ -29,6 +29,7 @@ class Metrics(StateMetrics):
         self._define_flow()
         self._define_trouble()
         self._define_services()
+        self._define_notifications()
 
     def count_request(self, method: str, route: str, status: int) -> None:
         self.admin_requests_total.labels(method, route, status).inc()
@@ -146,10 +147,19 @@ class Metrics(StateMetrics):
             "mean population stability index of a feature group: card, observation, history",
             ("group",),
         )
+
+    def _define_notifications(self) -> None:
         self.notifications_total = self._counter(
             "notifications_total",
             "attempts to send by channel and outcome: sent, failed, retried, unknown, expired (not sent any more)",
             ("channel", "outcome"),
+        )
+        self.notification_rules_loaded = self._gauge(
+            "notification_rules_loaded", "rules of the last valid rule file, which are in use"
+        )
+        self.notification_rules_load_errors_total = self._counter(
+            "notification_rules_load_errors_total",
+            "changes of the rule file that were refused because it is not valid; the rules before stay in use",
         )
 
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-AlertKind = Literal[
-    "stage-down", "partition-held", "lag-growing", "windows-failed", "dead-letters", "model-behind", "audit-missing",
-    "bot-token",
-]  # fmt: skip
+from services.notifier.kinds import PipelineKind
+from services.notifier.rules.rule_book import RuleBook
 
 HOUR_S = 3_600.0
 
@@ -22,7 +20,7 @@ class AlertDefaults(NamedTuple):
     threshold: float
 
 
-DEFAULTS: Mapping[AlertKind, AlertDefaults] = MappingProxyType(
+DEFAULTS: Mapping[PipelineKind, AlertDefaults] = MappingProxyType(
     {
         # A restart, also of a predictor that loads its models, takes less than a minute.
         "stage-down": AlertDefaults(180, 1),
@@ -47,14 +45,14 @@ class AlertRule:
     """An alert opens when its condition has been true for `for_s`. `addresses` are the destinations of its messages."""
 
     name: str
-    kind: AlertKind
+    kind: PipelineKind
     for_s: float
     threshold: float
     addresses: tuple[str, ...]
 
 
 def alert_rule(
-    name: str, kind: AlertKind, addresses: Sequence[str], for_s: float | None = None, threshold: float | None = None
+    name: str, kind: PipelineKind, addresses: Sequence[str], for_s: float | None = None, threshold: float | None = None
 ) -> AlertRule:
     """A rule with the defaults of its kind for what is None."""
     defaults = DEFAULTS[kind]
@@ -67,6 +65,10 @@ def alert_rule(
     )
 
 
-def default_rules(addresses: Sequence[str]) -> tuple[AlertRule, ...]:
-    """A rule of each kind, named after it, that sends to all `addresses`."""
-    return tuple(alert_rule(kind, kind, addresses) for kind in DEFAULTS)
+def alert_rules_of(book: RuleBook, default_addresses: Sequence[str]) -> tuple[AlertRule, ...]:
+    """The rules of the file about the pipeline. `default_addresses`: of a rule that names no channel."""
+    return tuple(
+        alert_rule(each.name, kind, book.addresses(each.name, default_addresses), each.rule.for_s, each.rule.threshold)
+        for kind in DEFAULTS
+        for each in book.rules_of(kind)
+    )

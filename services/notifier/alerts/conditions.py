@@ -6,9 +6,10 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
 from typing import Any, Literal, NamedTuple
 
-from services.notifier.alerts.alert_rules import AlertKind, AlertRule
+from services.notifier.alerts.alert_rules import AlertRule
 from services.notifier.alerts.backlog_history import BacklogHistory, is_expected, is_old
 from services.notifier.alerts.reading import PipelineReading, TrippedPartition
+from services.notifier.kinds import PipelineKind
 from shared.topics import READS, SERVICES, WRITES
 
 Severity = Literal["critical", "warning"]
@@ -23,7 +24,7 @@ FINDINGS, OVERDUE = "findings", "overdue"
 class Condition(NamedTuple):
     """Something that is wrong with a subject. `detail` is JSON: values for the text of the message."""
 
-    kind: AlertKind
+    kind: PipelineKind
     subject: str
     severity: Severity
     detail: Mapping[str, Any]
@@ -63,7 +64,7 @@ def conditions_of(
     return list(conditions)
 
 
-def is_known(kind: AlertKind, subject: str, reading: PipelineReading) -> bool:
+def is_known(kind: PipelineKind, subject: str, reading: PipelineReading) -> bool:
     """Whether the reading tells if the condition is true. A service that does not run reports nothing."""
     match kind:
         case "windows-failed":

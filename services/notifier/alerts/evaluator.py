@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from services.notifier.alerts.alert_rules import AlertKind, AlertRule
+from services.notifier.alerts.alert_rules import AlertRule
 from services.notifier.alerts.backlog_history import BacklogHistory
 from services.notifier.alerts.conditions import Condition, conditions_of, is_known
 from services.notifier.alerts.reading import PipelineReading
 from services.notifier.alerts.timers import ConditionTimers, IncidentKey
+from services.notifier.kinds import PipelineKind
 
 # An incident ends when its condition has been absent for this long, so that a short recovery does not end it.
 CLEAR_S = 120.0
@@ -39,7 +40,7 @@ class AlertEvaluator:
         self._at: datetime | None = None
 
     def evaluate(
-        self, reading: PipelineReading, rules: Sequence[AlertRule], open_incidents: Mapping[IncidentKey, AlertKind]
+        self, reading: PipelineReading, rules: Sequence[AlertRule], open_incidents: Mapping[IncidentKey, PipelineKind]
     ) -> IncidentChanges:
         """`open_incidents`: the kind of each open incident. One whose rule no longer exists ends too."""
         if self._at is not None and (reading.at - self._at).total_seconds() > MAX_GAP_S:
@@ -72,5 +73,5 @@ def _hold_s(rule: AlertRule) -> float:
     return 0.0 if rule.kind == "lag-growing" else rule.for_s
 
 
-def _subjects(open_incidents: Mapping[IncidentKey, AlertKind], rule: AlertRule) -> set[str]:
+def _subjects(open_incidents: Mapping[IncidentKey, PipelineKind], rule: AlertRule) -> set[str]:
     return {key.subject for key in open_incidents if key.rule == rule.name}

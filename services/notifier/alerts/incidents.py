@@ -11,9 +11,9 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID, uuid5
 
-from services.notifier.alerts.alert_rules import AlertKind
 from services.notifier.alerts.conditions import Condition, Severity
 from services.notifier.alerts.timers import IncidentKey
+from services.notifier.kinds import PipelineKind
 from shared.events import NAMESPACE
 from shared.ops.operations import NotPossible
 
@@ -26,7 +26,7 @@ class Incident:
 
     id: int
     rule: str
-    kind: AlertKind
+    kind: PipelineKind
     subject: str
     severity: Severity
     opened_at: datetime

@@ -11,12 +11,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 from starlette.exceptions import HTTPException
 
-from services.notifier.alerts.alert_rules import AlertKind
 from services.notifier.alerts.conditions import Severity
 from services.notifier.alerts.incidents import Incident, IncidentState
 from services.notifier.alerts.postgres_incidents import acknowledge_incident as store_acknowledgement
 from services.notifier.alerts.postgres_incidents import list_incidents as read_incidents
 from services.notifier.alerts.text import incident_text
+from services.notifier.kinds import PipelineKind
 from services.notifier.texts.message import plain_text
 from shared.database.connection import DbConnection
 from shared.runtime.api.context import AdminContext
@@ -47,7 +47,7 @@ class IncidentBody(BaseModel):
 
     id: int
     rule: str = Field(description="name of the rule whose condition became true")
-    kind: AlertKind
+    kind: PipelineKind
     subject: str = Field(description="what is concerned: a service, SERVICE/TOPIC, a model ...")
     severity: Severity
     state: IncidentState = Field(description="resolved: the condition was absent for some time")

@@ -2,33 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
+from services.notifier.disposition import Disposition, Drop, HoldUntil, Mutes, SendNow
 from services.notifier.pacing import RateLimit
 
-Mutes = Mapping[str, datetime]
-"""The rules that are muted, and until when."""
-
-
-class SendNow(NamedTuple):
-    """The notification may be sent."""
-
-
-class HoldUntil(NamedTuple):
-    """The notification must not be sent before `at`."""
-
-    at: datetime
-
-
-class Drop(NamedTuple):
-    """The notification is not sent any more."""
-
-    reason: str
-
-
-Disposition = SendNow | HoldUntil | Drop
+__all__ = ["DeliveryRules", "Disposition", "Drop", "HoldUntil", "Mutes", "SendEverything", "SendNow"]
 
 
 class DeliveryRules(Protocol):

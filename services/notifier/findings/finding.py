@@ -1,4 +1,4 @@
-"""Findings (news worth a notification) and the data they consist of. rules.py selects, texts/message.py renders."""
+"""Findings (news worth a notification) and the data they consist of. rules.py selects, texts/templates.py renders."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from datetime import date, datetime
 from typing import ClassVar, NamedTuple
 from uuid import UUID, uuid5
 
+from services.notifier.kinds import EventKind
 from shared.events import NAMESPACE
+
+DEFAULT_MARKET = "trifecta"
+"""The market of rules that name none."""
 
 
 class Payout(NamedTuple):
@@ -16,6 +20,7 @@ class Payout(NamedTuple):
 
     selection: str
     amount: int
+    market: str = DEFAULT_MARKET
 
 
 @dataclass(frozen=True)
@@ -31,10 +36,15 @@ class SessionDetails:
     events: int = 0
     called_off_numbers: tuple[int, ...] = ()
 
+    @property
+    def source(self) -> str:
+        return source_of_key(self.session_key)
+
 
 @dataclass(frozen=True)
 class EventDetails:
-    """One event. `names` and `win_probabilities` are by slot; `places` are (place, slot), sorted by place.
+    """One event. `names` and `win_probabilities` are by slot; `places` are (place, slot), sorted by place. `entities`
+    are the keys of those that take part.
 
     `win_probabilities` are those of the last prediction made before the event started.
     """
@@ -48,6 +58,11 @@ class EventDetails:
     places: tuple[tuple[int, int], ...] = ()
     payouts: tuple[Payout, ...] = ()
     win_probabilities: Mapping[int, float] = field(default_factory=dict)
+    entities: frozenset[str] = frozenset()
+
+    @property
+    def source(self) -> str:
+        return source_of_key(self.event_key)
 
     @property
     def winner(self) -> int | None:
@@ -78,7 +93,7 @@ class Digest:
 class Tip:
     """Before an event starts, the model gives one slot a high probability of winning."""
 
-    rule: ClassVar[str] = "tip"
+    kind: ClassVar[EventKind] = "tip"
     event: EventDetails
     slot: int
     probability: float
@@ -90,9 +105,8 @@ class Tip:
 class BigPayout:
     """A settled event has a high payout."""
 
-    rule: ClassVar[str] = "big-payout"
+    kind: ClassVar[EventKind] = "big-payout"
     event: EventDetails
-    market: str
     payout: Payout
 
 
@@ -100,7 +114,7 @@ class BigPayout:
 class GradeResult:
     """The last event of a high-grade session is settled."""
 
-    rule: ClassVar[str] = "grade"
+    kind: ClassVar[EventKind] = "grade"
     event: EventDetails
 
 
@@ -108,7 +122,7 @@ class GradeResult:
 class Surprise:
     """The winner had a low probability in the last prediction."""
 
-    rule: ClassVar[str] = "surprise"
+    kind: ClassVar[EventKind] = "surprise"
     event: EventDetails
     slot: int
     probability: float
@@ -118,7 +132,7 @@ class Surprise:
 class CalledOff:
     """Events of a session are cancelled or postponed."""
 
-    rule: ClassVar[str] = "called-off"
+    kind: ClassVar[EventKind] = "called-off"
     session: SessionDetails
 
 
@@ -126,7 +140,7 @@ class CalledOff:
 class Daily:
     """The summary of a source's day."""
 
-    rule: ClassVar[str] = "daily"
+    kind: ClassVar[EventKind] = "daily"
     digest: Digest
 
 
@@ -142,6 +156,11 @@ def subject_of(finding: Finding) -> str:
             return day_key(digest.source, digest.day)
         case _:
             return finding.event.event_key
+
+
+def source_of_key(key: str) -> str:
+    """The source of an event key or session key."""
+    return key.partition(":")[0]
 
 
 def day_key(source: str, day: date) -> str:
@@ -160,12 +179,13 @@ def finding_id(finding: Finding) -> UUID:
         case Tip(slot=slot) | Surprise(slot=slot):
             content = str(slot)
         case BigPayout(payout=payout):
-            content = f"{payout.selection}={payout.amount}"
+            market = "" if payout.market == DEFAULT_MARKET else f"{payout.market}:"
+            content = f"{market}{payout.selection}={payout.amount}"
         case GradeResult(event):
             content = "-".join(str(slot) for _, slot in event.places[:3])
         case CalledOff():
             content = "session"
-    return uuid5(NAMESPACE, f"notification/{finding.rule}/{subject_of(finding)}/{content}")
+    return uuid5(NAMESPACE, f"notification/{finding.kind}/{subject_of(finding)}/{content}")
 
 
 def daily_id(source: str, day: date) -> UUID:

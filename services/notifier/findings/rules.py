@@ -1,50 +1,39 @@
 """Decides what is worth a notification: finds candidates in a batch, then applies the rules to the rows behind them.
 
-A rule about a settled event is a function that `result_findings` calls. Its finding is a class in finding.py, part of
-the union `Finding`; `finding_id` derives its id, and texts/message.py renders it.
+A kind of finding about a settled event is a function in RESULT_FINDINGS. Its finding is a class in finding.py, part of
+the union `Finding`; `finding_id` derives its id, and variables.py gives the values of its templates.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import Literal
-
-from pydantic import Field
+from types import MappingProxyType
+from typing import NamedTuple
 
 from services.notifier.findings import finding as findings
+from services.notifier.kinds import EventKind
+from services.notifier.rules.model import Rule
+from services.notifier.rules.rule_book import NamedRule, RuleBook
 from shared.errors import InvalidEvent
-from shared.events import Frozen, LoadedEvent, Prediction, day_of
+from shared.events import LoadedEvent, Prediction, day_of
 from shared.records import LIVE, DecodedRecord
 
 FINAL_STATUSES = frozenset({"settled", "void", "cancelled", "postponed"})
+# Records known, or events scheduled, longer ago are history and never notified.
+SILENT_AFTER_S = 24 * 3600.0
+# The number of a session's last event.
+FINAL_NUMBER = 12
+# The number of highest payouts in the daily summary.
+DAILY_BEST = 3
 
 
-class Rules(Frozen):
-    """The thresholds of every rule. settings.py declares those that an operator can set; __main__.py passes them on."""
+class SelectedFinding(NamedTuple):
+    """A finding and the name of the rule that selects it. Several rules may select the same finding."""
 
-    silent_after_s: float = Field(
-        default=24 * 3600,
-        gt=0,
-        description="records known, or events scheduled, longer ago are history and never notified",
-    )
-    tip_probability: float = Field(default=0.75, gt=0, le=1, description="lowest win probability of a tip")
-    tip_states: tuple[Literal["card", "observation"], ...] = Field(
-        default=("card", "observation"), description="states of knowledge from which a tip may come"
-    )
-    payout_market: str = Field(
-        default="trifecta", description="market of big payouts and of the highest payouts of a day"
-    )
-    payout_amount: int = Field(default=50_000, gt=0, description="lowest big payout per 100 staked")
-    best_grade: int = Field(
-        default=2, ge=0, description="grades up to this number are notified: 1 is SG, 2 is G1; 0: none"
-    )
-    final_number: int = Field(default=12, ge=1, description="number of a session's last event")
-    surprise_probability: float = Field(
-        default=0.05, ge=0, lt=1, description="a winner with a lower win probability is a surprise"
-    )
-    daily_best: int = Field(default=3, ge=0, description="number of highest payouts in the daily summary")
+    rule: str
+    finding: findings.Finding
 
 
 @dataclass
@@ -65,7 +54,7 @@ class Candidates:
 
 
 def find_candidates(
-    batch: Sequence[DecodedRecord], now: datetime, rules: Rules, announced_revisions: Collection[str] = frozenset()
+    batch: Sequence[DecodedRecord], now: datetime, book: RuleBook, announced_revisions: Collection[str] = frozenset()
 ) -> Candidates:
     """The candidates of a batch. Replays, shadow predictions and history are dropped before any row is read.
 
@@ -73,7 +62,8 @@ def find_candidates(
     Raises InvalidEvent for a message that is neither a prediction nor a loaded event.
     """
     result = Candidates()
-    oldest = now - timedelta(seconds=rules.silent_after_s)
+    oldest = now - timedelta(seconds=SILENT_AFTER_S)
+    tip_rules = book.rules_of("tip")
     for received in batch:
         message = received.message
         if received.revision != LIVE and received.revision not in announced_revisions:
@@ -82,7 +72,8 @@ def find_candidates(
             if not is_history(message.known_at, message.scheduled_at, oldest):
                 _collect_loaded(message, result)
         elif isinstance(message, Prediction):
-            if not is_history(message.as_of, message.scheduled_at, oldest) and is_tip_candidate(message, now, rules):
+            is_new = not is_history(message.as_of, message.scheduled_at, oldest)
+            if is_new and is_before_start(message, now) and any(is_tip(message, rule) for rule in tip_rules):
                 result.tip_predictions.setdefault(message.event_key, []).append(message)
         else:
             raise InvalidEvent(f"expected a prediction or a loaded event, got {type(message).__name__}")
@@ -94,14 +85,17 @@ def is_history(known_at: datetime, scheduled_at: datetime | None, oldest: dateti
     return known_at < oldest or (scheduled_at is not None and scheduled_at < oldest)
 
 
-def is_tip_candidate(prediction: Prediction, now: datetime, rules: Rules) -> bool:
-    """Whether the prediction may be a tip. An event without a known start may have started, so it is none."""
-    if prediction.shadow or prediction.state not in rules.tip_states:
-        return False
-    if prediction.scheduled_at is None or prediction.scheduled_at <= now:
+def is_before_start(prediction: Prediction, now: datetime) -> bool:
+    """An event without a known start may have started."""
+    return prediction.scheduled_at is not None and prediction.scheduled_at > now
+
+
+def is_tip(prediction: Prediction, rule: NamedRule) -> bool:
+    """Whether the prediction is worth a tip by this rule. Shadow predictions never are."""
+    if prediction.shadow or (rule.rule.states is not None and prediction.state not in rule.rule.states):
         return False
     favourite = favourite_of(prediction)
-    return favourite is not None and favourite[1] >= rules.tip_probability
+    return favourite is not None and favourite[1] >= rule.threshold
 
 
 def favourite_of(prediction: Prediction) -> tuple[int, float] | None:
@@ -110,48 +104,92 @@ def favourite_of(prediction: Prediction) -> tuple[int, float] | None:
     return max(wins, key=lambda win: win[1], default=None)
 
 
-def tip_findings(predictions: Sequence[Prediction], event: findings.EventDetails) -> list[findings.Finding]:
-    """The tips of the candidates; none if the event has ended meanwhile."""
-    if event.status in FINAL_STATUSES:
+def event_findings(
+    event: findings.EventDetails, predictions: Sequence[Prediction], is_result_new: bool, book: RuleBook
+) -> Iterator[SelectedFinding]:
+    """What the rules select of an event: tips from the predictions, and findings of its result if that is new."""
+    for rule in book.rules_of("tip"):
+        yield from (SelectedFinding(rule.name, tip) for tip in tip_findings(predictions, event, rule))
+    if not is_result_new or event.status != "settled":
+        return
+    for kind, findings_of in RESULT_FINDINGS.items():
+        for rule in book.rules_of(kind):
+            if passes_filters(event, rule.rule):
+                yield from (SelectedFinding(rule.name, finding) for finding in findings_of(event, rule))
+
+
+def passes_filters(event: findings.EventDetails, rule: Rule) -> bool:
+    """Whether the rule's filters let the event pass. `entities`: at least one of them takes part."""
+    if rule.entities is not None and event.entities.isdisjoint(rule.entities):
+        return False
+    return session_passes_filters(event.session, rule)
+
+
+def session_passes_filters(session: findings.SessionDetails, rule: Rule) -> bool:
+    values = ((rule.venues, session.venue), (rule.sources, session.source), (rule.grades, session.grade))
+    return all(allowed is None or value in allowed for allowed, value in values)
+
+
+def tip_findings(
+    predictions: Sequence[Prediction], event: findings.EventDetails, rule: NamedRule
+) -> list[findings.Finding]:
+    """The tips of the candidates by this rule; none if the event has ended meanwhile."""
+    if event.status in FINAL_STATUSES or not passes_filters(event, rule.rule):
         return []
     return [
         findings.Tip(event, slot, probability, prediction.model_version, prediction.state)
         for prediction in predictions
-        if (favourite := favourite_of(prediction)) is not None
+        if is_tip(prediction, rule) and (favourite := favourite_of(prediction)) is not None
         for slot, probability in [favourite]
     ]
 
 
-def result_findings(event: findings.EventDetails, rules: Rules) -> list[findings.Finding]:
-    """The findings of an event; none unless its status is `settled`."""
-    if event.status != "settled":
-        return []
-    candidates = (big_payout(event, rules), grade_result(event, rules), surprise(event, rules))
-    return [finding for finding in candidates if finding is not None]
+def big_payouts(event: findings.EventDetails, rule: NamedRule) -> Iterator[findings.Finding]:
+    """The highest payout of each market, if it is big enough. After a dead heat a market has several."""
+    for market in markets_of(rule.rule):
+        payouts = [payout for payout in event.payouts if payout.market == market]
+        best = max(payouts, key=lambda payout: payout.amount, default=None)
+        if best is not None and best.amount >= rule.threshold:
+            yield findings.BigPayout(event, best)
 
 
-def big_payout(event: findings.EventDetails, rules: Rules) -> findings.BigPayout | None:
-    """The highest payout, if it is big enough. After a dead heat there are several."""
-    best = max(event.payouts, key=lambda payout: payout.amount, default=findings.Payout("", 0))
-    return findings.BigPayout(event, rules.payout_market, best) if best.amount >= rules.payout_amount else None
-
-
-def grade_result(event: findings.EventDetails, rules: Rules) -> findings.GradeResult | None:
+def grade_results(event: findings.EventDetails, rule: NamedRule) -> Iterator[findings.Finding]:
     grade = event.session.grade
-    is_final = grade is not None and grade <= rules.best_grade and event.number == rules.final_number and event.places
-    return findings.GradeResult(event) if is_final else None
+    if grade is not None and grade <= rule.threshold and event.number == FINAL_NUMBER and event.places:
+        yield findings.GradeResult(event)
 
 
-def surprise(event: findings.EventDetails, rules: Rules) -> findings.Surprise | None:
+def surprises(event: findings.EventDetails, rule: NamedRule) -> Iterator[findings.Finding]:
     winner = event.winner
     probability = event.win_probabilities.get(winner) if winner is not None else None
-    if winner is None or probability is None or probability >= rules.surprise_probability:
-        return None
-    return findings.Surprise(event, winner, probability)
+    if winner is not None and probability is not None and probability < rule.threshold:
+        yield findings.Surprise(event, winner, probability)
 
 
-def called_off_findings(session: findings.SessionDetails) -> list[findings.Finding]:
-    return [findings.CalledOff(session)] if session.called_off_numbers else []
+RESULT_FINDINGS: Mapping[EventKind, Callable[[findings.EventDetails, NamedRule], Iterable[findings.Finding]]] = (
+    MappingProxyType({"big-payout": big_payouts, "grade": grade_results, "surprise": surprises})
+)
+"""The findings of a settled event by kind, in the order in which they are recorded."""
+
+
+def markets_of(rule: Rule) -> tuple[str, ...]:
+    """The markets whose payouts the rule is about."""
+    return rule.markets or (findings.DEFAULT_MARKET,)
+
+
+def event_markets(book: RuleBook) -> list[str]:
+    """The markets that any rule about big payouts needs."""
+    return sorted({market for rule in book.rules_of("big-payout") for market in markets_of(rule.rule)})
+
+
+def called_off_findings(session: findings.SessionDetails, rule: NamedRule) -> list[findings.Finding]:
+    enough = len(session.called_off_numbers) >= max(1, rule.threshold)
+    return [findings.CalledOff(session)] if enough and session_passes_filters(session, rule.rule) else []
+
+
+def daily_rules(source: str, book: RuleBook) -> list[NamedRule]:
+    """The rules that ask for a daily summary of the source."""
+    return [rule for rule in book.rules_of("daily") if rule.rule.sources is None or source in rule.rule.sources]
 
 
 def is_day_complete(statuses: Mapping[str, int]) -> bool:

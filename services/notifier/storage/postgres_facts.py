@@ -31,8 +31,8 @@ WHERE event_key = ANY(%s) AND place IS NOT NULL ORDER BY event_key, place, slot"
 ENTITIES = "SELECT event_key, slot, entity_key FROM analytics.entries WHERE event_key = ANY(%s)"
 NAMES = "SELECT entity_key, name FROM analytics.entities WHERE entity_key = ANY(%s) AND name IS NOT NULL"
 PAYOUTS = """
-SELECT event_key, selection, amount FROM analytics.transactions
-WHERE event_key = ANY(%s) AND market = %s ORDER BY event_key, ordinal"""
+SELECT event_key, selection, amount, market FROM analytics.transactions
+WHERE event_key = ANY(%s) AND market = ANY(%s) ORDER BY event_key, ordinal, market"""
 # Predictions made after the start are ignored.
 WIN_PROBABILITIES = """
 SELECT DISTINCT ON (p.event_key, p.slot) p.event_key, p.slot, p.probability
@@ -61,8 +61,8 @@ WHERE place = 1 AND starts_with(event_key, %(source)s || ':')
 GROUP BY slot"""
 
 
-def read_events(connection: DbConnection, keys: Sequence[str], market: str) -> dict[str, EventDetails]:
-    """The loaded events among `keys`, by key, with the payouts of `market`."""
+def read_events(connection: DbConnection, keys: Sequence[str], markets: Sequence[str]) -> dict[str, EventDetails]:
+    """The loaded events among `keys`, by key, with the payouts of these markets."""
     events = _rows(connection, EVENTS, list(keys)) if keys else []
     if not events:
         return {}
@@ -73,15 +73,15 @@ def read_events(connection: DbConnection, keys: Sequence[str], market: str) -> d
     predicted: dict[str, dict[int, float]] = defaultdict(dict)
     for key, place, slot in _rows(connection, PLACES, event_keys):
         placed[key].append((place, slot))
-    for key, selection, amount in _rows(connection, PAYOUTS, event_keys, market):
-        payouts[key].append(Payout(selection, amount))
+    for key, *payout in _rows(connection, PAYOUTS, event_keys, list(markets)):
+        payouts[key].append(Payout(*payout))
     for key, slot, probability in _rows(connection, WIN_PROBABILITIES, event_keys):
         predicted[key][slot] = probability
-    names = _names(connection, event_keys)
+    names, entities = _entries(connection, event_keys)
     return {
         key: EventDetails(
             key, sessions[session], number, scheduled_at, status,
-            names[key], tuple(placed[key]), tuple(payouts[key]), predicted[key],
+            names[key], tuple(placed[key]), tuple(payouts[key]), predicted[key], frozenset(entities[key]),
         )
         for key, session, number, scheduled_at, status in events
     }  # fmt: skip
@@ -102,11 +102,11 @@ def day_statuses(connection: DbConnection, source: str, day: date) -> dict[str, 
     return dict(_rows(connection, STATUSES, _sessions_of(connection, source, day)))
 
 
-def day_rows(connection: DbConnection, source: str, day: date, market: str) -> DayRows:
-    """All data for the day's digest."""
+def day_rows(connection: DbConnection, source: str, day: date, markets: Sequence[str]) -> DayRows:
+    """All data for the day's digest, with the payouts of these markets."""
     sessions = _sessions_of(connection, source, day)
     settled = [row[0] for row in _rows(connection, SETTLED_OF_DAY, sessions)]
-    facts = read_events(connection, settled, market)
+    facts = read_events(connection, settled, markets)
     payouts = [
         (f"{event.session.venue_name or f'venue {event.session.venue}'} {event.number}", payout)
         for event in facts.values()
@@ -126,15 +126,17 @@ def _sessions_of(connection: DbConnection, source: str, day: date) -> list[str]:
     return [row[0] for row in _rows(connection, SESSION_KEYS_OF_DAY, source, day)]
 
 
-def _names(connection: DbConnection, keys: list[str]) -> dict[str, dict[int, str]]:
-    entries = _rows(connection, ENTITIES, keys)
-    entities = sorted({entity for _, _, entity in entries if entity is not None})
-    name_of = dict(_rows(connection, NAMES, entities))
+def _entries(connection: DbConnection, keys: list[str]) -> tuple[dict[str, dict[int, str]], dict[str, set[str]]]:
+    """The names by slot, and the keys of the entities, both by event."""
+    entries = [row for row in _rows(connection, ENTITIES, keys) if row[2] is not None]
+    name_of = dict(_rows(connection, NAMES, sorted({entity for _, _, entity in entries})))
     names: dict[str, dict[int, str]] = defaultdict(dict)
+    entities: dict[str, set[str]] = defaultdict(set)
     for key, slot, entity in entries:
+        entities[key].add(entity)
         if entity in name_of:
             names[key][slot] = name_of[entity]
-    return names
+    return names, entities
 
 
 def _wins_before(connection: DbConnection, source: str, day: date) -> list[tuple[Any, ...]]:

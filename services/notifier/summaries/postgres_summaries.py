@@ -9,21 +9,28 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
 
 import psycopg
 import structlog
 
 from services.notifier.findings.digest import digest_of
-from services.notifier.findings.finding import CalledOff, Daily, Finding
-from services.notifier.findings.rules import Rules, called_off_findings, is_day_complete
+from services.notifier.findings.finding import Daily, Finding
+from services.notifier.findings.rules import (
+    DAILY_BEST,
+    SelectedFinding,
+    called_off_findings,
+    is_day_complete,
+    markets_of,
+)
+from services.notifier.notify import text_of
 from services.notifier.pacing import DeliveryPolicy
+from services.notifier.rules.rule_book import NamedRule, RuleBook
 from services.notifier.storage import postgres_ledger as ledger
 from services.notifier.storage.postgres_facts import day_rows, read_sessions
 from services.notifier.storage.postgres_ledger import PendingSummary
 from services.notifier.summaries.quiescence import PipelineDrain
-from services.notifier.texts.message import render
 from shared.broker.contract import Broker
 from shared.database.connection import DbConnection
 from shared.errors import BrokerError, TransientError
@@ -38,11 +45,13 @@ class SummaryComposer:
         self,
         connect: Callable[[], DbConnection],
         broker: Callable[[], Broker],
-        rules: Rules,
+        rules: Callable[[], RuleBook],
         delivery_policy: DeliveryPolicy,
         max_wait_s: float,
     ) -> None:
-        """`max_wait_s`: maximum wait for records that are not loaded yet, in real seconds; then the text omits them."""
+        """`rules` returns the current rules.
+
+        `max_wait_s`: maximum wait for records that are not loaded yet, in real seconds; then the text omits them."""
         self._connect = connect
         self._make_broker = broker
         self._rules = rules
@@ -81,28 +90,44 @@ class SummaryComposer:
             self._drain, self._waiting_since_s = PipelineDrain(broker), time.monotonic()
         if not self._drain.is_drained() and time.monotonic() - self._waiting_since_s < self._max_wait_s:
             return self._delivery_policy.poll_s
-        for summary in self._pending:
-            self._compose(connection, summary)
+        book = self._rules()
+        for record_id in dict.fromkeys(summary.record_id for summary in self._pending):
+            self._compose(connection, book, [each for each in self._pending if each.record_id == record_id])
         self._drain = None
         return 0.0
 
-    def _compose(self, connection: DbConnection, summary: PendingSummary) -> None:
+    def _compose(self, connection: DbConnection, book: RuleBook, summaries: Sequence[PendingSummary]) -> None:
+        """Compose the summaries of one subject, for all rules: either all get a text, or those that do not apply wait.
+
+        So a day that was summarized by one rule need not be counted again for another one.
+        """
         with connection.transaction():
             # All queries read one snapshot, so a unit that a loader commits meanwhile is included as a whole or not.
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            finding = self._finding(connection, summary)
-        if finding is None:
-            ledger.discard_summary(connection, summary)
-        else:
-            ledger.write_text(connection, summary, render(finding))
+            findings = [(summary, self._finding(connection, book, summary)) for summary in summaries]
+        with connection.transaction():
+            for summary, finding in findings:
+                if finding is None:
+                    ledger.discard_summary(connection, summary)
+                else:
+                    ledger.write_text(connection, summary, text_of(SelectedFinding(summary.rule, finding), book))
 
-    def _finding(self, connection: DbConnection, summary: PendingSummary) -> Finding | None:
+    def _finding(self, connection: DbConnection, book: RuleBook, summary: PendingSummary) -> Finding | None:
         """None if the summary no longer applies, or not yet, because new events of the day have not ended."""
-        if summary.rule == CalledOff.rule:
-            sessions = read_sessions(connection, [summary.event_key])
-            return next((finding for each in sessions.values() for finding in called_off_findings(each)), None)
-        source, _, day = summary.event_key.rpartition(":")
-        rows = day_rows(connection, source, date.fromisoformat(day), self._rules.payout_market)
-        if not is_day_complete(rows.statuses):
+        rule = book.rule(summary.rule)
+        if rule is None:
+            log.warning("summary_discarded", rule=summary.rule, subject=summary.event_key, reason="no such rule")
             return None
-        return Daily(digest_of(source, date.fromisoformat(day), rows, self._rules.daily_best))
+        return read_summary(connection, rule, summary.event_key)
+
+
+def read_summary(connection: DbConnection, rule: NamedRule, subject: str) -> Finding | None:
+    """The finding of a rule about a session or a day; None if the rule does not apply to the current rows."""
+    if rule.rule.finding == "called-off":
+        sessions = read_sessions(connection, [subject])
+        return next((finding for each in sessions.values() for finding in called_off_findings(each, rule)), None)
+    source, _, day = subject.rpartition(":")
+    rows = day_rows(connection, source, date.fromisoformat(day), markets_of(rule.rule))
+    if not is_day_complete(rows.statuses):
+        return None
+    return Daily(digest_of(source, date.fromisoformat(day), rows, DAILY_BEST))

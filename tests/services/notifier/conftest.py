@@ -11,11 +11,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from services.notifier.findings.rules import Rules
 from services.notifier.pacing import DeliveryPolicy
 from services.notifier.summaries.postgres_summaries import SummaryComposer
 from shared.broker.postgres.broker import PostgresBroker
 from shared.topics import topic_specs
+from tests.services.notifier.books import default_book
 from tests.services.notifier.certificates import Certificate, make_certificate
 from tests.services.notifier.http_receiver import Receiver, receiving
 from tests.services.notifier.samples import Rows
@@ -57,5 +57,5 @@ def compose(database_url: str, broker: PostgresBroker) -> Iterator[Compose]:
     """Runs one step of the summary composer under the notifier's own database role."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("SET ROLE headrace_notifier")
-        composer = SummaryComposer(lambda: connection, lambda: broker, Rules(), DeliveryPolicy(), max_wait_s=60)
+        composer = SummaryComposer(lambda: connection, lambda: broker, default_book, DeliveryPolicy(), max_wait_s=60)
         yield partial(composer.step, connection, broker)

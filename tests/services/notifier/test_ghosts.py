@@ -9,10 +9,10 @@ import psycopg
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.notifier.findings.rules import Rules
 from services.notifier.notify import Notifier
 from services.notifier.storage import postgres_claims as claims
 from shared.records import DecodedRecord
+from tests.services.notifier.books import default_book
 from tests.services.notifier.conftest import Compose
 from tests.services.notifier.samples import HOUR, NOW, FixedClock, Rows, decoded_record, key, loaded_event, prediction
 
@@ -56,7 +56,7 @@ def run(database: Connection, compose: Compose, cuts: set[int], ghosts: Sequence
     rows.event(session, 1, trifecta=60_000)
     rows.event(session, 2, "observed", at=NOW + HOUR)
     rows.event(session, 3, "listed")
-    notifier = Notifier(["console", "discord"], FixedClock(), Rules())
+    notifier = Notifier(["console", "discord"], FixedClock(), default_book)
     ends = [*sorted(cuts), COUNT, COUNT + 1]
     for begin, end in zip([0, *ends], ends, strict=False):
         batch = []

@@ -8,10 +8,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from services.notifier.findings.rules import Rules
+from services.notifier.findings.finding import Daily, Finding, Tip, finding_id
 from services.notifier.notify import Notifier
 from services.notifier.storage.postgres_facts import day_rows
 from shared.ops.tables import operations as operations_table
+from tests.services.notifier.books import book_of, default_book
 from tests.services.notifier.conftest import Compose
 from tests.services.notifier.samples import (
     DAY,
@@ -21,6 +22,7 @@ from tests.services.notifier.samples import (
     FixedClock,
     Rows,
     decoded_record,
+    event,
     key,
     loaded_event,
     prediction,
@@ -32,7 +34,7 @@ YESTERDAY = DAY - timedelta(days=1)
 
 @pytest.fixture
 def notifier() -> Notifier:
-    return Notifier(["console"], FixedClock(), Rules())
+    return Notifier(["console"], FixedClock(), default_book)
 
 
 def ledger_after(
@@ -103,7 +105,7 @@ def test_every_channel_gets_its_own_row(database: Connection, rows: Rows) -> Non
     rows.event(session, 1, trifecta=98_760)
     rows.event(session, 2, "listed")
 
-    ledger_after(Notifier(["console", "discord"], FixedClock(), Rules()), database, loaded_event(1))
+    ledger_after(Notifier(["console", "discord"], FixedClock(), default_book), database, loaded_event(1))
 
     assert database.execute("SELECT channel, state FROM notifier.ledger ORDER BY id").fetchall() == [
         ("console", "pending"),
@@ -196,7 +198,7 @@ def test_the_digest_scores_the_last_prediction_against_earlier_wins(database: Co
     rows.prediction(event, [0.9, 0.1], as_of=NOW - 3 * HOUR)
     rows.prediction(event, [0.5, 0.5], as_of=NOW - 2 * HOUR)
 
-    day = day_rows(database, SOURCE, DAY, "trifecta")
+    day = day_rows(database, SOURCE, DAY, ["trifecta"])
 
     assert day.log_losses == {key(1): pytest.approx(0.6931, abs=1e-4)}
     assert day.winners == {key(1): 2}
@@ -213,3 +215,106 @@ def test_names_from_documents_mention_no_one(notifier: Notifier, database: Conne
     assert "@everyone" not in message[1]
     assert "@here" not in message[1]
     assert "<@" not in message[1].replace(r"\<", "")
+
+
+RACES, MAIL = "discord-bot/channel/111111111111111111", "email/mail"
+CHANNELS = {
+    "races": {"kind": "discord-bot", "channel": "111111111111111111"},
+    "mail": {"kind": "email", "to": ("person@example.org",)},
+}
+
+
+def rows_after(notifier: Notifier, database: Connection, *messages: Any) -> list[tuple[Any, ...]]:
+    ledger_after(notifier, database, *messages)
+    return database.execute("SELECT rule, channel, text FROM notifier.ledger ORDER BY rule, channel").fetchall()
+
+
+def test_each_rule_has_a_row_for_each_of_its_addresses(database: Connection, rows: Rows) -> None:
+    book = book_of(
+        CHANNELS,
+        everywhere={"finding": "tip", "to": ("races", "mail"), "template": "{{ entry }} at {{ venue_name }}"},
+        strict={"finding": "tip", "threshold": 0.99},
+        default={"finding": "tip"},
+        elsewhere={"finding": "tip", "venues": (8,)},
+    )
+    rows.event(rows.session(), 1, "observed", at=NOW + HOUR)
+
+    recorded = rows_after(Notifier(["console"], FixedClock(), lambda: book), database, prediction(0.1, 0.9))
+
+    assert [(rule, channel) for rule, channel, _ in recorded] == [
+        ("default", "console"),
+        ("everywhere", RACES),
+        ("everywhere", MAIL),
+    ]
+    assert [text for _, channel, text in recorded if channel != "console"] == ["2 Rower 2 at Weir"] * 2
+    assert {row[0] for row in database.execute("SELECT record_id FROM notifier.ledger")} == {
+        finding_id(Tip(event(), 2, 0.9, "m1", "observation"))
+    }
+
+
+def test_a_filter_by_entity_reads_the_entries(database: Connection, rows: Rows) -> None:
+    taking_part, absent = f"{key(1)}/3", f"{key(2)}/3"
+    book = book_of(a={"finding": "tip", "entities": (taking_part, absent)}, b={"finding": "tip", "entities": (absent,)})
+    rows.event(rows.session(), 1, "observed", at=NOW + HOUR)
+
+    recorded = rows_after(Notifier(["console"], FixedClock(), lambda: book), database, prediction(0.1, 0.9))
+
+    assert [rule for rule, _, _ in recorded] == ["a"]
+
+
+def test_a_notification_expires_as_its_rule_says(database: Connection, rows: Rows) -> None:
+    book = book_of(short={"finding": "tip", "expires": "30m"}, never={"finding": "tip"})
+    rows.event(rows.session(), 1, "observed", at=NOW + HOUR)
+
+    ledger_after(Notifier(["console"], FixedClock(), lambda: book), database, prediction(0.1, 0.9))
+
+    assert database.execute("SELECT rule, expires_at - created_at FROM notifier.ledger ORDER BY rule").fetchall() == [
+        ("never", None),
+        ("short", timedelta(minutes=30)),
+    ]
+
+
+def test_the_rules_of_each_batch_are_the_current_ones(database: Connection, rows: Rows) -> None:
+    books = iter([book_of(), book_of(tip={"finding": "tip"})])
+    notifier = Notifier(["console"], FixedClock(), lambda: next(books))
+    rows.event(rows.session(), 1, "observed", at=NOW + HOUR)
+
+    assert rows_after(notifier, database, prediction(0.1, 0.9)) == []
+    assert [rule for rule, _, _ in rows_after(notifier, database, prediction(0.1, 0.9))] == ["tip"]
+
+
+def test_subscribers_are_further_addresses(database: Connection, rows: Rows, compose: Compose) -> None:
+    person = "discord-bot/user/222222222222222222"
+
+    def subscribers(_connection: object, rule: str, finding: Finding) -> list[str]:
+        """Of everything about venue 7 except summaries of days; the console is an address already."""
+        return [] if isinstance(finding, Daily) else [person, "console"]
+
+    session = rows.session()
+    rows.event(session, 1, trifecta=98_760)
+    rows.event(session, 2, "cancelled")
+    notifier = Notifier(["console"], FixedClock(), default_book, subscribers)
+
+    recorded = rows_after(notifier, database, loaded_event(1), loaded_event(2, status="cancelled"))
+    compose()
+
+    assert [(rule, channel) for rule, channel, _ in recorded] == [
+        ("big-payout", "console"),
+        ("big-payout", person),
+        ("called-off", "console"),
+        ("called-off", person),
+        ("daily", "console"),
+    ]
+    assert database.execute("SELECT count(*) FROM notifier.ledger WHERE text IS NULL").fetchone() == (0,)
+
+
+def test_a_template_that_fails_for_a_value_is_replaced_by_the_default(database: Connection, rows: Rows) -> None:
+    """A template is checked with samples, in which a winner's name is unknown only if its title is unknown, too."""
+    template = "{% if title is not none and name is none and title > 3 %}x{% endif %}{{ entry }}"
+    book = book_of(tip={"finding": "tip", "template": template})
+    rows.event(rows.session(), 1, "observed", at=NOW + HOUR)
+    database.execute("UPDATE facts.entities SET name = NULL")
+
+    ((_, _, text),) = rows_after(Notifier(["console"], FixedClock(), lambda: book), database, prediction(0.1, 0.9))
+
+    assert text.startswith("**Favourite** · Weir")

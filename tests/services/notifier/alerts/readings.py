@@ -7,10 +7,13 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from services.notifier.alerts.alert_rules import AlertKind, AlertRule, alert_rule
+from services.notifier.alerts.alert_rules import AlertRule, alert_rule, alert_rules_of
 from services.notifier.alerts.evaluator import AlertEvaluator, IncidentChanges
 from services.notifier.alerts.reading import PipelineReading, ReplicaReading, TopicBacklog, WindowReading
 from services.notifier.alerts.timers import IncidentKey
+from services.notifier.kinds import PipelineKind
+from services.notifier.rules.file import read_rules
+from services.notifier.rules.rule_book import RuleBook
 from shared.topics import READS, SERVICES, WRITES
 
 NOON = datetime(2031, 5, 4, 12, 0, tzinfo=UTC)
@@ -53,7 +56,7 @@ def with_backlog(stage: tuple[str, str], records: int, oldest_s: float = 120.0, 
 
 
 def rule(
-    kind: AlertKind,
+    kind: PipelineKind,
     name: str | None = None,
     addresses: Sequence[str] = ("console",),
     for_s: float | None = None,
@@ -68,7 +71,7 @@ class Run:
     def __init__(self, *rules: AlertRule, clear_s: float = 120.0) -> None:
         self.at = NOON
         self.rules = rules
-        self.open: dict[IncidentKey, AlertKind] = {}
+        self.open: dict[IncidentKey, PipelineKind] = {}
         self.opened: list[str] = []
         self.resolved: list[str] = []
         self._clear_s = clear_s
@@ -101,3 +104,8 @@ class Run:
 def detail_of(changes: IncidentChanges) -> Mapping[str, Any]:
     (condition,) = changes.opening.values()
     return condition.detail
+
+
+def default_rules(addresses: Sequence[str]) -> tuple[AlertRule, ...]:
+    """The alerts of the shipped rule file."""
+    return alert_rules_of(RuleBook(read_rules(None).parse()), addresses)

@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 
-from services.notifier.alerts.alert_rules import DEFAULTS, AlertKind, AlertRule, default_rules
+from services.notifier.alerts.alert_rules import DEFAULTS, AlertRule
 from services.notifier.alerts.backlog_history import BacklogHistory
 from services.notifier.alerts.conditions import Condition, conditions_of, is_known
 from services.notifier.alerts.reading import (
@@ -19,8 +19,9 @@ from services.notifier.alerts.reading import (
     TrippedPartition,
     WindowReading,
 )
+from services.notifier.kinds import PipelineKind
 from shared.topics import SERVICES
-from tests.services.notifier.alerts.readings import ALL_TOPICS, NOON, healthy, replica, rule, without
+from tests.services.notifier.alerts.readings import ALL_TOPICS, NOON, default_rules, healthy, replica, rule, without
 
 HISTORY = BacklogHistory()
 DOWN = rule("stage-down")
@@ -37,12 +38,12 @@ def subjects(alert: AlertRule, reading: PipelineReading, *open_subjects: str) ->
 def test_each_kind_has_a_default_rule_that_sends_to_all_channels() -> None:
     rules = default_rules(["console", "discord"])
 
-    assert {each.kind for each in rules} == set(get_args(AlertKind)) == set(DEFAULTS)
+    assert {each.kind for each in rules} == set(get_args(PipelineKind)) == set(DEFAULTS)
     assert {each.addresses for each in rules} == {("console", "discord")}
 
 
-@pytest.mark.parametrize("kind", get_args(AlertKind))
-def test_a_pipeline_that_works_fulfils_no_condition(kind: AlertKind) -> None:
+@pytest.mark.parametrize("kind", get_args(PipelineKind))
+def test_a_pipeline_that_works_fulfils_no_condition(kind: PipelineKind) -> None:
     assert true_in(rule(kind), healthy()) == []
 
 
@@ -145,6 +146,6 @@ def test_a_token_that_discord_refuses_is_a_condition() -> None:
         ("lag-growing", "cleaner/raw-events", "cleaner"),
     ],
 )
-def test_what_a_stopped_service_reported_is_not_known(kind: AlertKind, subject: str, service: str) -> None:
+def test_what_a_stopped_service_reported_is_not_known(kind: PipelineKind, subject: str, service: str) -> None:
     assert is_known(kind, subject, healthy())
     assert not is_known(kind, subject, without(service))

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from services.notifier.alerts.alert_rules import default_rules
 from services.notifier.alerts.reading import (
     BotToken,
     DeadLetterReading,
@@ -23,6 +22,7 @@ from tests.services.notifier.alerts.readings import (
     NOON,
     STEP_S,
     Run,
+    default_rules,
     detail_of,
     healthy,
     rule,

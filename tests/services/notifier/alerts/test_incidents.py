@@ -14,17 +14,17 @@ import typer.main
 from headrace.audit.report import FINDING_COUNTS
 from headrace.cli import build_app
 from services.notifier.alerts import incidents
-from services.notifier.alerts.alert_rules import AlertKind
 from services.notifier.alerts.conditions import Condition
 from services.notifier.alerts.incidents import Incident
 from services.notifier.alerts.text import guide_of, incident_content, incident_text, resolution_text
+from services.notifier.kinds import PipelineKind
 from services.notifier.texts.message import MAX_LENGTH
 from shared.ops.operations import NotPossible
 from tests.services.notifier.alerts.readings import NOON
 
 DOWN: Mapping[str, Any] = {"replicas": 0, "needed": 1, "not_ready": 0, "reasons": [], "heartbeat_at": NOON.isoformat()}
 LOSSES = {"model": "m1", "state": "card", "events": 300, "log_loss": 1.81234, "base_log_loss": 1.7}
-CASES: list[tuple[AlertKind, str, Mapping[str, Any]]] = [
+CASES: list[tuple[PipelineKind, str, Mapping[str, Any]]] = [
     ("stage-down", "loader", DOWN),
     ("stage-down", "loader", {**DOWN, "not_ready": 1, "reasons": ["loader-0: backing off"]}),
     (
@@ -51,7 +51,7 @@ each_case = pytest.mark.parametrize(
 
 
 def incident(
-    kind: AlertKind = "stage-down", subject: str = "loader", detail: Mapping[str, Any] = DOWN, **changes: Any
+    kind: PipelineKind = "stage-down", subject: str = "loader", detail: Mapping[str, Any] = DOWN, **changes: Any
 ) -> Incident:
     values = {"id": 12, "rule": kind, "severity": "critical", "opened_at": NOON, "last_seen_at": NOON, **changes}
     return Incident(kind=kind, subject=subject, detail=detail, **values)
@@ -100,7 +100,9 @@ def test_opening_and_resolution_have_ids_of_their_own() -> None:
 
 
 @each_case
-def test_a_text_says_what_since_when_and_what_to_do(kind: AlertKind, subject: str, detail: Mapping[str, Any]) -> None:
+def test_a_text_says_what_since_when_and_what_to_do(
+    kind: PipelineKind, subject: str, detail: Mapping[str, Any]
+) -> None:
     text = incident_text(incident(kind, subject, detail))
 
     assert text.startswith("**")
@@ -110,7 +112,7 @@ def test_a_text_says_what_since_when_and_what_to_do(kind: AlertKind, subject: st
 
 
 @each_case
-def test_each_command_of_a_text_exists(kind: AlertKind, subject: str, detail: Mapping[str, Any]) -> None:
+def test_each_command_of_a_text_exists(kind: PipelineKind, subject: str, detail: Mapping[str, Any]) -> None:
     root = typer.main.get_command(build_app())
 
     for line in guide_of(incident(kind, subject, detail)).commands:
@@ -126,7 +128,7 @@ def test_each_command_of_a_text_exists(kind: AlertKind, subject: str, detail: Ma
 
 
 @each_case
-def test_each_runbook_exists(kind: AlertKind, subject: str, detail: Mapping[str, Any], repository: Path) -> None:
+def test_each_runbook_exists(kind: PipelineKind, subject: str, detail: Mapping[str, Any], repository: Path) -> None:
     path, _, anchor = guide_of(incident(kind, subject, detail)).runbook.partition("#")
 
     headings = re.findall(r"^#+ (.*)$", (repository / path).read_text(), re.MULTILINE)
@@ -176,4 +178,4 @@ def test_causes_cannot_mention_people_or_format_the_message() -> None:
 
 
 def test_every_kind_has_a_text() -> None:
-    assert {case[0] for case in CASES} == set(get_args(AlertKind))
+    assert {case[0] for case in CASES} == set(get_args(PipelineKind))

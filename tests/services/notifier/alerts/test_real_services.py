@@ -16,9 +16,9 @@ import pytest
 
 from headrace.database.embedded import OWNER, EmbeddedPostgres
 from services.notifier.alerts import postgres_incidents as storage
-from services.notifier.alerts.alert_rules import AlertKind
 from services.notifier.alerts.postgres_reading import read_pipeline
 from services.notifier.alerts.watch import AlertWatch
+from services.notifier.kinds import PipelineKind
 from shared.broker.contract import NewRecord
 from shared.broker.postgres.broker import PostgresBroker
 from shared.ops.tables.steering import steer
@@ -84,7 +84,7 @@ def cleaner(
 class Alerts:
     """Evaluates rules without durations; incidents of one subject."""
 
-    def __init__(self, database: Database, *kinds: AlertKind) -> None:
+    def __init__(self, database: Database, *kinds: PipelineKind) -> None:
         self._database = database
         self._watch = AlertWatch("", lambda: [rule(kind, for_s=0) for kind in kinds], set(), clear_s=0)
 

@@ -13,9 +13,9 @@ import psycopg
 import pytest
 
 from services.notifier.findings.finding import daily_id, day_key
-from services.notifier.findings.rules import Rules
 from services.notifier.notify import Notifier
 from services.notifier.pacing import DeliveryPolicy
+from services.notifier.rules.rule_book import RuleBook
 from services.notifier.storage import postgres_ledger as ledger
 from services.notifier.storage.postgres_claims import claim
 from services.notifier.storage.postgres_ledger import NewSummary
@@ -24,6 +24,7 @@ from shared.broker.contract import Broker
 from shared.broker.postgres.broker import PostgresBroker
 from shared.topics import CLEAN, RAW
 from tests.contract.records import fill, poll_some
+from tests.services.notifier.books import book_of, default_book
 from tests.services.notifier.conftest import Compose
 from tests.services.notifier.samples import DAY, SOURCE, FixedClock, Rows, decoded_record, loaded_event
 from tests.waiting import DEADLINE_S, wait_until
@@ -95,7 +96,7 @@ def test_a_summary_waits_at_most_the_maximum_time(database: Connection, rows: Ro
     rows.event(rows.session(), 1)
     record_daily_summary(database)
     fill(broker, RAW, ["a record of a partition without a consumer"])
-    composer = SummaryComposer(lambda: database, lambda: broker, Rules(), DeliveryPolicy(), max_wait_s=1e-9)
+    composer = SummaryComposer(lambda: database, lambda: broker, default_book, DeliveryPolicy(), max_wait_s=1e-9)
 
     composer.step(database, broker)
 
@@ -105,7 +106,7 @@ def test_a_summary_waits_at_most_the_maximum_time(database: Connection, rows: Ro
 def test_a_day_that_goes_on_after_all_is_summarized_when_it_is_over(
     database: Connection, rows: Rows, compose: Compose
 ) -> None:
-    notifier = Notifier(["console"], FixedClock(), Rules())
+    notifier = Notifier(["console"], FixedClock(), default_book)
     session = rows.session()
     rows.event(session, 1)
     with database.transaction():
@@ -127,7 +128,7 @@ def test_a_day_that_goes_on_after_all_is_summarized_when_it_is_over(
 def test_a_session_that_is_no_longer_cancelled_is_not_notified(
     database: Connection, rows: Rows, compose: Compose
 ) -> None:
-    notifier = Notifier(["console"], FixedClock(), Rules())
+    notifier = Notifier(["console"], FixedClock(), default_book)
     session = rows.session()
     cancelled = rows.event(session, 1, "cancelled")
     rows.event(session, 2, "listed")
@@ -199,7 +200,7 @@ def test_the_composer_runs_in_its_own_thread_until_it_is_stopped(
     composer = SummaryComposer(
         lambda: psycopg.connect(database_url, autocommit=True),
         lambda: PostgresBroker(database_url),
-        Rules(),
+        default_book,
         DeliveryPolicy(poll_s=0.01),
         max_wait_s=60,
     )
@@ -211,3 +212,29 @@ def test_the_composer_runs_in_its_own_thread_until_it_is_stopped(
         stop.set()
         thread.join(DEADLINE_S)
     assert not thread.is_alive()
+
+
+def test_each_rule_about_days_has_a_summary_of_its_own(
+    database: Connection, rows: Rows, broker: PostgresBroker
+) -> None:
+    book = book_of(
+        all={"finding": "daily"},
+        exacta={"finding": "daily", "markets": ("exacta",), "template": "{{ date }}: {{ payouts|length }} payouts"},
+        removed={"finding": "daily"},
+    )
+    rows.event(rows.session(), 1)
+    with database.transaction():
+        Notifier(["console"], FixedClock(), lambda: book).handle([decoded_record(loaded_event(1))], database)
+    later = RuleBook(
+        book.file.model_copy(update={"rules": {name: book.file.rules[name] for name in ("all", "exacta")}})
+    )
+
+    SummaryComposer(lambda: database, lambda: broker, lambda: later, DeliveryPolicy(), max_wait_s=60).step(
+        database, broker
+    )
+
+    texts = dict(database.execute("SELECT rule, text FROM notifier.ledger").fetchall())
+    assert texts["exacta"] == "2026-05-02: 0 payouts"
+    assert "Weir 1: 1-2-3 paid 1,000" in texts["all"]
+    assert texts["removed"] is None
+    assert ledger.pending_summaries(database) == []

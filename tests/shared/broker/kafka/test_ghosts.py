@@ -16,7 +16,6 @@ import pytest
 from kafka import KafkaProducer
 
 from services.loader.load import Loader
-from services.notifier.findings.rules import Rules
 from services.notifier.notify import Notifier
 from shared.broker.contract import NewRecord, Record
 from shared.broker.kafka.broker import KafkaBroker
@@ -31,11 +30,14 @@ from tests.contract.records import settle, write
 from tests.kafka.use import KafkaInUse
 from tests.services.loader.facts import StillClock, at, listed, observed, received, settled
 from tests.services.loader.views import ask, tables
+from tests.services.notifier.books import book_of
 from tests.waiting import DEADLINE_S, wait_until
 
 LOADER_READS, NOTIFIER_READS = (CLEAN,), (LOADED,)
 # Every payout causes a notification.
-RULES = Rules(payout_market="exacta", payout_amount=1)
+RULES = book_of(
+    big_payout={"finding": "big-payout", "markets": ("exacta",), "threshold": 1}, daily={"finding": "daily"}
+)
 
 
 class Pipeline:
@@ -50,7 +52,7 @@ class Pipeline:
         self._outbox.load({})
         self.loader = _ServiceLoop(self.broker, "loader", LOADER_READS, Loader(StillClock(at(30)), Metrics()).handle)
         self.notifier = _ServiceLoop(
-            self.broker, "notifier", NOTIFIER_READS, Notifier(["console"], StillClock(at(30)), RULES).handle
+            self.broker, "notifier", NOTIFIER_READS, Notifier(["console"], StillClock(at(30)), lambda: RULES).handle
         )
 
     def write_ghosts(self, records: Sequence[Record]) -> int:

@@ -12,7 +12,6 @@ import pytest
 
 from services.cleaner.handle import Cleaner
 from services.loader.load import Loader
-from services.notifier.findings.rules import Rules
 from services.notifier.notify import Notifier
 from shared.broker.contract import NewRecord, Record
 from shared.broker.postgres.broker import PostgresBroker
@@ -35,6 +34,7 @@ from shared.topics import CLEAN, LOADED, RAW, dead_letter_topic, topic_specs
 from tests.services.cleaner.synthetic_slices import DAY, card, payouts_123, raw, result
 from tests.services.loader.facts import StillClock
 from tests.services.loader.views import ask, tables
+from tests.services.notifier.books import default_book
 from tests.shared.runtime.loop_harness import append, contents
 
 pytestmark = pytest.mark.slow
@@ -83,7 +83,7 @@ class Pipeline:
         self._stack.callback(self.broker.close)
         self.broker.ensure_topics(topic_specs(2))
         cleaner, loader = Cleaner(lambda _reason: None), Loader(StillClock(NOW), Metrics())
-        notifier = Notifier(["console"], StillClock(NOW), Rules())
+        notifier = Notifier(["console"], StillClock(NOW), default_book)
         self._steps = [
             self._step("cleaner", RAW, InUnit(cleaner.handle)),
             self._step("loader", CLEAN, InTransaction(loader.handle)),
