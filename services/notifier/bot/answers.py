@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-Colour = Literal["information", "good", "warning", "critical", "muted"]
+from services.notifier.texts.content import Colour
+
 # Distinguishable with red-green colour blindness (Okabe and Ito 2008). A word always says the same.
 COLOURS: Mapping[str, int] = {
     "information": 0x0072B2,

@@ -164,6 +164,7 @@ class DiscordBot:
         work: list[Awaitable[None]] = [
             _until_stopped(stop, leadership),
             client.receive(),
+            self._link.refusal(),
             dispatcher.take_over(),
             _publish(rest, application_id, definitions),
             _purge(context.database),

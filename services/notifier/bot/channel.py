@@ -1,18 +1,22 @@
 """The bot as a channel of the sender: sends embeds, finds what was sent before, edits messages.
 
-An address is `discord-bot/channel/ID` or `discord-bot/user/ID`.
+A destination is `channel/ID` or `user/ID`.
 """
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+import structlog
+
+from services.notifier.bot.client import TokenRefused
 from services.notifier.bot.link import BotLink
-from services.notifier.bot.messages import message_body
-from services.notifier.bot.rest import DiscordRest
-from services.notifier.channels.base import Message, Receipt
+from services.notifier.bot.messages import details_body, mark_of, notification_body, thread_name
+from services.notifier.bot.rest import DiscordRest, PersonBlocks
+from services.notifier.channels.base import ChannelBusy, ChannelRefused, Message, Receipt
 from services.notifier.pacing import RateLimit
 
 R = TypeVar("R")
@@ -20,7 +24,9 @@ R = TypeVar("R")
 SEND_LIMIT_S = 20.0
 # Discord bans an address after 10,000 invalid requests in 10 minutes; a wrong channel id must not come near that.
 MAX_INVALID, INVALID_WINDOW_S = 50, 600.0
-KIND = "discord-bot"
+# A refused token is noticed by the connection too, which then ends; until then the sender waits.
+REFUSED_WAIT_S = 30.0
+log = structlog.get_logger("notifier.bot")
 
 
 class InvalidRequests:
@@ -44,9 +50,9 @@ class InvalidRequests:
 class BotChannel:
     """`on_blocked(person_id)` is called when a person does not accept direct messages."""
 
-    name = KIND
-    # Discord allows 50 requests a second for each bot; discord.py keeps the limits of single channels.
-    rate = RateLimit(burst=20, per_s=20)
+    name = "discord-bot"
+    # Discord allows 5 messages in 5 s for each channel, and 50 requests a second for each bot.
+    rate = RateLimit(burst=5, per_s=1)
 
     def __init__(self, link: BotLink, on_blocked: Callable[[int], None]) -> None:
         self._link = link
@@ -58,34 +64,86 @@ class BotChannel:
 
     def send(self, message: Message) -> Receipt:
         mark = mark_of(message.message_id)
-        body = message_body(message, mark)
+        body = _body_of(message, mark)
 
         async def work(rest: DiscordRest) -> int:
-            channel_id = await _channel_of(rest, message.destination)
-            message_id = await rest.create_message(channel_id, body, nonce=mark)
-            return message_id
+            return await rest.create_message(await _channel_of(rest, message.destination), body, nonce=mark)
 
-        message_id = self._call(message.destination, work)
-        self._add_details(message, message_id)
+        message_id = self._call(message, work)
+        try:
+            self._show_details(message, message_id)
+        except (ChannelBusy, ChannelRefused) as error:
+            # The message itself is sent. Its next edit shows the details.
+            log.warning("bot_details_missing", rule=message.rule, error=str(error))
         return Receipt(str(message_id))
 
     def find(self, message: Message) -> Receipt | None:
         """Search the channel for the message of an earlier attempt."""
-        mark = mark_of(message.message_id)
 
         async def work(rest: DiscordRest) -> int | None:
-            channel_id = await _channel_of(rest, message.destination)
-            return await rest.find_message(channel_id, mark, message.recorded_at.timestamp())
+            return await rest.find_message(await _channel_of(rest, message.destination), mark_of(message.message_id))
 
-        found = self._call(message.destination, work)
-        return None if found is None else Receipt(str(found))
+        message_id = self._call(message, work)
+        return None if message_id is None else Receipt(str(message_id))
 
     def edit(self, external_id: str, message: Message) -> None:
-        body = message_body(message, mark_of(message.message_id))
+        body = _body_of(message, mark_of(message.message_id))
+
+        async def work(rest: DiscordRest) -> None:
+            await rest.edit_message(await _channel_of(rest, message.destination), int(external_id), body)
+
+        self._call(message, work)
+        self._show_details(message, int(external_id))
+
+    def _show_details(self, message: Message, message_id: int) -> None:
+        """Write the details into the message's thread, or replace them there."""
+        details = message.content.details if message.content else ""
+        if not details or _person_of(message.destination) is not None:
+            return
+        mark = mark_of(f"{message.message_id}/details")
+        body = details_body(details, mark)
 
         async def work(rest: DiscordRest) -> None:
             channel_id = await _channel_of(rest, message.destination)
-            await rest.edit_message(channel_id, int(external_id), body)
+            thread_id = await rest.open_thread(channel_id, message_id, thread_name(message.text))
+            shown = await rest.find_message(thread_id, mark)
+            if shown is None:
+                await rest.create_message(thread_id, body, nonce=mark)
+            else:
+                await rest.edit_message(thread_id, shown, body)
 
-        self._call(message.destination, work)
-        self._add_details(message, int(external_id))
+        self._call(message, work)
+
+    def _call(self, message: Message, work: Callable[[DiscordRest], Awaitable[R]]) -> R:
+        wait_s = self._invalid.wait_s(time.monotonic())
+        if wait_s > 0:
+            raise ChannelBusy("Discord refused too many requests; check channels and permissions", wait_s)
+        try:
+            return self._link.call(work, SEND_LIMIT_S)
+        except TokenRefused as error:
+            # The message is not at fault: it waits for a new token.
+            self._link.report_refused()
+            raise ChannelBusy(str(error), REFUSED_WAIT_S) from None
+        except PersonBlocks:
+            self._invalid.record(time.monotonic())
+            person = _person_of(message.destination)
+            if person is not None:
+                self._on_blocked(person)
+            raise
+        except ChannelRefused:
+            self._invalid.record(time.monotonic())
+            raise
+
+
+def _body_of(message: Message, mark: str) -> dict[str, object]:
+    return notification_body(message.text, message.parts, message.content, message.event_key, mark)
+
+
+def _person_of(destination: str) -> int | None:
+    kind, _, number = destination.partition("/")
+    return int(number) if kind == "user" else None
+
+
+async def _channel_of(rest: DiscordRest, destination: str) -> int:
+    person = _person_of(destination)
+    return int(destination.partition("/")[2]) if person is None else await rest.direct_channel(person)

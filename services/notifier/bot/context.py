@@ -37,7 +37,9 @@ class Database:
                 self._free.put_nowait(link)
         link = await self._free.get()
         try:
-            return await asyncio.to_thread(_in_transaction, link, function, *args, **kwargs)
+            return await asyncio.to_thread(
+                _in_transaction, link, lambda connection: function(connection, *args, **kwargs)
+            )
         finally:
             self._free.put_nowait(link)
 
@@ -46,11 +48,9 @@ class Database:
             link.drop()
 
 
-def _in_transaction(
-    link: ReconnectingConnection, function: Callable[Concatenate[DbConnection, P], R], *args: P.args, **kwargs: P.kwargs
-) -> R:
+def _in_transaction(link: ReconnectingConnection, function: Callable[[DbConnection], R]) -> R:
     with link.use() as connection, connection.transaction():
-        return function(connection, *args, **kwargs)
+        return function(connection)
 
 
 @dataclass(frozen=True)

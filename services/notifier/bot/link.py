@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import CancelledError
 from typing import TypeVar
 
+from services.notifier.bot.client import TokenRefused
 from services.notifier.bot.rest import DiscordRest
 from services.notifier.channels.base import ChannelBusy, ChannelUncertain
 
@@ -19,14 +20,29 @@ class BotLink:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._rest: DiscordRest | None = None
+        self._refused = asyncio.Event()
 
     def open(self, loop: asyncio.AbstractEventLoop, rest: DiscordRest) -> None:
+        """Called in `loop`."""
         with self._lock:
-            self._loop, self._rest = loop, rest
+            self._loop, self._rest, self._refused = loop, rest, asyncio.Event()
 
     def close(self) -> None:
         with self._lock:
             self._loop = self._rest = None
+
+    def report_refused(self) -> None:
+        """Discord refused the token: the connection ends, and nothing is sent until a login succeeds."""
+        with self._lock:
+            loop, refused = self._loop, self._refused
+            self._loop = self._rest = None
+        if loop is not None:
+            loop.call_soon_threadsafe(refused.set)
+
+    async def refusal(self) -> None:
+        """Wait for `report_refused`, in the loop. Raises TokenRefused then."""
+        await self._refused.wait()
+        raise TokenRefused("Discord refuses the bot's token: put a new one into notifier.bot_token_file")
 
     def is_open(self) -> bool:
         """Whether this replica leads and Discord accepts its token."""

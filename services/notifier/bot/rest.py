@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
 from typing import Any
 
 import aiohttp
@@ -19,8 +18,6 @@ FAILURES = (discord.DiscordException, ServerFailed, aiohttp.ClientError, OSError
 CANNOT_MESSAGE_PERSON = 50007
 THREAD_EXISTS = 160004
 MAX_SEARCH_PAGES, PAGE = 5, 100
-# Clocks of Discord and the database may differ by this much.
-CLOCK_TOLERANCE = timedelta(seconds=120)
 
 
 class PersonBlocks(ChannelRefused):
@@ -61,22 +58,21 @@ class DiscordRest:
         )
         await self._request(route, **_body_options(dict(body), tuple(files)))
 
-    async def find_message(self, channel_id: int, mark: str, since: datetime) -> int | None:
-        """The id of the bot's message since then whose footer contains `mark`; None if there is none.
+    async def find_message(self, channel_id: int, mark: str) -> int | None:
+        """The id of the bot's message whose footer contains `mark`; None if there is none.
 
         Raises ChannelRefused if the bot may not read the channel's history, or if there are too many messages to tell.
         """
-        oldest, before = since - CLOCK_TOLERANCE, None
+        before: dict[str, str] = {}
         for _ in range(MAX_SEARCH_PAGES):
-            page = {"limit": str(PAGE)} if before is None else {"limit": str(PAGE), "before": str(before)}
             route = Route("GET", "/channels/{channel_id}/messages", channel_id=channel_id)
-            messages = await self._request(route, params=page)
+            messages = await self._request(route, params={"limit": str(PAGE), **before})
             for message in messages:
                 if int(message["author"]["id"]) == self._client.identity and has_mark(message, mark):
                     return int(message["id"])
-            if len(messages) < PAGE or datetime.fromisoformat(messages[-1]["timestamp"]) < oldest:
+            if len(messages) < PAGE:
                 return None
-            before = int(messages[-1]["id"])
+            before = {"before": str(min(int(message["id"]) for message in messages))}
         raise ChannelRefused(f"the channel has more than {MAX_SEARCH_PAGES * PAGE} newer messages")
 
     async def direct_channel(self, person_id: int) -> int:
@@ -135,11 +131,8 @@ def _failure_of(error: Exception) -> Exception:
         return ChannelBusy("Discord limits the rate", error.retry_after)
     if isinstance(error, discord.HTTPException):
         return _failure_of_status(error)
-    if isinstance(error, (ServerFailed, aiohttp.ClientError, OSError, TimeoutError)):
-        return ChannelBusy(
-            f"Discord did not answer: {error if isinstance(error, ServerFailed) else type(error).__name__}"
-        )
-    return error
+    cause = str(error) if isinstance(error, ServerFailed) else type(error).__name__
+    return ChannelBusy(f"Discord did not answer: {cause}")
 
 
 def _failure_of_status(error: discord.HTTPException) -> Exception:

@@ -7,12 +7,13 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from services.notifier.bot.admin_api import ApiUnavailable
-from services.notifier.bot.answers import MAX_DESCRIPTION, Answer, Button, Colour, Embed, EmbedField, cut_lines, note
+from services.notifier.bot.answers import MAX_DESCRIPTION, Answer, Button, Embed, EmbedField, cut_lines, note
 from services.notifier.bot.commands.confirmation import Execute, confirmable
 from services.notifier.bot.commands.operations import escape_words, follow
 from services.notifier.bot.commands.options import choice_option
 from services.notifier.bot.context import BotContext, Command, single
 from services.notifier.bot.interaction import Interaction, custom_id
+from services.notifier.texts.content import Colour
 from services.notifier.texts.message import escape
 from shared.topics import SERVICES
 

@@ -21,6 +21,7 @@ from services.notifier.storage.postgres_cards import (
     read_cards,
     settled_events,
 )
+from services.notifier.texts.content import Colour
 from services.notifier.texts.message import escape
 from shared.errors import HeadraceError
 

@@ -8,6 +8,7 @@ from typing import Any
 from services.notifier.bot.answers import Answer, AttachedFile, Embed, EmbedField, note
 from services.notifier.bot.context import BotContext, Command, single
 from services.notifier.bot.interaction import Interaction
+from services.notifier.texts.content import Colour
 from services.notifier.texts.message import escape
 from shared.errors import HeadraceError
 

@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from services.notifier.bot.answers import Answer, Colour, Embed, EmbedField
+from services.notifier.bot.answers import Answer, Embed, EmbedField
 from services.notifier.bot.context import BotContext
+from services.notifier.texts.content import Colour
 from services.notifier.texts.message import escape
 
 POLL_S = 1.0
