@@ -76,6 +76,7 @@ class DiscordBot:
         commands: Mapping[str, Command],
         buttons: Mapping[str, Command],
         tasks: Sequence[Task],
+        rule_names: Callable[[], Sequence[str]],
         on_token: Callable[[bool], None],
     ) -> None:
         self._config = config
@@ -85,6 +86,7 @@ class DiscordBot:
         self._commands = commands
         self._buttons = buttons
         self._tasks = tasks
+        self._rule_names = rule_names
         self._on_token = on_token
 
     def run(self, stop: threading.Event) -> None:
@@ -134,7 +136,7 @@ class DiscordBot:
         database = Database(self._conninfo)
         async with aiohttp.ClientSession() as session:
             api = AdminApi(session, self._api_token, lambda service: database.call(live_urls, service))
-            context = BotContext(database, api, self._clock, config.guild_id, config.roles)
+            context = BotContext(database, api, self._clock, config.guild_id, config.roles, self._rule_names)
             responder = Responder(session, config.base_url)
             dispatcher = Dispatcher(context, responder, config.replica, self._commands, self._buttons)
             client = DiscordClient(config.base_url, config.gateway_url, dispatcher.receive)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -55,13 +55,14 @@ def _in_transaction(link: ReconnectingConnection, function: Callable[[DbConnecti
 
 @dataclass(frozen=True)
 class BotContext:
-    """`roles`: scope by role id."""
+    """`roles`: scope by role id. `rule_names` returns the names of the current rules."""
 
     database: Database
     api: AdminApi
     clock: Clock
     guild_id: int
     roles: Mapping[int, PersonScope]
+    rule_names: Callable[[], Sequence[str]]
 
     def scope_of(self, interaction: Interaction) -> PersonScope | None:
         return scope_of(interaction.person, self.guild_id, self.roles)

@@ -41,6 +41,12 @@ SERVICE_OPTION = choice_option("service", "The service", tuple(SERVICES))
 TOPIC_OPTION = text_option("topic", "The topic that it reads or writes", complete=True)
 
 
+async def complete_rule(context: BotContext, interaction: Interaction) -> list[tuple[str, str]]:
+    """The rules whose name contains what was typed."""
+    typed = interaction.text("rule").lower()
+    return [(name, name) for name in context.rule_names() if typed in name]
+
+
 async def complete_topic(context: BotContext, interaction: Interaction) -> list[tuple[str, str]]:
     """The topics of the chosen service."""
     service, typed = interaction.text("service"), interaction.text("topic").lower()
