@@ -27,8 +27,8 @@ async def acknowledge(context: BotContext, interaction: Interaction) -> Answer:
 async def click_acknowledge(context: BotContext, click: Interaction) -> AsyncIterator[Answer]:
     """Shows no answer of its own: the alert's message changes, wherever it is shown."""
     await _acknowledge(context, click, click.argument)
-    for none in ():
-        yield none
+    return
+    yield  # makes this function an iterator
 
 
 @single
