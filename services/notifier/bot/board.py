@@ -6,6 +6,7 @@ The message is found again by its footer, so a successor edits the same one.
 from __future__ import annotations
 
 import asyncio
+import secrets
 from dataclasses import replace
 
 import structlog
@@ -14,7 +15,7 @@ from services.notifier.bot.answers import Answer, Button, payload_of
 from services.notifier.bot.commands.status import REFRESH, read_status, status_embed
 from services.notifier.bot.context import BotContext
 from services.notifier.bot.interaction import custom_id
-from services.notifier.bot.rest import DiscordRest, has_mark
+from services.notifier.bot.rest import DiscordRest
 from services.notifier.channels.base import ChannelBusy, ChannelRefused, ChannelUncertain
 from shared.errors import TransientError
 
@@ -53,16 +54,20 @@ class StatusBoard:
         embed = replace(embed, footer=f"{MARK} · {embed.footer}")
         body = payload_of(Answer((embed,), (Button("Refresh", custom_id(REFRESH)),)))
         if message_id is None:
-            message_id = await self._pinned(rest)
+            message_id = await self._existing(rest)
         if message_id is None:
-            message_id = await rest.create_message(self._channel_id, body, nonce=f"board-{self._channel_id}"[:25])
+            # A new nonce each time: with the old one, Discord would return a board that was deleted.
+            message_id = await rest.create_message(self._channel_id, body, nonce=secrets.token_hex(8))
             await rest.pin(self._channel_id, message_id)
         else:
             await rest.edit_message(self._channel_id, message_id, body)
         return message_id
 
-    async def _pinned(self, rest: DiscordRest) -> int | None:
-        for message in await rest.pinned(self._channel_id):
-            if has_mark(message, MARK):
-                return int(message["id"])
-        return await rest.find_message(self._channel_id, MARK)
+    async def _existing(self, rest: DiscordRest) -> int | None:
+        """The board of an earlier leader, which may have died before it pinned it."""
+        message_id = await rest.find_pinned(self._channel_id, MARK)
+        if message_id is None:
+            message_id = await rest.find_message(self._channel_id, MARK)
+            if message_id is not None:
+                await rest.pin(self._channel_id, message_id)
+        return message_id

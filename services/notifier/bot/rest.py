@@ -68,7 +68,7 @@ class DiscordRest:
             route = Route("GET", "/channels/{channel_id}/messages", channel_id=channel_id)
             messages = await self._request(route, params={"limit": str(PAGE), **before})
             for message in messages:
-                if int(message["author"]["id"]) == self._client.identity and has_mark(message, mark):
+                if self._is_own(message, mark):
                     return int(message["id"])
             if len(messages) < PAGE:
                 return None
@@ -100,10 +100,14 @@ class DiscordRest:
         )
         await self._request(route)
 
-    async def pinned(self, channel_id: int) -> list[Mapping[str, Any]]:
-        """The pinned messages of a channel."""
+    async def find_pinned(self, channel_id: int, mark: str) -> int | None:
+        """The id of the bot's pinned message whose footer contains `mark`; None if there is none."""
         body = await self._request(Route("GET", "/channels/{channel_id}/messages/pins", channel_id=channel_id))
-        return [item["message"] for item in body["items"]]
+        own = (item["message"] for item in body["items"])
+        return next((int(message["id"]) for message in own if self._is_own(message, mark)), None)
+
+    def _is_own(self, message: Mapping[str, Any], mark: str) -> bool:
+        return int(message["author"]["id"]) == self._client.identity and _has_mark(message, mark)
 
     async def publish_commands(self, application_id: int, commands: Sequence[Mapping[str, Any]]) -> None:
         """Replace the application's commands."""
@@ -121,7 +125,7 @@ def _body_options(payload: dict[str, Any], files: tuple[AttachedFile, ...]) -> d
     return {"json": payload} if not files else {"data": form_of(payload, files)}
 
 
-def has_mark(message: Mapping[str, Any], mark: str) -> bool:
+def _has_mark(message: Mapping[str, Any], mark: str) -> bool:
     return any(mark in (embed.get("footer") or {}).get("text", "") for embed in message.get("embeds") or ())
 
 
