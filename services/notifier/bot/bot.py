@@ -19,6 +19,7 @@ import psycopg
 import structlog
 
 from services.notifier.bot.admin_api import AdminApi
+from services.notifier.bot.attachments import files_of
 from services.notifier.bot.client import DiscordClient, TokenRefused
 from services.notifier.bot.context import BotContext, Command, Database
 from services.notifier.bot.dispatcher import Dispatcher
@@ -144,7 +145,7 @@ class DiscordBot:
                 application_id = await client.authenticate(read_secret(config.token_file))
                 self._on_token(True)
                 rest = DiscordRest(client)
-                self._link.open(asyncio.get_running_loop(), rest)
+                self._link.open(asyncio.get_running_loop(), rest, lambda content: files_of(content, database, api))
                 await self._work(stop, leadership, client, rest, context, dispatcher, application_id)
             finally:
                 self._link.close()

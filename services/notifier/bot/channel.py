@@ -13,11 +13,13 @@ from typing import TypeVar
 import structlog
 
 from services.notifier.bot.client import TokenRefused
+from services.notifier.bot.interaction import custom_id
 from services.notifier.bot.link import BotLink
 from services.notifier.bot.messages import details_body, mark_of, notification_body, thread_name
 from services.notifier.bot.rest import DiscordRest, PersonBlocks
 from services.notifier.channels.base import ChannelBusy, ChannelRefused, Message, Receipt
 from services.notifier.pacing import RateLimit
+from services.notifier.texts.content import Content
 
 R = TypeVar("R")
 
@@ -64,10 +66,12 @@ class BotChannel:
 
     def send(self, message: Message) -> Receipt:
         mark = mark_of(message.message_id)
-        body = _body_of(message, mark)
 
         async def work(rest: DiscordRest) -> int:
-            return await rest.create_message(await _channel_of(rest, message.destination), body, nonce=mark)
+            channel_id = await _channel_of(rest, message.destination)
+            files = [] if message.content is None else await self._link.files_of(message.content)
+            body = _body_of(message, mark, files[0].name if files and message.content.picture else None)
+            return await rest.create_message(channel_id, body, mark, files)
 
         message_id = self._call(message, work)
         try:
@@ -135,8 +139,12 @@ class BotChannel:
             raise
 
 
-def _body_of(message: Message, mark: str) -> dict[str, object]:
-    return notification_body(message.text, message.parts, message.content, message.event_key, mark)
+def _body_of(message: Message, mark: str, picture: str | None = None) -> dict[str, object]:
+    """A direct message has a button that ends all of its rule."""
+    content = message.content or Content()
+    if _person_of(message.destination) is not None:
+        content = content.model_copy(update={"actions": (*content.actions, custom_id("unsubscribe", message.rule))})
+    return notification_body(message.text, message.parts, content, message.event_key, mark, picture)
 
 
 def _person_of(destination: str) -> int | None:

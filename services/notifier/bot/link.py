@@ -8,11 +8,18 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import CancelledError
 from typing import TypeVar
 
+from services.notifier.bot.answers import AttachedFile
 from services.notifier.bot.client import TokenRefused
 from services.notifier.bot.rest import DiscordRest
 from services.notifier.channels.base import ChannelBusy, ChannelUncertain
+from services.notifier.texts.content import Content
 
 R = TypeVar("R")
+MakeFiles = Callable[[Content], Awaitable[list[AttachedFile]]]
+
+
+async def _no_files(_: Content) -> list[AttachedFile]:
+    return []
 
 
 class BotLink:
@@ -20,12 +27,13 @@ class BotLink:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._rest: DiscordRest | None = None
+        self._files: MakeFiles = _no_files
         self._refused = asyncio.Event()
 
-    def open(self, loop: asyncio.AbstractEventLoop, rest: DiscordRest) -> None:
-        """Called in `loop`."""
+    def open(self, loop: asyncio.AbstractEventLoop, rest: DiscordRest, files: MakeFiles) -> None:
+        """Called in `loop`. `files` makes the files that a notification shows."""
         with self._lock:
-            self._loop, self._rest, self._refused = loop, rest, asyncio.Event()
+            self._loop, self._rest, self._files, self._refused = loop, rest, files, asyncio.Event()
 
     def close(self) -> None:
         with self._lock:
@@ -47,6 +55,10 @@ class BotLink:
     def is_open(self) -> bool:
         """Whether this replica leads and Discord accepts its token."""
         return self._rest is not None
+
+    async def files_of(self, content: Content) -> list[AttachedFile]:
+        """The files that a notification shows, in the loop."""
+        return await self._files(content)
 
     def call(self, work: Callable[[DiscordRest], Awaitable[R]], limit_s: float) -> R:
         """Run `work` in the bot's loop and wait for it, from another thread.

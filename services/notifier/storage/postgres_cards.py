@@ -63,6 +63,13 @@ class Card:
         return self.predictions[-1] if self.predictions else None
 
 
+def last_before_start(card: Card) -> CardPrediction | None:
+    """The last prediction made before the event started."""
+    start = card.event.scheduled_at
+    before = [each for each in card.predictions if start is None or each.as_of <= start]
+    return before[-1] if before else None
+
+
 def read_cards(connection: DbConnection, keys: Sequence[str], market: str) -> list[Card]:
     """The loaded events among `keys`, in their order."""
     events = read_events(connection, keys, market)

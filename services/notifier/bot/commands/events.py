@@ -14,8 +14,8 @@ from services.notifier.bot.context import BotContext, Command, single
 from services.notifier.bot.interaction import Interaction
 from services.notifier.storage.postgres_cards import (
     Card,
-    CardPrediction,
     coming_events,
+    last_before_start,
     matching_events,
     newest_settled_day,
     read_cards,
@@ -145,13 +145,6 @@ def day_embed(day: date, cards: Sequence[Card], picture: str | None) -> Embed:
         PROBABILITY_NOTE,
         picture,
     )
-
-
-def last_before_start(card: Card) -> CardPrediction | None:
-    """The last prediction made before the event started."""
-    start = card.event.scheduled_at
-    before = [each for each in card.predictions if start is None or each.as_of <= start]
-    return before[-1] if before else None
 
 
 async def day_picture(api: AdminApi, source: str, day: date) -> AttachedFile | None:
