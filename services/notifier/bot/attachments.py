@@ -54,7 +54,7 @@ def results_csv(cards: Sequence[Card]) -> bytes:
         payout = event.payouts[0] if event.payouts else None
         writer.writerow([
             event.event_key, event.scheduled_at.isoformat() if event.scheduled_at else "", winner,
-            f"{win[winner]:.6f}" if winner in win else "", favourite,
+            "" if winner is None or winner not in win else f"{win[winner]:.6f}", favourite,
             payout.selection if payout else "", payout.amount if payout else "",
         ])  # fmt: skip
     return text.getvalue().encode()

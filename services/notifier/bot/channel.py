@@ -69,8 +69,9 @@ class BotChannel:
 
         async def work(rest: DiscordRest) -> int:
             channel_id = await _channel_of(rest, message.destination)
-            files = [] if message.content is None else await self._link.files_of(message.content)
-            body = _body_of(message, mark, files[0].name if files and message.content.picture else None)
+            content = message.content or Content()
+            files = await self._link.files_of(content)
+            body = _body_of(message, mark, files[0].name if files and content.picture else None)
             return await rest.create_message(channel_id, body, mark, files)
 
         message_id = self._call(message, work)
