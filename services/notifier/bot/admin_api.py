@@ -65,7 +65,7 @@ class AdminApi:
     ) -> Any:
         """Make a change once, however often it is called with the same `key`. Raises ApiRefused, ApiUnavailable."""
         headers = {
-            "On-Behalf-Of": f"discord:{person.id} ({quote(person.name, safe=' ')})",
+            "On-Behalf-Of": f"discord:{person.id} ({quote(person.name, safe='')})",
             "On-Behalf-Of-Scope": scope,
             "Idempotency-Key": key,
         }

@@ -92,7 +92,9 @@ class DiscordBot:
 
     def run(self, stop: threading.Event) -> None:
         """Run until `stop` is set."""
-        leadership = Leadership(limited_connection(self._conninfo, "notifier bot lock", LOCK_ANSWER_S))
+        leadership = Leadership(
+            limited_connection(self._conninfo, f"notifier bot lock {self._config.replica}", LOCK_ANSWER_S)
+        )
         failures = 0
         try:
             while not stop.is_set():

@@ -16,7 +16,7 @@ from services.notifier.bot.client import TokenRefused
 from services.notifier.bot.interaction import custom_id
 from services.notifier.bot.link import BotLink
 from services.notifier.bot.messages import details_body, mark_of, notification_body, thread_name
-from services.notifier.bot.rest import DiscordRest, PersonBlocks
+from services.notifier.bot.rest import DiscordRest, NotFound, PersonBlocks
 from services.notifier.channels.base import ChannelBusy, ChannelRefused, Message, Receipt
 from services.notifier.pacing import RateLimit
 from services.notifier.texts.content import Content
@@ -110,12 +110,16 @@ class BotChannel:
 
         async def work(rest: DiscordRest) -> None:
             channel_id = await _channel_of(rest, message.destination)
-            thread_id = await rest.open_thread(channel_id, message_id, thread_name(message.text))
-            shown = await rest.find_message(thread_id, mark)
+            # The thread of a message has the message's id.
+            try:
+                shown = await rest.find_message(message_id, mark)
+            except NotFound:
+                await rest.open_thread(channel_id, message_id, thread_name(message.text))
+                shown = None
             if shown is None:
-                await rest.create_message(thread_id, body, nonce=mark)
+                await rest.create_message(message_id, body, nonce=mark)
             else:
-                await rest.edit_message(thread_id, shown, body)
+                await rest.edit_message(message_id, shown, body)
 
         self._call(message, work)
 

@@ -24,6 +24,10 @@ class PersonBlocks(ChannelRefused):
     """The person does not accept direct messages of the bot."""
 
 
+class NotFound(ChannelRefused):
+    """The channel or message does not exist, or the bot cannot see it."""
+
+
 class DiscordRest:
     """Used in the event loop of `client`. Every method raises ChannelBusy (try again later), ChannelRefused (never),
     PersonBlocks or TokenRefused; `create_message` also ChannelUncertain."""
@@ -82,8 +86,8 @@ class DiscordRest:
             self._direct_channels[person_id] = int(channel["id"])
         return self._direct_channels[person_id]
 
-    async def open_thread(self, channel_id: int, message_id: int, name: str) -> int:
-        """The thread of a message; a message has at most one, which has the message's id."""
+    async def open_thread(self, channel_id: int, message_id: int, name: str) -> None:
+        """Open the thread of a message, unless it has one."""
         route = Route(
             "POST", "/channels/{channel_id}/messages/{message_id}/threads", channel_id=channel_id, message_id=message_id
         )
@@ -92,7 +96,6 @@ class DiscordRest:
         except FAILURES as error:
             if not (isinstance(error, discord.HTTPException) and error.code == THREAD_EXISTS):
                 raise _failure_of(error) from None
-        return message_id
 
     async def pin(self, channel_id: int, message_id: int) -> None:
         route = Route(
@@ -148,7 +151,7 @@ def _failure_of_status(error: discord.HTTPException) -> Exception:
     if error.status == 403:
         return ChannelRefused(f"{reason}: give the bot the permissions of docs/notifications.md in this channel")
     if error.status == 404:
-        return ChannelRefused(f"{reason}: the channel or message does not exist, or the bot cannot see it")
+        return NotFound(f"{reason}: the channel or message does not exist, or the bot cannot see it")
     if error.status == 429 or error.status >= 500:
         return ChannelBusy(reason)
     return ChannelRefused(f"{reason}: it does not accept this message")
