@@ -16,17 +16,22 @@ from services.notifier.api import incidents, mutes
 from services.notifier.api.notifications import KIND, delivery_progress, router
 from services.notifier.api.rules import record_load
 from services.notifier.api.rules import router as rules_router
+from services.notifier.bot.assembly import create_bot
+from services.notifier.bot.channel import BotChannel
+from services.notifier.bot.link import BotLink
+from services.notifier.bot.records import BotRecords
 from services.notifier.channel_setup import can_send, channel_of, configured_kinds
 from services.notifier.channels.base import Digesting, Editing
 from services.notifier.delivery.channel_loop import DeliveryOptions
 from services.notifier.delivery.marks import SendOutcome
 from services.notifier.delivery.sender import Sender
-from services.notifier.notify import Notifier
+from services.notifier.notify import Notifier, no_subscribers
 from services.notifier.pacing import DeliveryPolicy
 from services.notifier.rules.active_rules import ActiveRules
-from services.notifier.settings import NotifierSettings
+from services.notifier.settings import BOT, NotifierSettings
 from services.notifier.storage.postgres_measurements import measure_waiting
 from services.notifier.storage.postgres_mutes import muted_until
+from services.notifier.storage.postgres_subscriptions import subscriber_addresses
 from services.notifier.summaries.postgres_summaries import SummaryComposer
 from shared.broker.connect import connect
 from shared.runtime.loops.handler import InTransaction
@@ -47,12 +52,21 @@ def wire(settings: NotifierSettings, metrics: Metrics) -> Service:
         partial(record_load, metrics),
         partial(can_send, options),
     )
-    notifier = Notifier(options.channels, settings.clock.clock(), rules.book)
+    subscribers = no_subscribers if options.bot_token_file is None else subscriber_addresses
+    notifier = Notifier(options.addresses, settings.clock.clock(), rules.book, subscribers)
     # A rule file may name any configured channel, also later.
     rule_kinds = [] if options.rules_file is None else configured_kinds(options)
-    kinds = list(dict.fromkeys([*map(kind_of, options.channels), *rule_kinds]))
+    bot_kinds = [] if options.bot_token_file is None else [BOT]  # direct messages need no rule
+    kinds = list(dict.fromkeys([*map(kind_of, options.addresses), *rule_kinds, *bot_kinds]))
     delivery_policy = DeliveryPolicy(retry_after_crash=frozenset(kinds if options.crash_policy == "retry" else ()))
-    channels = [channel_of(kind, settings, rules.recipients) for kind in kinds]
+    bot_link, bot_records = BotLink(), BotRecords(conninfo, options.bot_addresses)
+    bot = create_bot(settings, bot_link, lambda: [each.name for each in rules.book().rules], bot_records.record_login)
+    channels = [
+        BotChannel(bot_link, bot_records.drop_blocking_person)
+        if kind == BOT
+        else channel_of(kind, settings, rules.recipients)
+        for kind in kinds
+    ]
     paces = {channel.name: channel.pace for channel in channels if isinstance(channel, Digesting)}
     sender = Sender(
         lambda: psycopg.connect(conninfo, autocommit=True),
@@ -75,7 +89,7 @@ def wire(settings: NotifierSettings, metrics: Metrics) -> Service:
         options.summary_patience_s,
     )
     editing = {channel.name for channel in channels if isinstance(channel, Editing)}
-    alerts = AlertWatch(settings.database.conninfo(), lambda: alert_rules_of(rules.book(), options.channels), editing)
+    alerts = AlertWatch(settings.database.conninfo(), lambda: alert_rules_of(rules.book(), options.addresses), editing)
     return Service(
         ConsumerWork([PREDICTIONS, LOADED], InTransaction(notifier.handle)),
         background=[
@@ -83,13 +97,14 @@ def wire(settings: NotifierSettings, metrics: Metrics) -> Service:
             summaries.run,
             sender.run,
             alerts.run,
+            *([] if bot is None else [bot.run]),
             OperationPoller(conninfo, settings.name, KIND, delivery_progress),
         ],
         routers=[
-            lambda context: router(context, options.channels),
+            lambda context: router(context, options.addresses),
             incidents.router,
             lambda context: mutes.router(context, lambda: [each.name for each in rules.book().rules]),
-            lambda context: rules_router(context, rules, options.channels),
+            lambda context: rules_router(context, rules, options.addresses),
         ],
         measurements=[
             measure_waiting(metrics, kinds, lambda address: rules.pace(address) or paces.get(kind_of(address)))

@@ -13,8 +13,8 @@ KINDS: tuple[str, ...] = get_args(ChannelKind)
 # Kinds that send to one of several places, named by the operator.
 _NAMED = frozenset({"email", "slack", "webhook"})
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
-# Discord's ids are unsigned 64-bit integers. Those of existing objects have 17 digits or more.
-_SNOWFLAKE = re.compile(r"(channel|user)/[1-9][0-9]{16,19}")
+# Discord's ids are unsigned 64-bit integers.
+_SNOWFLAKE = re.compile(r"(channel|user)/[1-9][0-9]{0,19}")
 
 
 class Destination(NamedTuple):

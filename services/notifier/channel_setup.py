@@ -14,7 +14,7 @@ from services.notifier.channels.email import EmailChannel, MailServer, Recipient
 from services.notifier.channels.secret_url import SecretUrl, read_secret_url
 from services.notifier.channels.slack import SlackChannel
 from services.notifier.channels.webhook import WebhookChannel
-from services.notifier.settings import NotifierSection, NotifierSettings
+from services.notifier.settings import BOT, NotifierSection, NotifierSettings
 from shared.errors import ConfigError
 from shared.settings.sections import read_secret
 
@@ -57,6 +57,7 @@ def configured_kinds(options: NotifierSection) -> list[str]:
         "webhook": options.webhook_url_file is not None or bool(options.webhook_url_files),
         "slack": bool(options.slack_webhook_files),
         "email": options.email_host is not None,
+        BOT: options.bot_token_file is not None,
     }
     return [kind for kind, is_configured in configured.items() if is_configured]
 

@@ -6,20 +6,25 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from services.notifier.addresses import by_name, parse_address
+from services.notifier.addresses import by_name, kind_of, parse_address
+from services.notifier.bot.permissions import PersonScope
 from services.notifier.kinds import FindingKind
 from shared.errors import ConfigError
 from shared.loopback import is_loopback
 from shared.settings.sections import SecretFile, Section, ServiceSettings
 
+BOT = "discord-bot"
 # One mailbox in ASCII, without a display name, and nothing that could end a header or a command.
 _MAIL_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,255}")
 
 
 def _address(text: str) -> str:
+    if text == BOT:  # stands for bot_channel
+        return text
     try:
         return str(parse_address(text))
     except ConfigError as error:
@@ -47,6 +52,20 @@ def _named_file(text: str) -> str:
 Address = Annotated[str, AfterValidator(_address)]
 NamedFile = Annotated[str, AfterValidator(_named_file)]
 MailRecipient = Annotated[str, AfterValidator(_mail_recipient)]
+
+
+def _safe_url(url: str, secure: str, plain: str) -> str:
+    """The bot's token is sent to this address: encrypted, or to this machine."""
+    parts = urlsplit(url)
+    if not parts.hostname or not (parts.scheme == secure or (parts.scheme == plain and is_loopback(parts.hostname))):
+        raise ValueError(f"expected {secure}://HOST ({plain}:// is allowed only for this machine)")
+    return url
+
+
+DiscordUrl = Annotated[str, AfterValidator(lambda url: _safe_url(url, "https", "http"))]
+GatewayUrl = Annotated[str, AfterValidator(lambda url: _safe_url(url, "wss", "ws"))]
+# Discord's ids are unsigned 64-bit integers.
+Snowflake = Annotated[int, Field(gt=0, lt=2**64)]
 
 
 class NotifierSection(Section):
@@ -118,10 +137,65 @@ class NotifierSection(Section):
         " channel gave no clear answer: `park` keeps it for a person to decide, `retry` sends it again",
     )
 
+    bot_token_file: SecretFile | None = Field(
+        default=None, description="file with the token of a Discord bot; starts the bot (docs/notifications.md)"
+    )
+    bot_guild_id: Snowflake | None = Field(default=None, description="id of the Discord server that the bot serves")
+    bot_channel: Snowflake | None = Field(
+        default=None, description="id of the channel for notifications of the bot whose rule names no channel"
+    )
+    bot_board_channel: Snowflake | None = Field(
+        default=None, description="id of the channel in which the bot keeps a pinned status board"
+    )
+    bot_roles: Mapping[Snowflake, PersonScope] = Field(
+        default={},
+        description="scope by id of a role in the server: `read` or `operate`; in the environment ID=SCOPE, separated"
+        " by commas. Everybody in the server may read",
+    )
+    bot_api_token_file: SecretFile | None = Field(
+        default=None,
+        description="file with a token for the services' API, with which the bot acts on behalf of people"
+        " (`headrace token create bot --scope operate --delegate`)",
+    )
+    discord_base_url: DiscordUrl = Field(
+        default="https://discord.com/api/v10", description="address of Discord's API; change it for a proxy or a test"
+    )
+    discord_gateway_url: GatewayUrl | None = Field(
+        default=None, description="address of Discord's gateway; default: Discord's own"
+    )
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The addresses of rules that name no channel."""
+        bot = f"{BOT}/channel/{self.bot_channel}"
+        return tuple(dict.fromkeys(bot if address == BOT else address for address in self.channels))
+
+    @property
+    def bot_addresses(self) -> tuple[str, ...]:
+        """The bot's channel, if it has one."""
+        return () if self.bot_channel is None else (f"{BOT}/channel/{self.bot_channel}",)
+
     @property
     def thresholds(self) -> Mapping[FindingKind, float]:
         """The thresholds of rules that give none."""
         return {"tip": self.tip_probability, "big-payout": self.big_amount}
+
+    @field_validator("bot_roles", mode="before")
+    @classmethod
+    def _pairs_separated_by_commas(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return dict(part.strip().split("=", 1) for part in value.split(",") if part.strip())
+
+    @model_validator(mode="after")
+    def _check_bot(self) -> Self:
+        if self.bot_token_file is not None and self.bot_guild_id is None:
+            raise ValueError("bot_token_file needs bot_guild_id: the id of the server that the bot serves")
+        if BOT in self.channels and self.bot_channel is None:
+            raise ValueError("the channel discord-bot needs bot_channel: the id of a channel in the server")
+        if self.bot_token_file is None and any(kind_of(address) == BOT for address in self.channels):
+            raise ValueError("the channel discord-bot needs bot_token_file: the file with the token of a Discord bot")
+        return self
 
     @field_validator("channels", "webhook_url_files", "slack_webhook_files", "email_to", mode="before")
     @classmethod

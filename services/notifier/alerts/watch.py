@@ -57,6 +57,10 @@ class AlertWatch:
                 if not is_away:
                     log.warning("alert_evaluation_failed", cause=str(error))
                 is_away = True
+            except Exception:  # what a replica reports must not end the notifier
+                if not is_away:
+                    log.exception("alert_evaluation_failed")
+                is_away = True
         self._link.drop()
 
     def step(self, connection: DbConnection) -> bool:

@@ -1,0 +1,53 @@
+"""Assembles the bot of a notifier from its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from services.notifier.bot.board import StatusBoard
+from services.notifier.bot.bot import BotConfig, DiscordBot, Task
+from services.notifier.bot.commands import alerts, dead_letters, events, model, replay, status, steering, subscriptions
+from services.notifier.bot.commands.confirmation import confirmation_buttons
+from services.notifier.bot.context import Command
+from services.notifier.bot.link import BotLink
+from services.notifier.settings import NotifierSettings
+
+COMMANDS: Mapping[str, Command] = {
+    **status.COMMANDS,
+    **events.COMMANDS,
+    **model.COMMANDS,
+    **steering.COMMANDS,
+    **dead_letters.COMMANDS,
+    **replay.COMMANDS,
+    **alerts.COMMANDS,
+    **subscriptions.COMMANDS,
+}
+BUTTONS: Mapping[str, Command] = {
+    **status.BUTTONS,
+    **dead_letters.BUTTONS,
+    **alerts.BUTTONS,
+    **subscriptions.BUTTONS,
+    **confirmation_buttons({**steering.EXECUTES, **dead_letters.EXECUTES, **replay.EXECUTES}),
+}
+
+
+def create_bot(
+    settings: NotifierSettings, link: BotLink, rule_names: Callable[[], Sequence[str]], on_token: Callable[[bool], None]
+) -> DiscordBot | None:
+    """The bot; None if the settings have no token for it."""
+    options = settings.notifier
+    if options.bot_token_file is None or options.bot_guild_id is None:
+        return None
+    config = BotConfig(
+        token_file=options.bot_token_file,
+        guild_id=options.bot_guild_id,
+        roles=options.bot_roles,
+        api_token_file=options.bot_api_token_file,
+        base_url=options.discord_base_url,
+        gateway_url=options.discord_gateway_url,
+        replica=settings.service.replica,
+    )
+    board = options.bot_board_channel
+    tasks: list[Task] = [] if board is None else [StatusBoard(board)]
+    conninfo = settings.database.conninfo("headrace notifier bot")
+    return DiscordBot(config, conninfo, settings.clock.clock(), link, COMMANDS, BUTTONS, tasks, rule_names, on_token)

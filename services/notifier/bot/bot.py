@@ -1,0 +1,247 @@
+"""Runs the bot: waits until this replica leads, logs in, handles interactions, and starts again after a failure.
+
+A failure never ends the notifier: messages wait in the ledger, and the pipeline goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import aiohttp
+import psycopg
+import structlog
+
+from services.notifier.bot.admin_api import AdminApi
+from services.notifier.bot.attachments import files_of
+from services.notifier.bot.client import DiscordClient, TokenRefused
+from services.notifier.bot.context import BotContext, Command, Database
+from services.notifier.bot.dispatcher import Dispatcher
+from services.notifier.bot.leadership import POLL_S, Leadership
+from services.notifier.bot.link import BotLink
+from services.notifier.bot.permissions import PersonScope
+from services.notifier.bot.responder import Responder
+from services.notifier.bot.rest import DiscordRest
+from services.notifier.channels.base import ChannelBusy, ChannelRefused
+from services.notifier.storage import postgres_interactions as inbox
+from services.notifier.storage.postgres_replicas import live_urls
+from shared.backoff import Backoff
+from shared.clock import Clock
+from shared.database.connection import limited_connection
+from shared.errors import ConfigError, HeadraceError, TransientError
+from shared.settings.sections import read_secret
+
+LOCK_ANSWER_S = 5.0
+PURGE_S = 600.0
+FAILURE_BACKOFF = Backoff(1.0, 60.0)
+# Each login with a refused token is an invalid request, of which Discord allows 10,000 in 10 minutes.
+REFUSED_RETRY_S = 300.0
+log = structlog.get_logger("notifier.bot")
+
+
+class Task(Protocol):
+    """Work of the leader beside the interactions, such as the status board."""
+
+    async def run(self, context: BotContext, rest: DiscordRest) -> None: ...
+
+
+@dataclass(frozen=True)
+class BotConfig:
+    """`gateway_url` None: discord.py's. `roles`: scope by role id. `api_token_file` None: commands cannot change
+    anything and read only the database."""
+
+    token_file: Path
+    guild_id: int
+    roles: Mapping[int, PersonScope]
+    api_token_file: Path | None
+    base_url: str
+    gateway_url: str | None
+    replica: str
+
+
+class DiscordBot:
+    """`on_token(accepted)` is called with the result of each login."""
+
+    def __init__(
+        self,
+        config: BotConfig,
+        conninfo: str,
+        clock: Clock,
+        link: BotLink,
+        commands: Mapping[str, Command],
+        buttons: Mapping[str, Command],
+        tasks: Sequence[Task],
+        rule_names: Callable[[], Sequence[str]],
+        on_token: Callable[[bool], None],
+    ) -> None:
+        self._config = config
+        self._conninfo = conninfo
+        self._clock = clock
+        self._link = link
+        self._commands = commands
+        self._buttons = buttons
+        self._tasks = tasks
+        self._rule_names = rule_names
+        self._on_token = on_token
+
+    def run(self, stop: threading.Event) -> None:
+        """Run until `stop` is set."""
+        leadership = Leadership(
+            limited_connection(self._conninfo, f"notifier bot lock {self._config.replica}", LOCK_ANSWER_S)
+        )
+        failures = 0
+        try:
+            while not stop.is_set():
+                started_s = time.monotonic()
+                try:
+                    if not leadership.try_take():
+                        stop.wait(POLL_S)
+                        continue
+                    log.info("bot_leads", replica=self._config.replica)
+                    asyncio.run(self._lead(stop, leadership))
+                    failures = 0
+                except TokenRefused as error:
+                    self._on_token(False)
+                    log.warning("bot_token_refused", error=str(error), retry_s=REFUSED_RETRY_S)
+                    self._wait_for_token(stop)
+                except (HeadraceError, psycopg.Error, OSError) as error:
+                    log.warning("bot_stopped", error=str(error) or type(error).__name__)
+                    failures = self._back_off(stop, failures, started_s)
+                except Exception:
+                    log.exception("bot_stopped")
+                    failures = self._back_off(stop, failures, started_s)
+                finally:
+                    self._link.close()
+        finally:
+            leadership.release()
+
+    def _back_off(self, stop: threading.Event, failures: int, started_s: float) -> int:
+        """Wait before the next start; returns the number of failures in a row."""
+        failures = 1 if time.monotonic() - started_s > FAILURE_BACKOFF.max_s else failures + 1
+        stop.wait(FAILURE_BACKOFF.delay_s(failures))
+        return failures
+
+    def _wait_for_token(self, stop: threading.Event) -> None:
+        """Wait until the token's file changes, or for a while: Discord may have accepted the token again."""
+        refused, until_s = _content_of(self._config.token_file), time.monotonic() + REFUSED_RETRY_S
+        while not stop.is_set() and time.monotonic() < until_s and _content_of(self._config.token_file) == refused:
+            stop.wait(POLL_S)
+
+    async def _lead(self, stop: threading.Event, leadership: Leadership) -> None:
+        """One login, until `stop` is set, leadership is lost or something fails. Raises what ended it."""
+        config = self._config
+        database = Database(self._conninfo)
+        async with aiohttp.ClientSession() as session:
+            api = AdminApi(session, self._api_token, lambda service: database.call(live_urls, service))
+            context = BotContext(database, api, self._clock, config.guild_id, config.roles, self._rule_names)
+            responder = Responder(session, config.base_url)
+            dispatcher = Dispatcher(context, responder, config.replica, self._commands, self._buttons)
+            client = DiscordClient(config.base_url, config.gateway_url, dispatcher.receive)
+            try:
+                application_id = await client.authenticate(read_secret(config.token_file))
+                self._on_token(True)
+                rest = DiscordRest(client)
+                self._link.open(asyncio.get_running_loop(), rest, lambda content: files_of(content, database, api))
+                await self._work(stop, leadership, client, rest, context, dispatcher, application_id)
+            finally:
+                self._link.close()
+                await dispatcher.close()
+                await client.close()
+                database.close()
+
+    async def _work(
+        self,
+        stop: threading.Event,
+        leadership: Leadership,
+        client: DiscordClient,
+        rest: DiscordRest,
+        context: BotContext,
+        dispatcher: Dispatcher,
+        application_id: int,
+    ) -> None:
+        definitions = [dict(each.definition) for each in self._commands.values() if each.definition is not None]
+        work: list[Awaitable[None]] = [
+            _until_stopped(stop, leadership),
+            client.receive(),
+            self._link.refusal(),
+            dispatcher.take_over(),
+            _publish(rest, application_id, definitions),
+            _purge(context.database),
+            *(task.run(context, rest) for task in self._tasks),
+        ]
+        running = {asyncio.ensure_future(each) for each in work}
+        try:
+            await _first_end(running)
+        finally:
+            for each in running:
+                each.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+
+    def _api_token(self) -> str:
+        if self._config.api_token_file is None:
+            raise ConfigError(
+                "this needs a token for the services' API: make one with `headrace token create bot --scope operate"
+                " --delegate` and set notifier.bot_api_token_file to its file"
+            )
+        return read_secret(self._config.api_token_file)
+
+
+class _Stopped(Exception):
+    """The process stops, or another replica leads."""
+
+
+async def _until_stopped(stop: threading.Event, leadership: Leadership) -> None:
+    """Raises _Stopped if the process stops, and what the check of the lock raises if the database is lost."""
+    while not stop.is_set():
+        if not await asyncio.to_thread(leadership.is_held):
+            log.warning("bot_leadership_lost")
+            raise _Stopped
+        await asyncio.sleep(POLL_S)
+    raise _Stopped
+
+
+async def _first_end(running: Set[asyncio.Future[None]]) -> None:
+    """Wait for the first failure; work that ends without one is done. Raises the failure, except _Stopped."""
+    done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_EXCEPTION)
+    with suppress(_Stopped):
+        for each in done:
+            each.result()
+
+
+async def _publish(rest: DiscordRest, application_id: int, definitions: Sequence[Mapping[str, object]]) -> None:
+    """Publish the commands. Without them, buttons and messages still work."""
+    failures = 0
+    while True:
+        try:
+            await rest.publish_commands(application_id, definitions)
+        except ChannelBusy as busy:
+            failures += 1
+            await asyncio.sleep(busy.retry_after_s or FAILURE_BACKOFF.delay_s(failures))
+        except TokenRefused:
+            raise
+        except ChannelRefused as error:
+            log.warning("bot_commands_refused", error=str(error))
+            return
+        else:
+            log.info("bot_commands_published", commands=len(definitions))
+            return
+
+
+async def _purge(database: Database) -> None:
+    while True:
+        with suppress(TransientError):
+            await database.call(inbox.purge)
+        await asyncio.sleep(PURGE_S)
+
+
+def _content_of(file: Path) -> bytes | None:
+    try:
+        return file.read_bytes()
+    except OSError:
+        return None

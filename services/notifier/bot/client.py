@@ -1,0 +1,160 @@
+"""The connection to Discord: discord.py's gateway and its REST client, with both addresses as parameters.
+
+discord.py keeps the two addresses in class attributes. They are replaced here for one client, so that nothing global
+changes. Only the events that the bot uses are parsed, from their raw form: discord.py's own parsers raise out of the
+connection when Discord leaves a field out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import aiohttp
+import discord
+import structlog
+from discord.backoff import ExponentialBackoff
+from discord.gateway import DiscordWebSocket, ReconnectWebSocket
+from discord.http import HTTPClient, Route
+from yarl import URL
+
+from services.notifier.channels.base import ChannelRefused
+
+CONNECT_TIMEOUT_S = 30.0
+# Discord's close codes after which a new attempt gives the same result: refused token, shards, version or intents.
+FINAL_CLOSE_CODES = frozenset({4004, 4010, 4011, 4012, 4013, 4014})
+log = structlog.get_logger("notifier.bot")
+
+OnInteraction = Callable[[Mapping[str, Any]], None]
+
+
+class TokenRefused(ChannelRefused):
+    """Discord does not accept the bot's token. Nothing can be sent until the operator sets another one."""
+
+
+class SendAttempt:
+    """Tells whether a request reached the network, and so may have an effect although it failed."""
+
+    def __init__(self) -> None:
+        self.may_have_effect = False
+
+
+class ServerFailed(Exception):
+    """Discord answered a request that is not to be repeated with 5xx: it may or may not have had an effect."""
+
+
+class _Http(HTTPClient):
+    """Sends to `base_url` instead of discord.py's constant."""
+
+    base_url = Route.BASE
+
+    async def request(self, route: Route, **options: Any) -> Any:
+        route.url = self.base_url + route.url.removeprefix(Route.BASE)
+        return await super().request(route, **options)
+
+
+class DiscordClient(discord.Client):
+    """One login. `on_interaction` gets the data of each INTERACTION_CREATE event, in the event loop."""
+
+    def __init__(self, base_url: str, gateway_url: str | None, on_interaction: OnInteraction) -> None:
+        trace = aiohttp.TraceConfig()
+        trace.on_request_start.append(_note_start)
+        trace.on_request_end.append(_raise_if_failed)
+        super().__init__(intents=discord.Intents(guilds=True))
+        self.http = _Http(self.loop, http_trace=trace, max_ratelimit_timeout=60)
+        self.http.base_url = base_url.rstrip("/")
+        self._gateway_url = None if gateway_url is None else URL(gateway_url)
+        self._connection.http = self.http
+        self._connection.parsers = {
+            "READY": self._on_ready,
+            "RESUMED": lambda _: log.info("bot_session_resumed"),
+            "INTERACTION_CREATE": on_interaction,
+        }
+        self.identity = 0
+        self.ready_event = asyncio.Event()
+
+    async def authenticate(self, token: str) -> int:
+        """Check the token; returns the bot's application id. Raises TokenRefused."""
+        await self._async_setup_hook()
+        try:
+            user = await self.http.static_login(token)
+            application = await self.http.request(Route("GET", "/applications/@me"))
+        except discord.LoginFailure as error:
+            raise TokenRefused("Discord refuses the bot's token: put a new one into notifier.bot_token_file") from error
+        self.identity = int(user["id"])
+        return int(application["id"])
+
+    async def receive(self) -> None:
+        """Receive events until the task is cancelled. Resumes the session after a lost connection.
+
+        Raises TokenRefused, and discord.ConnectionClosed if Discord does not want this client again.
+        """
+        backoff: ExponentialBackoff[Any] = ExponentialBackoff()
+        parameters: dict[str, Any] = {"initial": True, "gateway": self._gateway_url}
+        while True:
+            try:
+                socket = await asyncio.wait_for(DiscordWebSocket.from_client(self, **parameters), CONNECT_TIMEOUT_S)
+                self.ws = socket
+                while True:
+                    await socket.poll_event()
+            except ReconnectWebSocket as reconnect:
+                parameters = self._resume_parameters(reconnect.resume)
+                # An invalid session may come again at once; Discord allows 1,000 identifications a day.
+                await asyncio.sleep(0 if reconnect.resume else backoff.delay())
+            except discord.ConnectionClosed as closed:
+                if closed.code == 4004:
+                    raise TokenRefused(
+                        "Discord refuses the bot's token: put a new one into notifier.bot_token_file"
+                    ) from closed
+                if closed.code in FINAL_CLOSE_CODES:
+                    raise
+                await self._wait_before_reconnect(backoff.delay(), f"closed with {closed.code}")
+                parameters = self._resume_parameters(True)
+            except (OSError, aiohttp.ClientError, TimeoutError) as error:
+                await self._wait_before_reconnect(backoff.delay(), type(error).__name__)
+                parameters = self._resume_parameters(True)
+
+    async def _wait_before_reconnect(self, delay_s: float, cause: str) -> None:
+        log.warning("bot_connection_lost", cause=cause, retry_s=round(delay_s, 2))
+        await asyncio.sleep(delay_s)
+
+    def _resume_parameters(self, resume: bool) -> dict[str, Any]:
+        """Without a session there is nothing to resume: identify again."""
+        socket = self.ws
+        if not resume or socket is None or socket.session_id is None:
+            return {"initial": False, "gateway": self._gateway_url}
+        gateway = socket.gateway if self._gateway_url is None else self._gateway_of(socket)
+        return {
+            "initial": False,
+            "resume": True,
+            "session": socket.session_id,
+            "sequence": socket.sequence,
+            "gateway": gateway,
+        }
+
+    def _gateway_of(self, socket: DiscordWebSocket) -> URL | None:
+        """discord.py falls back to its own constant after an invalid session."""
+        return self._gateway_url if socket.gateway == DiscordWebSocket.DEFAULT_GATEWAY else socket.gateway
+
+    def _on_ready(self, data: Mapping[str, Any]) -> None:
+        log.info("bot_ready", bot_user=data.get("user", {}).get("id"))
+        self.ready_event.set()
+
+
+async def _note_start(_: object, context: Any, __: object) -> None:
+    attempt = context.trace_request_ctx
+    if isinstance(attempt, SendAttempt):
+        attempt.may_have_effect = True
+
+
+async def _raise_if_failed(_: object, context: Any, end: aiohttp.TraceRequestEndParams) -> None:
+    """discord.py repeats a request that got a 5xx, which would send a message twice."""
+    attempt = context.trace_request_ctx
+    if not isinstance(attempt, SendAttempt):
+        return
+    if end.response.status >= 500:
+        end.response.close()
+        raise ServerFailed(f"HTTP {end.response.status}")
+    if end.response.status >= 400:
+        attempt.may_have_effect = False

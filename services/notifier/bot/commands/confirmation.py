@@ -1,0 +1,58 @@
+"""Asks a person to confirm a change, and makes it after a click of the same person within a minute.
+
+The buttons carry the id of the interaction that asked. The change is sent with a key made of this id, so a double
+click, or a successor that handles the click again, changes nothing more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
+from datetime import timedelta
+
+from services.notifier.bot.answers import Answer, Button, note
+from services.notifier.bot.context import BotContext, Command
+from services.notifier.bot.interaction import Interaction, custom_id, interaction_of
+from services.notifier.storage import postgres_interactions as inbox
+
+CONFIRM, CANCEL = "confirm", "cancel"
+VALID_FOR = timedelta(seconds=60)
+UNCHANGED = "Nothing was changed."
+
+Execute = Callable[[BotContext, Interaction, str, str], AsyncIterator[Answer]]
+"""Makes the change that the first interaction asked for: (context, first interaction, plan id, key)."""
+
+
+def confirmable(preview: Answer, interaction: Interaction, label: str, plan_id: str = "") -> Answer:
+    """The preview with the buttons to confirm and to cancel. `plan_id` is passed to `Execute`."""
+    argument = f"{interaction.id}:{plan_id}"
+    buttons = (Button(label, custom_id(CONFIRM, argument), "danger"), Button("Cancel", custom_id(CANCEL, argument)))
+    return replace(preview, buttons=(*preview.buttons, *buttons), private=True)
+
+
+def confirmation_buttons(executes: Mapping[str, Execute]) -> dict[str, Command]:
+    """The buttons' commands. `executes`: by the name of the command or button that asked."""
+
+    async def confirm(context: BotContext, click: Interaction) -> AsyncIterator[Answer]:
+        first_id, _, plan_id = click.argument.partition(":")
+        first = await context.database.call(inbox.stored, int(first_id))
+        clicked = await context.database.call(inbox.stored, click.id)
+        if first is None or clicked is None or clicked.received_at - first.received_at > VALID_FOR:
+            yield note(f"This confirmation has expired. {UNCHANGED} Run the command again.", "warning", "Expired")
+            return
+        asked = interaction_of(first.payload)
+        if asked.person.id != click.person.id:
+            yield note(f"Only the person who asked can confirm. {UNCHANGED}", "warning", "Not allowed")
+            return
+        # Roles may have changed since; the click has the newest ones.
+        current = replace(asked, person=click.person)
+        async for answer in executes[asked.name](context, current, plan_id, f"discord-{asked.id}"):
+            yield answer
+
+    async def cancel(_: BotContext, __: Interaction) -> AsyncIterator[Answer]:
+        yield note(f"Cancelled. {UNCHANGED}", "muted", "Cancelled")
+
+    return {
+        CONFIRM: Command(confirm, scope="operate", private=True, in_place=True),
+        CANCEL: Command(cancel, private=True, in_place=True),
+    }

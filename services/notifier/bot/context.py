@@ -1,0 +1,100 @@
+"""What the commands work with: the database, the services' API, the clock and the settings of the bot."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from services.notifier.bot.admin_api import AdminApi
+from services.notifier.bot.answers import Answer
+from services.notifier.bot.interaction import Interaction
+from services.notifier.bot.permissions import PersonScope, scope_of
+from shared.clock import Clock
+from shared.database.connection import DbConnection, ReconnectingConnection, limited_connection
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# Two, so that a completion does not wait for a slow command.
+CONNECTIONS = 2
+ANSWER_S = 10.0
+
+
+class Database:
+    """Runs functions that take a connection in threads, each in a transaction."""
+
+    def __init__(self, conninfo: str) -> None:
+        self._links = [limited_connection(conninfo, "notifier bot", ANSWER_S) for _ in range(CONNECTIONS)]
+        self._free: asyncio.Queue[ReconnectingConnection] | None = None
+
+    async def call(self, function: Callable[Concatenate[DbConnection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Raises TransientError if the database is unavailable."""
+        if self._free is None:
+            self._free = asyncio.Queue()
+            for link in self._links:
+                self._free.put_nowait(link)
+        link = await self._free.get()
+        try:
+            return await asyncio.to_thread(
+                _in_transaction, link, lambda connection: function(connection, *args, **kwargs)
+            )
+        finally:
+            self._free.put_nowait(link)
+
+    def close(self) -> None:
+        for link in self._links:
+            link.drop()
+
+
+def _in_transaction(link: ReconnectingConnection, function: Callable[[DbConnection], R]) -> R:
+    with link.use() as connection, connection.transaction():
+        return function(connection)
+
+
+@dataclass(frozen=True)
+class BotContext:
+    """`roles`: scope by role id. `rule_names` returns the names of the current rules."""
+
+    database: Database
+    api: AdminApi
+    clock: Clock
+    guild_id: int
+    roles: Mapping[int, PersonScope]
+    rule_names: Callable[[], Sequence[str]]
+
+    def scope_of(self, interaction: Interaction) -> PersonScope | None:
+        return scope_of(interaction.person, self.guild_id, self.roles)
+
+
+Handler = Callable[[BotContext, Interaction], AsyncIterator[Answer]]
+"""Yields the answer, and each further one that replaces it."""
+Completion = Callable[[BotContext, Interaction], Awaitable[list[tuple[str, str]]]]
+"""Returns (label, value) for what the person has typed so far."""
+
+
+def single(function: Callable[[BotContext, Interaction], Awaitable[Answer]]) -> Handler:
+    """A handler with one answer."""
+
+    async def handle(context: BotContext, interaction: Interaction) -> AsyncIterator[Answer]:
+        yield await function(context, interaction)
+
+    return handle
+
+
+@dataclass(frozen=True)
+class Command:
+    """A slash command or a button. `definition` is that of Discord's API; None for a button.
+
+    `private`: only the person sees the answer. `in_place`: the answer of a button replaces the button's message.
+    `anywhere`: also outside the guild, e.g. in direct messages.
+    """
+
+    handle: Handler
+    definition: Mapping[str, Any] | None = None
+    scope: PersonScope = "read"
+    private: bool = False
+    in_place: bool = False
+    anywhere: bool = False
+    complete: Mapping[str, Completion] | None = None

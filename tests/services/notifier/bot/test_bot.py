@@ -1,0 +1,85 @@
+"""The bot answers people in its guild, in time, and survives what Discord does to it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from services.notifier.bot.assembly import COMMANDS
+from simulator.discord.fake import FakeDiscord
+from tests.services.notifier.bot.running import RunningBot, running_bot
+from tests.waiting import wait_until
+
+
+def test_all_commands_are_published(fake: FakeDiscord, bot: RunningBot) -> None:
+    assert {each["name"] for each in fake.commands()} == set(COMMANDS)
+
+
+def test_a_command_is_promised_and_then_answered(fake: FakeDiscord, bot: RunningBot) -> None:
+    used = fake.slash(fake.person("Ana"), fake.channel("general"), "/status")
+    fake.wait_for(lambda: used.is_answered)
+    assert used.callback == 5
+    assert "Headrace" in used.embeds[0]["title"]
+
+
+def test_the_refresh_button_edits_the_same_message(fake: FakeDiscord, bot: RunningBot) -> None:
+    ana, channel = fake.person("Ana"), fake.channel("general")
+    used = fake.slash(ana, channel, "/status")
+    fake.wait_for(lambda: used.is_answered)
+    shown = used.original
+    assert shown is not None
+    edits = len(fake.edits(shown))
+    clicked = fake.click(ana, shown, "hr:refresh:")
+    fake.wait_for(lambda: len(fake.edits(shown)) > edits)
+    assert clicked.callback == 6
+    assert len(fake.messages(channel)) == 1
+
+
+def test_an_operators_command_is_refused_without_the_role(fake: FakeDiscord, bot: RunningBot) -> None:
+    options = {"service": "cleaner", "topic": "raw-events", "reason": "test"}
+    used = fake.slash(fake.person("Ana"), fake.channel("general"), "/pause", options)
+    fake.wait_for(lambda: used.is_answered)
+    assert used.embeds[0]["title"] == "Not allowed"
+    assert used.original is not None
+    assert used.original not in fake.messages(fake.channel("general"))  # only the person sees it
+
+
+def test_an_outsider_gets_nothing_outside_the_guild(fake: FakeDiscord, bot: RunningBot) -> None:
+    outsider = fake.person("Out", is_member=False)
+    used = fake.slash(outsider, fake.direct(outsider), "/status")
+    fake.wait_for(lambda: used.is_answered)
+    assert used.embeds[0]["title"] == "Not here"
+
+
+def test_a_dropped_connection_is_resumed_and_the_missed_command_answered(fake: FakeDiscord, bot: RunningBot) -> None:
+    fake.faults.drop_gateway()
+    used = fake.slash(fake.person("Ana"), fake.channel("general"), "/status")
+    fake.wait_for(lambda: used.is_answered)
+
+
+def test_an_invalid_session_is_replaced(fake: FakeDiscord, bot: RunningBot) -> None:
+    fake.faults.invalidate_session(resumable=False)
+    wait_until(lambda: fake.is_connected and fake.simulation.sessions.identified == 2)
+    used = fake.slash(fake.person("Ana"), fake.channel("general"), "/status")
+    fake.wait_for(lambda: used.is_answered)
+
+
+def test_a_refused_token_stops_the_bot_and_a_new_one_starts_it(
+    fake: FakeDiscord, database_url: str, tmp_path: Path
+) -> None:
+    with running_bot(fake, database_url, tmp_path, token="wrong") as running:
+        wait_until(lambda: running.logins == [False])
+        assert not running.channel.available()
+        assert fake.invalid_requests() == 1
+        running.token_file.write_text(fake.token)
+        wait_until(lambda: running.logins == [False, True])
+        wait_until(running.channel.available)
+
+
+def test_a_second_bot_waits_until_the_first_has_stopped(fake: FakeDiscord, database_url: str, tmp_path: Path) -> None:
+    with running_bot(fake, database_url, tmp_path, replica="b"):
+        wait_until(lambda: fake.is_connected)
+        with running_bot(fake, database_url, tmp_path, replica="a") as first:
+            assert not first.channel.available()
+            used = fake.slash(fake.person("Ana"), fake.channel("general"), "/status")
+            fake.wait_for(lambda: used.is_answered)
+        assert first.logins == []

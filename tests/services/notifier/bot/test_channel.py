@@ -1,0 +1,153 @@
+"""The bot as a channel: embeds, buttons, threads, and what happens when Discord does not answer as it should."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import pytest
+
+from services.notifier.bot.channel import MAX_INVALID, InvalidRequests
+from services.notifier.channels.base import ChannelBusy, ChannelRefused, ChannelUncertain, Message
+from services.notifier.texts.content import Content
+from simulator.discord.fake import FakeDiscord
+from simulator.discord.faults import Fault
+from tests.services.notifier.bot.running import RunningBot
+
+CREATE = "POST /channels/*/messages"
+
+
+def message(
+    destination: str, text: str = "**Stage down** · cleaner\nNo replica.", content: Content | None = None
+) -> Message:
+    return Message("id/stage-down", UUID(int=1), "stage-down", "cleaner", text, destination, content)
+
+
+@pytest.fixture
+def place(fake: FakeDiscord) -> str:
+    return f"channel/{fake.channel('operations').id}"
+
+
+def test_a_message_is_an_embed_with_colour_and_buttons(fake: FakeDiscord, bot: RunningBot, place: str) -> None:
+    receipt = bot.channel.send(message(place, content=Content(colour="critical", actions=("hr:ack:12",))))
+    [shown] = fake.messages(fake.channel("operations"))
+    assert str(shown.id) == receipt.external_id
+    [embed] = shown.embeds
+    assert (embed["title"], embed["description"], embed["color"]) == ("Stage down · cleaner", "No replica.", 0xD55E00)
+    button = fake.payload(shown)["components"][0]["components"][0]
+    assert (button["label"], button["custom_id"]) == ("Acknowledge", "hr:ack:12")
+
+
+def test_a_hostile_text_mentions_nobody(fake: FakeDiscord, bot: RunningBot, place: str) -> None:
+    everyone = f"@everyone <@{fake.person('Ana').id}> <@&{fake.role('operator').id}> @here"
+    bot.channel.send(message(place, f"{everyone}\n{everyone}"))
+    [shown] = fake.messages(fake.channel("operations"))
+    assert fake.pings(shown) == ()
+
+
+def test_a_text_of_5000_characters_is_cut(fake: FakeDiscord, bot: RunningBot, place: str) -> None:
+    bot.channel.send(message(place, "t" * 5_000 + "\n" + "x" * 5_000))
+    [shown] = fake.messages(fake.channel("operations"))
+    assert len(shown.embeds[0]["title"]) == 256
+    assert len(shown.embeds[0]["description"]) == 4_096
+
+
+def test_an_edit_changes_the_same_message(fake: FakeDiscord, bot: RunningBot, place: str) -> None:
+    first = message(place, content=Content(colour="critical", actions=("hr:ack:12",)))
+    receipt = bot.channel.send(first)
+    assert receipt.external_id is not None
+    bot.channel.edit(receipt.external_id, first._replace(text="**Resolved** · cleaner", content=Content(colour="good")))
+    [shown] = fake.messages(fake.channel("operations"))
+    assert shown.embeds[0]["title"] == "Resolved · cleaner"
+    assert fake.payload(shown)["components"] == []
+
+
+def test_details_are_in_a_thread_and_edited_there(fake: FakeDiscord, bot: RunningBot, place: str) -> None:
+    first = message(place, content=Content(details="10:00 opened"))
+    receipt = bot.channel.send(first)
+    assert receipt.external_id is not None
+    bot.channel.edit(receipt.external_id, first._replace(content=Content(details="10:00 opened\n10:05 resolved")))
+    [thread] = [each for each in fake.simulation.state.guild.channels.values() if each.id == int(receipt.external_id)]
+    [details] = [each for each in fake.messages(thread) if each.embeds]
+    assert details.embeds[0]["description"] == "10:00 opened\n10:05 resolved"
+
+
+def test_a_direct_message_has_a_button_to_unsubscribe(fake: FakeDiscord, bot: RunningBot) -> None:
+    ana = fake.person("Ana")
+    bot.channel.send(message(f"user/{ana.id}"))
+    [shown] = fake.messages(fake.direct(ana))
+    assert fake.payload(shown)["components"][0]["components"][0]["custom_id"] == "hr:unsubscribe:stage-down"
+
+
+def test_a_person_who_blocks_the_bot_is_reported(fake: FakeDiscord, bot: RunningBot) -> None:
+    ana = fake.person("Ana")
+    fake.block(ana)
+    with pytest.raises(ChannelRefused):
+        bot.channel.send(message(f"user/{ana.id}"))
+    assert bot.blocked == [ana.id]
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+@pytest.mark.parametrize("is_executed", [True, False])
+def test_an_error_of_the_server_is_uncertain_and_can_be_decided(
+    fake: FakeDiscord, bot: RunningBot, place: str, status: int, is_executed: bool
+) -> None:
+    fake.faults.plan(Fault(CREATE, status=status, is_executed=is_executed))
+    with pytest.raises(ChannelUncertain):
+        bot.channel.send(message(place))
+    shown = fake.messages(fake.channel("operations"))
+    receipt = bot.channel.find(message(place))
+    assert len(shown) == is_executed
+    assert (receipt is not None) == is_executed
+    if receipt is not None:
+        assert receipt.external_id == str(shown[0].id)
+
+
+def test_a_connection_lost_after_the_message_was_taken_is_uncertain(
+    fake: FakeDiscord, bot: RunningBot, place: str
+) -> None:
+    fake.faults.plan(Fault(CREATE, disconnects=True, is_executed=True))
+    with pytest.raises(ChannelUncertain):
+        bot.channel.send(message(place))
+    assert bot.channel.find(message(place)) is not None
+
+
+def test_the_same_message_again_returns_the_first_one(fake: FakeDiscord, bot: RunningBot, place: str) -> None:
+    assert bot.channel.send(message(place)) == bot.channel.send(message(place))
+    assert len(fake.messages(fake.channel("operations"))) == 1
+
+
+def test_a_rate_limit_is_waited_for(fake: FakeDiscord, bot: RunningBot, place: str) -> None:
+    fake.faults.plan(Fault(CREATE, times=2, status=429, retry_after_s=0.05))
+    bot.channel.send(message(place))
+    assert len(fake.messages(fake.channel("operations"))) == 1
+
+
+def test_a_channel_without_permission_is_refused(fake: FakeDiscord, bot: RunningBot, place: str) -> None:
+    fake.deny(fake.channel("operations"), "send_messages")
+    with pytest.raises(ChannelRefused, match="permissions"):
+        bot.channel.send(message(place))
+
+
+def test_an_unknown_channel_is_asked_only_so_often(fake: FakeDiscord, bot: RunningBot) -> None:
+    for _ in range(MAX_INVALID):
+        with pytest.raises(ChannelRefused):
+            bot.channel.send(message("channel/123456789012345678"))
+    with pytest.raises(ChannelBusy):
+        bot.channel.send(message("channel/123456789012345678"))
+    assert len(fake.requests(CREATE)) == MAX_INVALID
+
+
+def test_a_token_that_is_revoked_makes_the_channel_unavailable(fake: FakeDiscord, bot: RunningBot, place: str) -> None:
+    fake.faults.revoke_token()
+    fake.wait_for(lambda: not bot.channel.available())
+    with pytest.raises(ChannelBusy):
+        bot.channel.send(message(place))
+
+
+def test_invalid_requests_are_counted_within_the_window() -> None:
+    invalid = InvalidRequests(limit=2, window_s=10)
+    invalid.record(0)
+    assert invalid.wait_s(1) == 0
+    invalid.record(1)
+    assert invalid.wait_s(2) == 8
+    assert invalid.wait_s(10) == 0

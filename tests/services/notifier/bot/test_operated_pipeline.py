@@ -1,0 +1,197 @@
+"""People operate a running pipeline through a simulated Discord: real processes, the real REST API, simulated days."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headrace.database.access import open_database
+from shared.settings.sections import Settings
+from tests.headrace.runs import DAYS, command, run_once, status, until, write_archive
+from tests.waiting import wait_until
+
+with warnings.catch_warnings():
+    # discord.py imports audioop, which Python 3.13 dropped and 3.11 warns of.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from simulator.discord.fake import FakeDiscord
+    from simulator.discord.fake_interaction import FakeInteraction
+
+pytestmark = pytest.mark.slow
+SLOW_S = 120.0
+STOP_S = 60.0
+PAUSE = {"service": "cleaner", "topic": "raw-events", "reason": "a test"}
+
+
+@dataclass
+class Operated:
+    """A run that continues, with two notifiers, and its Discord."""
+
+    fake: FakeDiscord
+    data_dir: Path
+
+    def use(self, person: str, text: str, options: dict[str, Any] | None = None) -> FakeInteraction:
+        """Use a command, and wait for its answer."""
+        used = self.fake.slash(self.fake.person(person), self.fake.channel("general"), text, options)
+        self.fake.wait_for(lambda: used.is_answered)
+        return used
+
+    def click(self, person: str, used: FakeInteraction, label: str) -> FakeInteraction:
+        """Click the button of an answer that has this label, without waiting."""
+        assert used.original is not None
+        buttons = [each for row in self.fake.payload(used.original)["components"] for each in row["components"]]
+        [button] = [each for each in buttons if each["label"].startswith(label)]
+        return self.fake.click(self.fake.person(person), used.original, button["custom_id"])
+
+    def wait_for_title(self, used: FakeInteraction, text: str) -> str:
+        """Wait until the answer contains the text; returns the whole first embed as text."""
+        self.fake.wait_for(lambda: used.original is not None and text in str(used.original.embeds), f"{text} in {used}")
+        return str(used.embeds)
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        with open_database(Settings(data_dir=self.data_dir)) as access, access.connect() as connection:
+            return connection.execute(query.encode()).fetchall()
+
+
+@pytest.fixture(scope="module")
+def operated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operated]:
+    archive = write_archive(tmp_path_factory.mktemp("archive"))
+    data_dir = tmp_path_factory.mktemp("operated") / "data"
+    run_once(archive, data_dir)
+    with FakeDiscord(first_answer_s=SLOW_S) as fake:
+        fake.person("Olga", ["operator"])
+        process = subprocess.Popen(
+            command(archive, data_dir, "--replicas", "notifier=2"),
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | bot_environment(fake, data_dir),
+        )  # fmt: skip
+        try:
+            until(lambda: all(each["ready"] for each in status(data_dir)), process, data_dir)
+            wait_until(lambda: fake.is_connected and bool(fake.commands()))
+            yield Operated(fake, data_dir)
+        finally:
+            process.terminate()
+            process.communicate(timeout=STOP_S)
+
+
+def bot_environment(fake: FakeDiscord, data_dir: Path) -> dict[str, str]:
+    """The settings of the notifier, with a delegate token for the services' API."""
+    token_file, api_token_file = data_dir / "bot-token", data_dir / "bot-api-token"
+    token_file.write_text(fake.token)
+    created = subprocess.run(
+        ["headrace", "token", "create", "bot", "--scope", "operate", "--delegate", "--data-dir", str(data_dir)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    api_token_file.write_text(created.stdout)
+    prefix = "HEADRACE_NOTIFIER__"
+    return {
+        prefix + "CHANNELS": "console,discord-bot",
+        prefix + "BOT_TOKEN_FILE": str(token_file),
+        prefix + "BOT_API_TOKEN_FILE": str(api_token_file),
+        prefix + "BOT_GUILD_ID": str(fake.guild_id),
+        prefix + "BOT_CHANNEL": str(fake.channel("races").id),
+        prefix + "BOT_BOARD_CHANNEL": str(fake.channel("board").id),
+        prefix + "BOT_ROLES": f"{fake.role('operator').id}=operate",
+        prefix + "DISCORD_BASE_URL": fake.api_url,
+        prefix + "DISCORD_GATEWAY_URL": fake.gateway_url,
+    }
+
+
+def test_the_status_names_all_stages(operated: Operated) -> None:
+    text = str(operated.use("Rita", "/status").embeds)
+    assert all(service in text for service in ("fetcher", "cleaner", "loader", "predictor", "notifier"))
+
+
+def test_the_board_is_pinned_once(operated: Operated) -> None:
+    board = operated.fake.channel("board")
+    wait_until(lambda: any(each.pinned_at is not None for each in operated.fake.messages(board)))
+    assert len([each for each in operated.fake.messages(board) if each.embeds]) == 1
+
+
+def test_results_of_a_day(operated: Operated) -> None:
+    text = str(operated.use("Rita", "/results", {"day": DAYS[0].isoformat()}).embeds)
+    assert "trifecta" in text
+    assert "12" in text
+
+
+def test_an_event_is_completed_and_shown(operated: Operated) -> None:
+    [[key, day]] = operated.rows("SELECT min(event_key), min(split_part(event_key, ':', 2)) FROM analytics.events")
+    used = operated.use("Rita", "/event", {"key": key})
+    assert key in str(used.embeds)
+    assert "Result" in str(used.embeds)
+    assert day in str(used.embeds)
+
+
+def test_an_unknown_event_is_explained_in_private(operated: Operated) -> None:
+    used = operated.use("Rita", "/event", {"key": "@everyone"})
+    assert "Unknown event" in str(used.embeds)
+
+
+def test_dead_letters_and_model_answer_without_any(operated: Operated) -> None:
+    assert "no open dead letters" in str(operated.use("Rita", "/dead-letters").embeds)
+    assert "No model is live" in str(operated.use("Rita", "/model").embeds)
+
+
+def test_a_pause_is_previewed_confirmed_and_in_the_trail(operated: Operated) -> None:
+    asked = operated.use("Olga", "/pause", PAUSE)
+    assert "0 records waiting" in str(asked.embeds)
+    # Another person, and a double click, change nothing more.
+    operated.click("Olga", asked, "Pause")
+    operated.wait_for_title(asked, "succeeded")
+    [[orders]] = operated.rows("SELECT count(*) FROM ops.operations WHERE kind = 'pause'")
+    assert orders == 1
+    [[who]] = operated.rows("SELECT who FROM ops.audit WHERE action = 'pause' ORDER BY id DESC LIMIT 1")
+    assert who.startswith("token:bot on behalf of discord:")
+    assert who.endswith("(Olga)")
+    assert "paused" in str(operated.use("Rita", "/status").embeds)
+
+    resumed = operated.use("Olga", "/resume", {"service": "cleaner", "topic": "raw-events"})
+    operated.click("Olga", resumed, "Resume")
+    operated.wait_for_title(resumed, "succeeded")
+
+
+def test_a_cancelled_pause_changes_nothing(operated: Operated) -> None:
+    before = operated.rows("SELECT count(*) FROM ops.operations")
+    asked = operated.use("Olga", "/pause", PAUSE)
+    operated.click("Olga", asked, "Cancel")
+    operated.wait_for_title(asked, "Nothing was changed")
+    assert operated.rows("SELECT count(*) FROM ops.operations") == before
+
+
+def test_a_reader_cannot_pause(operated: Operated) -> None:
+    assert "Not allowed" in str(operated.use("Rita", "/pause", PAUSE).embeds)
+
+
+def test_a_day_is_replayed(operated: Operated) -> None:
+    options = {"service": "cleaner", "topic": "raw-events", "day": DAYS[0].isoformat()}
+    asked = operated.use("Olga", "/replay", options)
+    operated.click("Olga", asked, "Replay")
+    operated.wait_for_title(asked, "succeeded")
+
+
+def test_a_subscription_is_listed_and_removed(operated: Operated) -> None:
+    operated.use("Rita", "/subscribe", {"rule": "tip", "venue": 9})
+    listed = operated.use("Rita", "/subscriptions")
+    assert "tip" in str(listed.embeds)
+    operated.click("Rita", listed, "Remove 1")
+    operated.wait_for_title(listed, "no subscriptions")
+
+
+def test_the_successor_of_a_killed_leader_answers_and_edits_the_old_board(operated: Operated) -> None:
+    board = operated.fake.channel("board")
+    wait_until(lambda: any(each.pinned_at is not None for each in operated.fake.messages(board)))
+    [[leader]] = operated.rows(
+        "SELECT r.pid FROM pg_locks l JOIN pg_stat_activity a USING (pid), ops.replicas r"
+        " WHERE l.locktype = 'advisory' AND a.application_name = 'headrace notifier bot lock ' || r.replica"
+    )
+    os.kill(leader, signal.SIGKILL)
+    used = operated.use("Rita", "/status")
+    assert "Headrace" in str(used.embeds)
+    wait_until(lambda: len(operated.fake.requests("PATCH /channels/*/messages/*")) > 0)
+    assert len([each for each in operated.fake.messages(board) if each.embeds]) == 1
