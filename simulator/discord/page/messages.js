@@ -192,3 +192,22 @@ export function messageElement(message, actions) {
     message.only_you ? element("p", {className: "quiet"}, "👁 Only you can see this") : null);
   return element("li", {className: classes.join(" ")}, avatar, body);
 }
+
+// Keeps what did not change, so that the focus stays where it is.
+export function renderInto(parent, items, shown, make) {
+  const wanted = new Map(items.map((item) => [item.id, JSON.stringify(item)]));
+  for (const [id, entry] of shown) if (!wanted.has(id)) { entry.node.remove(); shown.delete(id); }
+  items.forEach((item, i) => {
+    const text = wanted.get(item.id);
+    let entry = shown.get(item.id);
+    if (!entry || entry.text !== text) {
+      const node = make(item);
+      const focused = entry && entry.node.contains(document.activeElement) ? document.activeElement.dataset.id : null;
+      if (entry) entry.node.replaceWith(node);
+      entry = {node, text};
+      shown.set(item.id, entry);
+      if (focused) node.querySelector(`[data-id="${CSS.escape(focused)}"]`)?.focus();
+    }
+    if (parent.children[i] !== entry.node) parent.insertBefore(entry.node, parent.children[i] ?? null);
+  });
+}

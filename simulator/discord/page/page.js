@@ -1,6 +1,6 @@
 // The page of the simulated Discord: shows a channel as one person sees it, and sends what the person does.
 
-import {element, messageElement} from "/page/messages.js";
+import {element, messageElement, renderInto} from "/page/messages.js";
 
 const $ = (id) => document.getElementById(id);
 const state = {person: null, channel: null, overview: null, seen: new Map(), stream: null, shown: new Map(), pinned: new Map()};
@@ -25,25 +25,6 @@ async function attempt(action) {
     notice(error.message);
     return null;
   }
-}
-
-// Keeps what did not change, so that the focus stays where it is.
-function renderInto(parent, items, shown, make) {
-  const wanted = new Map(items.map((item) => [item.id, JSON.stringify(item)]));
-  for (const [id, entry] of shown) if (!wanted.has(id)) { entry.node.remove(); shown.delete(id); }
-  items.forEach((item, i) => {
-    const text = wanted.get(item.id);
-    let entry = shown.get(item.id);
-    if (!entry || entry.text !== text) {
-      const node = make(item);
-      const focused = entry && entry.node.contains(document.activeElement) ? document.activeElement.dataset.id : null;
-      if (entry) entry.node.replaceWith(node);
-      entry = {node, text};
-      shown.set(item.id, entry);
-      if (focused) node.querySelector(`[data-id="${CSS.escape(focused)}"]`)?.focus();
-    }
-    if (parent.children[i] !== entry.node) parent.insertBefore(entry.node, parent.children[i] ?? null);
-  });
 }
 
 function context() {

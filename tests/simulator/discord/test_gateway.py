@@ -79,6 +79,20 @@ def test_an_invalid_session_is_resumed_or_replaced(
         is_answered(fake, ping(fake))
 
 
+def test_a_session_that_is_invalid_for_good_cannot_be_resumed(fake: FakeDiscord) -> None:
+    sessions = fake.simulation.sessions
+    with RunningBot(fake, PingBot(fake)) as running:
+        running.ready()
+        [session] = fake.server.call(sessions.connected)
+        position = session.sequence
+        before = fake.server.call(lambda: sessions.resumable(session.id, position))
+
+        fake.faults.invalidate_session()
+
+        assert before is session
+        assert fake.server.call(lambda: sessions.resumable(session.id, position)) is None
+
+
 def test_a_session_that_the_gateway_forgot_is_replaced(fake: FakeDiscord) -> None:
     with RunningBot(fake, PingBot(fake)) as running:
         running.ready()
@@ -139,7 +153,7 @@ def test_a_delayed_ready_delays_the_client(fake: FakeDiscord) -> None:
 
 
 def test_a_heartbeat_without_acknowledgement_ends_the_connection() -> None:
-    with FakeDiscord(first_answer_s=DEADLINE_S) as fake:
+    with FakeDiscord(first_answer_s=DEADLINE_S, heartbeat_s=1.0) as fake:
         fake.faults.gateway.ignores_heartbeats = True
         with RunningBot(fake, PingBot(fake, heartbeat_timeout=3.0)) as running:
             running.ready()

@@ -131,6 +131,26 @@ def test_changes_are_streamed_to_those_who_see_them(fake: FakeDiscord, page: htt
     assert json.loads(event.removeprefix("data: ")) == {"name": "MESSAGE_CREATE", "channel": where["channel"]}
 
 
+def test_a_private_answer_is_streamed_to_its_person_only(fake: FakeDiscord, page: httpx.Client) -> None:
+    ana = fake.person("Ana Operator")
+    with RunningBot(fake, MenuBot(fake)) as running:
+        running.ready()
+        with page.stream("GET", "/fake/events", params={"person": ids(fake, "Ben Reader")["person"]}) as stream:
+            lines = stream.iter_lines()
+            assert next(lines) == ": connected"
+            interaction = fake.slash(ana, fake.channel("races"), "/event", {"key": "7:01"})
+            fake.wait_for(lambda: interaction.is_answered)
+            fake.say(ana, fake.channel("general"), "hello")
+            names = []
+            for line in lines:
+                names += [json.loads(line.removeprefix("data: "))["name"]] if line.startswith("data: ") else []
+                if "MESSAGE_CREATE" in names:
+                    break
+
+    assert names == ["INTERACTION_CREATE", "MESSAGE_CREATE"]
+    assert json.loads(line.removeprefix("data: "))["channel"] == ids(fake, "Ana Operator", "general")["channel"]
+
+
 @pytest.mark.parametrize(
     ("path", "body", "text"),
     [

@@ -110,3 +110,13 @@ def test_a_body_that_is_not_json_is_refused(server: FakeDiscord, client: httpx.C
     answer = client.post(f"/channels/{server.channel('races').id}/messages", content=content)
 
     assert answer.status_code == 400
+
+
+def test_options_that_are_nested_too_deeply_are_refused(server: FakeDiscord, client: httpx.Client) -> None:
+    command: dict[str, object] = {"type": 1, "name": "a", "description": "b"}
+    for _ in range(450):
+        command = {"type": 1, "name": "a", "description": "b", "options": [command]}
+
+    answer = client.post(f"/applications/{server.application_id}/commands", json=command)
+
+    assert answer.status_code == 400
