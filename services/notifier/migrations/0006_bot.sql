@@ -15,7 +15,7 @@ CREATE TABLE notifier.subscriptions (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     person_id bigint NOT NULL,
     rule text NOT NULL,
-    venue integer,
+    venue bigint,
     entity_key text,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     UNIQUE NULLS NOT DISTINCT (person_id, rule, venue, entity_key)

@@ -72,7 +72,7 @@ def last_before_start(card: Card) -> CardPrediction | None:
 
 def read_cards(connection: DbConnection, keys: Sequence[str], market: str) -> list[Card]:
     """The loaded events among `keys`, in their order."""
-    events = read_events(connection, keys, market)
+    events = read_events(connection, keys, [market])
     predictions = _predictions_of(connection, list(events))
     return [Card(events[key], tuple(predictions.get(key, ()))) for key in keys if key in events]
 

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from psycopg.conninfo import make_conninfo
+
 from services.notifier.bot.assembly import BUTTONS, COMMANDS
 from services.notifier.bot.bot import BotConfig, DiscordBot, Task
 from services.notifier.bot.channel import BotChannel
@@ -50,8 +52,10 @@ def running_bot(
     blocked: list[int] = []
     running = RunningBot(link, BotChannel(link, blocked.append), token_file, blocked=blocked)
     config = BotConfig(token_file, fake.guild_id, roles or {}, api_token_file, fake.api_url, fake.gateway_url, replica)
+    # As in production, the bot has only the rights of its service.
+    conninfo = make_conninfo(database_url, options="-c role=headrace_notifier")
     bot = DiscordBot(
-        config, database_url, clock or SystemClock(), link, COMMANDS, BUTTONS, tasks, lambda: RULES,
+        config, conninfo, clock or SystemClock(), link, COMMANDS, BUTTONS, tasks, lambda: RULES,
         running.logins.append,
     )  # fmt: skip
     stop = threading.Event()

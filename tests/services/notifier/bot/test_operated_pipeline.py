@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -84,10 +85,8 @@ def bot_environment(fake: FakeDiscord, data_dir: Path) -> dict[str, str]:
     """The settings of the notifier, with a delegate token for the services' API."""
     token_file, api_token_file = data_dir / "bot-token", data_dir / "bot-api-token"
     token_file.write_text(fake.token)
-    created = subprocess.run(
-        ["headrace", "token", "create", "bot", "--scope", "operate", "--delegate", "--data-dir", str(data_dir)],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+    arguments = ["token", "create", "bot", "--scope", "operate", "--delegate", "--data-dir", str(data_dir)]
+    created = subprocess.run([sys.executable, "-m", "headrace", *arguments], capture_output=True, text=True, check=True)
     api_token_file.write_text(created.stdout)
     prefix = "HEADRACE_NOTIFIER__"
     return {
@@ -188,7 +187,8 @@ def test_the_successor_of_a_killed_leader_answers_and_edits_the_old_board(operat
     wait_until(lambda: any(each.pinned_at is not None for each in operated.fake.messages(board)))
     [[leader]] = operated.rows(
         "SELECT r.pid FROM pg_locks l JOIN pg_stat_activity a USING (pid), ops.replicas r"
-        " WHERE l.locktype = 'advisory' AND a.application_name = 'headrace notifier bot lock ' || r.replica"
+        " WHERE l.locktype = 'advisory' AND r.service = 'notifier'"
+        " AND a.application_name = 'headrace notifier bot lock ' || r.replica"
     )
     os.kill(leader, signal.SIGKILL)
     used = operated.use("Rita", "/status")
