@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
+from itertools import product
 from typing import get_args
 
 import psycopg
@@ -17,18 +19,15 @@ from services.notifier.api.notifications import KIND, delivery_progress, router
 from services.notifier.api.rules import record_load
 from services.notifier.api.rules import router as rules_router
 from services.notifier.bot.assembly import create_bot
-from services.notifier.bot.channel import BotChannel
-from services.notifier.bot.link import BotLink
-from services.notifier.bot.records import BotRecords
-from services.notifier.channel_setup import can_send, channel_of, configured_kinds
-from services.notifier.channels.base import Digesting, Editing
+from services.notifier.channel_setup import can_send, create_channels
+from services.notifier.channels.base import Channel, Digesting, Editing
 from services.notifier.delivery.channel_loop import DeliveryOptions
 from services.notifier.delivery.marks import SendOutcome
 from services.notifier.delivery.sender import Sender
 from services.notifier.notify import Notifier, no_subscribers
 from services.notifier.pacing import DeliveryPolicy
 from services.notifier.rules.active_rules import ActiveRules
-from services.notifier.settings import BOT, NotifierSettings
+from services.notifier.settings import NotifierSettings
 from services.notifier.storage.postgres_measurements import measure_waiting
 from services.notifier.storage.postgres_mutes import muted_until
 from services.notifier.storage.postgres_subscriptions import subscriber_addresses
@@ -42,6 +41,23 @@ from shared.runtime.service import ConsumerWork, Service, service_starter
 from shared.topics import LOADED, PREDICTIONS
 
 
+def create_sender(
+    conninfo: str, metrics: Metrics, rules: ActiveRules, channels: Sequence[Channel], delivery_policy: DeliveryPolicy
+) -> Sender:
+    for channel, outcome in product(channels, get_args(SendOutcome)):  # from 0, so that a rate has the first failure
+        metrics.notifications_total.labels(channel.name, outcome)
+    return Sender(
+        lambda: psycopg.connect(conninfo, autocommit=True),
+        channels,
+        DeliveryOptions(
+            delivery_policy,
+            lambda channel, outcome: metrics.notifications_total.labels(channel, outcome).inc(),
+            rules,
+            muted_until,
+        ),
+    )
+
+
 def wire(settings: NotifierSettings, metrics: Metrics) -> Service:
     conninfo = settings.database.conninfo("headrace notifier")
     options = settings.notifier
@@ -52,35 +68,14 @@ def wire(settings: NotifierSettings, metrics: Metrics) -> Service:
         partial(record_load, metrics),
         partial(can_send, options),
     )
-    subscribers = no_subscribers if options.bot_token_file is None else subscriber_addresses
+    bot = create_bot(settings, rules.names)
+    subscribers = no_subscribers if bot is None else subscriber_addresses
     notifier = Notifier(options.addresses, settings.clock.clock(), rules.book, subscribers)
-    # A rule file may name any configured channel, also later.
-    rule_kinds = [] if options.rules_file is None else configured_kinds(options)
-    bot_kinds = [] if options.bot_token_file is None else [BOT]  # direct messages need no rule
-    kinds = list(dict.fromkeys([*map(kind_of, options.addresses), *rule_kinds, *bot_kinds]))
+    channels = create_channels(settings, rules.recipients, None if bot is None else bot.channel)
+    kinds = [channel.name for channel in channels]
     delivery_policy = DeliveryPolicy(retry_after_crash=frozenset(kinds if options.crash_policy == "retry" else ()))
-    bot_link, bot_records = BotLink(), BotRecords(conninfo, options.bot_addresses)
-    bot = create_bot(settings, bot_link, lambda: [each.name for each in rules.book().rules], bot_records.record_login)
-    channels = [
-        BotChannel(bot_link, bot_records.drop_blocking_person)
-        if kind == BOT
-        else channel_of(kind, settings, rules.recipients)
-        for kind in kinds
-    ]
     paces = {channel.name: channel.pace for channel in channels if isinstance(channel, Digesting)}
-    sender = Sender(
-        lambda: psycopg.connect(conninfo, autocommit=True),
-        channels,
-        DeliveryOptions(
-            delivery_policy,
-            lambda channel, outcome: metrics.notifications_total.labels(channel, outcome).inc(),
-            rules,
-            muted_until,
-        ),
-    )
-    for kind in kinds:
-        for outcome in get_args(SendOutcome):  # from 0, so that a rate includes the first failure
-            metrics.notifications_total.labels(kind, outcome)
+    sender = create_sender(conninfo, metrics, rules, channels, delivery_policy)
     summaries = SummaryComposer(
         lambda: psycopg.connect(conninfo, autocommit=True),
         lambda: connect(settings, conninfo),
@@ -103,7 +98,7 @@ def wire(settings: NotifierSettings, metrics: Metrics) -> Service:
         routers=[
             lambda context: router(context, options.addresses),
             incidents.router,
-            lambda context: mutes.router(context, lambda: [each.name for each in rules.book().rules]),
+            lambda context: mutes.router(context, rules.names),
             lambda context: rules_router(context, rules, options.addresses),
         ],
         measurements=[

@@ -49,6 +49,19 @@ def channel_of(kind: str, settings: NotifierSettings, more_recipients: Recipient
             raise ConfigError(f"this notifier has no channel {kind!r}")
 
 
+def create_channels(
+    settings: NotifierSettings, more_recipients: RecipientsOf, bot_channel: Channel | None
+) -> list[Channel]:
+    """The channels of the settings, and every other one that a rule file may name. Raises ConfigError."""
+    options = settings.notifier
+    kinds = dict.fromkeys(map(kind_of, options.addresses))
+    if options.rules_file is not None:
+        kinds |= dict.fromkeys(configured_kinds(options))
+    own = [channel_of(kind, settings, more_recipients) for kind in kinds if kind != BOT]
+    # People may subscribe to direct messages, also if no rule names the bot.
+    return own if bot_channel is None else [*own, bot_channel]
+
+
 def configured_kinds(options: NotifierSection) -> list[str]:
     """The kinds of channels that the settings have everything for."""
     configured = {

@@ -11,13 +11,14 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from services.notifier.addresses import by_name, kind_of, parse_address
-from services.notifier.bot.permissions import PersonScope
 from services.notifier.kinds import FindingKind
 from shared.errors import ConfigError
 from shared.loopback import is_loopback
 from shared.settings.sections import SecretFile, Section, ServiceSettings
 
 BOT = "discord-bot"
+PersonScope = Literal["read", "operate"]
+PERSON_SCOPES = ("read", "operate")
 # One mailbox in ASCII, without a display name, and nothing that could end a header or a command.
 _MAIL_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,255}")
 
@@ -62,6 +63,19 @@ def _safe_url(url: str, secure: str, plain: str) -> str:
     return url
 
 
+def _role_scope(text: str) -> tuple[int, PersonScope]:
+    number, _, scope = text.partition("=")
+    if not number.isdecimal() or scope not in PERSON_SCOPES:
+        raise ValueError(f"expected ID=operate or ID=read with the id of a role, got {text!r}")
+    return int(number), "operate" if scope == "operate" else "read"
+
+
+def _checked_role_scope(text: str) -> str:
+    _role_scope(text)
+    return text
+
+
+RoleScope = Annotated[str, AfterValidator(_checked_role_scope)]
 DiscordUrl = Annotated[str, AfterValidator(lambda url: _safe_url(url, "https", "http"))]
 GatewayUrl = Annotated[str, AfterValidator(lambda url: _safe_url(url, "wss", "ws"))]
 # Discord's ids are unsigned 64-bit integers.
@@ -147,10 +161,10 @@ class NotifierSection(Section):
     bot_board_channel: Snowflake | None = Field(
         default=None, description="id of the channel in which the bot keeps a pinned status board"
     )
-    bot_roles: Mapping[Snowflake, PersonScope] = Field(
-        default={},
-        description="scope by id of a role in the server: `read` or `operate`; in the environment ID=SCOPE, separated"
-        " by commas. Everybody in the server may read",
+    bot_roles: tuple[RoleScope, ...] = Field(
+        default=(),
+        description="scopes of roles in the server as ID=operate or ID=read, separated by commas in the environment;"
+        " everybody in the server may read",
     )
     bot_api_token_file: SecretFile | None = Field(
         default=None,
@@ -171,6 +185,11 @@ class NotifierSection(Section):
         return tuple(dict.fromkeys(bot if address == BOT else address for address in self.channels))
 
     @property
+    def role_scopes(self) -> dict[int, PersonScope]:
+        """The scope by id of a role."""
+        return dict(map(_role_scope, self.bot_roles))
+
+    @property
     def bot_addresses(self) -> tuple[str, ...]:
         """The bot's channel, if it has one."""
         return () if self.bot_channel is None else (f"{BOT}/channel/{self.bot_channel}",)
@@ -179,13 +198,6 @@ class NotifierSection(Section):
     def thresholds(self) -> Mapping[FindingKind, float]:
         """The thresholds of rules that give none."""
         return {"tip": self.tip_probability, "big-payout": self.big_amount}
-
-    @field_validator("bot_roles", mode="before")
-    @classmethod
-    def _pairs_separated_by_commas(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        return dict(part.strip().split("=", 1) for part in value.split(",") if part.strip())
 
     @model_validator(mode="after")
     def _check_bot(self) -> Self:
@@ -197,7 +209,7 @@ class NotifierSection(Section):
             raise ValueError("the channel discord-bot needs bot_token_file: the file with the token of a Discord bot")
         return self
 
-    @field_validator("channels", "webhook_url_files", "slack_webhook_files", "email_to", mode="before")
+    @field_validator("channels", "webhook_url_files", "slack_webhook_files", "email_to", "bot_roles", mode="before")
     @classmethod
     def _separated_by_commas(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

@@ -57,6 +57,7 @@ IO_MODULES = (
     "services.loader.resolve",
     "services.notifier.alerts.watch",
     "services.notifier.channel_setup",
+    "services.notifier.bot.*",
     "services.notifier.delivery.attempt",
     "services.notifier.delivery.channel_loop",
     "services.notifier.delivery.marks",
@@ -124,7 +125,7 @@ ADDITIONAL_EXTRAS = {"headrace.backtest.*": "predictor"}
 # Import names of distributions that differ from the name of the distribution.
 IMPORT_NAME = {"discord-py": "discord", "kafka-python": "kafka", "pyyaml": "yaml"}
 # Packages that are always installed with a dependency and are part of its interface.
-INSTALLED_WITH = {"pydantic": {"pydantic_core"}, "fastapi": {"starlette"}, "discord": {"aiohttp"}}
+INSTALLED_WITH = {"pydantic": {"pydantic_core"}, "fastapi": {"starlette"}, "discord": {"aiohttp", "yarl"}}
 
 MAX_FUNCTION_LINES = 50
 

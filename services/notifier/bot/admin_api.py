@@ -10,7 +10,7 @@ from urllib.parse import quote
 import aiohttp
 
 from services.notifier.bot.interaction import DiscordPerson
-from services.notifier.bot.permissions import PersonScope
+from services.notifier.settings import PersonScope
 from shared.errors import HeadraceError
 
 # A dry run reads the log.

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from services.notifier.bot.board import StatusBoard
 from services.notifier.bot.bot import BotConfig, DiscordBot, Task
+from services.notifier.bot.channel import BotChannel
 from services.notifier.bot.commands import alerts, dead_letters, events, model, replay, status, steering, subscriptions
 from services.notifier.bot.commands.confirmation import confirmation_buttons
 from services.notifier.bot.context import Command
 from services.notifier.bot.link import BotLink
+from services.notifier.bot.records import BotRecords
 from services.notifier.settings import NotifierSettings
+from shared.runtime.exit_codes import Background
 
 COMMANDS: Mapping[str, Command] = {
     **status.COMMANDS,
@@ -31,9 +35,14 @@ BUTTONS: Mapping[str, Command] = {
 }
 
 
-def create_bot(
-    settings: NotifierSettings, link: BotLink, rule_names: Callable[[], Sequence[str]], on_token: Callable[[bool], None]
-) -> DiscordBot | None:
+class CreatedBot(NamedTuple):
+    """`run` is a background task, `channel` sends for the bot while it leads."""
+
+    run: Background
+    channel: BotChannel
+
+
+def create_bot(settings: NotifierSettings, rule_names: Callable[[], Sequence[str]]) -> CreatedBot | None:
     """The bot; None if the settings have no token for it."""
     options = settings.notifier
     if options.bot_token_file is None or options.bot_guild_id is None:
@@ -41,7 +50,7 @@ def create_bot(
     config = BotConfig(
         token_file=options.bot_token_file,
         guild_id=options.bot_guild_id,
-        roles=options.bot_roles,
+        roles=options.role_scopes,
         api_token_file=options.bot_api_token_file,
         base_url=options.discord_base_url,
         gateway_url=options.discord_gateway_url,
@@ -50,4 +59,8 @@ def create_bot(
     board = options.bot_board_channel
     tasks: list[Task] = [] if board is None else [StatusBoard(board)]
     conninfo = settings.database.conninfo("headrace notifier bot")
-    return DiscordBot(config, conninfo, settings.clock.clock(), link, COMMANDS, BUTTONS, tasks, rule_names, on_token)
+    link, records = BotLink(), BotRecords(conninfo, options.bot_addresses)
+    bot = DiscordBot(
+        config, conninfo, settings.clock.clock(), link, COMMANDS, BUTTONS, tasks, rule_names, records.record_login
+    )
+    return CreatedBot(bot.run, BotChannel(link, records.drop_blocking_person))

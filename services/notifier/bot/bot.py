@@ -20,16 +20,17 @@ import structlog
 
 from services.notifier.bot.admin_api import AdminApi
 from services.notifier.bot.attachments import files_of
-from services.notifier.bot.client import DiscordClient, TokenRefused
+from services.notifier.bot.client import BotSession, DiscordClient, TokenRefused
 from services.notifier.bot.context import BotContext, Command, Database
 from services.notifier.bot.dispatcher import Dispatcher
 from services.notifier.bot.leadership import POLL_S, Leadership
 from services.notifier.bot.link import BotLink
-from services.notifier.bot.permissions import PersonScope
 from services.notifier.bot.responder import Responder
 from services.notifier.bot.rest import DiscordRest
 from services.notifier.channels.base import ChannelBusy, ChannelRefused
+from services.notifier.settings import PersonScope
 from services.notifier.storage import postgres_interactions as inbox
+from services.notifier.storage.postgres_bot_state import SESSION, read_bot_state, write_bot_state
 from services.notifier.storage.postgres_replicas import live_urls
 from shared.backoff import Backoff
 from shared.clock import Clock
@@ -38,6 +39,7 @@ from shared.errors import ConfigError, HeadraceError, TransientError
 from shared.settings.sections import read_secret
 
 LOCK_ANSWER_S = 5.0
+STORE_SESSION_S = 0.5
 PURGE_S = 600.0
 FAILURE_BACKOFF = Backoff(1.0, 60.0)
 # Each login with a refused token is an invalid request, of which Discord allows 10,000 in 10 minutes.
@@ -165,10 +167,13 @@ class DiscordBot:
         dispatcher: Dispatcher,
         application_id: int,
     ) -> None:
+        state = await context.database.call(read_bot_state, SESSION)
+        earlier = None if state is None else BotSession(**state.value)
         definitions = [dict(each.definition) for each in self._commands.values() if each.definition is not None]
         work: list[Awaitable[None]] = [
             _until_stopped(stop, leadership),
-            client.receive(),
+            client.receive(earlier),
+            _store_session(client, context.database),
             self._link.refusal(),
             dispatcher.take_over(),
             _publish(rest, application_id, definitions),
@@ -181,6 +186,7 @@ class DiscordBot:
         finally:
             for each in running:
                 each.cancel()
+            await client.leave()
             await asyncio.gather(*running, return_exceptions=True)
 
     def _api_token(self) -> str:
@@ -231,6 +237,17 @@ async def _publish(rest: DiscordRest, application_id: int, definitions: Sequence
         else:
             log.info("bot_commands_published", commands=len(definitions))
             return
+
+
+async def _store_session(client: DiscordClient, database: Database) -> None:
+    """Store the session while it advances, so that the successor of a killed leader resumes it."""
+    stored: BotSession | None = None
+    while True:
+        if (session := client.session) is not None and session != stored:
+            with suppress(TransientError):
+                await database.call(write_bot_state, SESSION, session._asdict())
+                stored = session
+        await asyncio.sleep(STORE_SESSION_S)
 
 
 async def _purge(database: Database) -> None:

@@ -8,8 +8,9 @@ connection when Discord leaves a field out.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
 import discord
@@ -22,6 +23,11 @@ from yarl import URL
 from services.notifier.channels.base import ChannelRefused
 
 CONNECT_TIMEOUT_S = 30.0
+STABLE_S = 10.0
+REFUSED_TOKEN_CODE = 4004
+# With 1000, Discord would end the session.
+RESUMABLE_CLOSE_CODE = 4000
+TOKEN_REFUSED = "Discord refuses the bot's token: put a new one into notifier.bot_token_file"  # noqa: S105
 # Discord's close codes after which a new attempt gives the same result: refused token, shards, version or intents.
 FINAL_CLOSE_CODES = frozenset({4004, 4010, 4011, 4012, 4013, 4014})
 log = structlog.get_logger("notifier.bot")
@@ -31,6 +37,14 @@ OnInteraction = Callable[[Mapping[str, Any]], None]
 
 class TokenRefused(ChannelRefused):
     """Discord does not accept the bot's token. Nothing can be sent until the operator sets another one."""
+
+
+class BotSession(NamedTuple):
+    """A session of the gateway, up to the last event received. Repeated events are harmless."""
+
+    id: str
+    sequence: int
+    gateway: str
 
 
 class SendAttempt:
@@ -72,7 +86,7 @@ class DiscordClient(discord.Client):
             "INTERACTION_CREATE": on_interaction,
         }
         self.identity = 0
-        self.ready_event = asyncio.Event()
+        self.session: BotSession | None = None
 
     async def authenticate(self, token: str) -> int:
         """Check the token; returns the bot's application id. Raises TokenRefused."""
@@ -81,65 +95,58 @@ class DiscordClient(discord.Client):
             user = await self.http.static_login(token)
             application = await self.http.request(Route("GET", "/applications/@me"))
         except discord.LoginFailure as error:
-            raise TokenRefused("Discord refuses the bot's token: put a new one into notifier.bot_token_file") from error
+            raise TokenRefused(TOKEN_REFUSED) from error
         self.identity = int(user["id"])
         return int(application["id"])
 
-    async def receive(self) -> None:
-        """Receive events until the task is cancelled. Resumes the session after a lost connection.
+    async def receive(self, earlier: BotSession | None = None) -> None:
+        """Receive events until the task is cancelled. Resumes its session after a lost connection, and at first the
+        session of an earlier client, so that no event is lost in between.
 
         Raises TokenRefused, and discord.ConnectionClosed if Discord does not want this client again.
         """
         backoff: ExponentialBackoff[Any] = ExponentialBackoff()
-        parameters: dict[str, Any] = {"initial": True, "gateway": self._gateway_url}
+        resumed, initial = earlier, True
         while True:
+            began_s = time.monotonic()
             try:
-                socket = await asyncio.wait_for(DiscordWebSocket.from_client(self, **parameters), CONNECT_TIMEOUT_S)
-                self.ws = socket
-                while True:
-                    await socket.poll_event()
+                await self._connect(resumed, initial)
             except ReconnectWebSocket as reconnect:
-                parameters = self._resume_parameters(reconnect.resume)
-                # An invalid session may come again at once; Discord allows 1,000 identifications a day.
-                await asyncio.sleep(0 if reconnect.resume else backoff.delay())
+                resumed, cause = self.session if reconnect.resume else None, "Discord asks for it"
             except discord.ConnectionClosed as closed:
-                if closed.code == 4004:
-                    raise TokenRefused(
-                        "Discord refuses the bot's token: put a new one into notifier.bot_token_file"
-                    ) from closed
+                if closed.code == REFUSED_TOKEN_CODE:
+                    raise TokenRefused(TOKEN_REFUSED) from closed
                 if closed.code in FINAL_CLOSE_CODES:
                     raise
-                await self._wait_before_reconnect(backoff.delay(), f"closed with {closed.code}")
-                parameters = self._resume_parameters(True)
-            except (OSError, aiohttp.ClientError, TimeoutError) as error:
-                await self._wait_before_reconnect(backoff.delay(), type(error).__name__)
-                parameters = self._resume_parameters(True)
+                resumed, cause = self.session, f"closed with {closed.code}"
+            except (OSError, aiohttp.ClientError) as error:
+                resumed, cause = self.session or resumed, type(error).__name__
+            initial = False
+            # A connection that ends soon after its start may do so again and again.
+            delay_s = 0.0 if time.monotonic() - began_s > STABLE_S else backoff.delay()
+            log.warning("bot_connection_lost", cause=cause, retry_s=round(delay_s, 2), resumes=resumed is not None)
+            await asyncio.sleep(delay_s)
 
-    async def _wait_before_reconnect(self, delay_s: float, cause: str) -> None:
-        log.warning("bot_connection_lost", cause=cause, retry_s=round(delay_s, 2))
-        await asyncio.sleep(delay_s)
+    async def leave(self) -> None:
+        """Close the connection so that the session can be resumed by a successor."""
+        if self.ws is not None and self.ws.open:
+            await self.ws.close(code=RESUMABLE_CLOSE_CODE)
 
-    def _resume_parameters(self, resume: bool) -> dict[str, Any]:
-        """Without a session there is nothing to resume: identify again."""
-        socket = self.ws
-        if not resume or socket is None or socket.session_id is None:
-            return {"initial": False, "gateway": self._gateway_url}
-        gateway = socket.gateway if self._gateway_url is None else self._gateway_of(socket)
-        return {
-            "initial": False,
-            "resume": True,
-            "session": socket.session_id,
-            "sequence": socket.sequence,
-            "gateway": gateway,
-        }
-
-    def _gateway_of(self, socket: DiscordWebSocket) -> URL | None:
-        """discord.py falls back to its own constant after an invalid session."""
-        return self._gateway_url if socket.gateway == DiscordWebSocket.DEFAULT_GATEWAY else socket.gateway
+    async def _connect(self, resumed: BotSession | None, initial: bool) -> None:
+        """Receive events until the connection ends, which raises."""
+        parameters: dict[str, Any] = {"initial": initial, "gateway": self._gateway_url}
+        if resumed is not None:
+            parameters = {"resume": True, "session": resumed.id, "sequence": resumed.sequence}
+            parameters["gateway"] = URL(resumed.gateway)
+        socket = await asyncio.wait_for(DiscordWebSocket.from_client(self, **parameters), CONNECT_TIMEOUT_S)
+        self.ws = socket
+        while True:
+            await socket.poll_event()
+            if socket.session_id is not None and socket.sequence is not None:
+                self.session = BotSession(socket.session_id, socket.sequence, str(socket.gateway))
 
     def _on_ready(self, data: Mapping[str, Any]) -> None:
         log.info("bot_ready", bot_user=data.get("user", {}).get("id"))
-        self.ready_event.set()
 
 
 async def _note_start(_: object, context: Any, __: object) -> None:

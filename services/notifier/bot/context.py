@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from services.notifier.bot.admin_api import AdminApi
 from services.notifier.bot.answers import Answer
 from services.notifier.bot.interaction import Interaction
-from services.notifier.bot.permissions import PersonScope, scope_of
+from services.notifier.bot.permissions import scope_of
+from services.notifier.settings import PersonScope
 from shared.clock import Clock
 from shared.database.connection import DbConnection, ReconnectingConnection, limited_connection
 
@@ -26,31 +29,29 @@ class Database:
     """Runs functions that take a connection in threads, each in a transaction."""
 
     def __init__(self, conninfo: str) -> None:
-        self._links = [limited_connection(conninfo, "notifier bot", ANSWER_S) for _ in range(CONNECTIONS)]
-        self._free: asyncio.Queue[ReconnectingConnection] | None = None
+        self._threads = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="bot database")
+        self._links: SimpleQueue[ReconnectingConnection] = SimpleQueue()
+        for _ in range(CONNECTIONS):
+            self._links.put(limited_connection(conninfo, "notifier bot", ANSWER_S))
 
     async def call(self, function: Callable[Concatenate[DbConnection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Raises TransientError if the database is unavailable."""
-        if self._free is None:
-            self._free = asyncio.Queue()
-            for link in self._links:
-                self._free.put_nowait(link)
-        link = await self._free.get()
-        try:
-            return await asyncio.to_thread(
-                _in_transaction, link, lambda connection: function(connection, *args, **kwargs)
-            )
-        finally:
-            self._free.put_nowait(link)
+
+        def run() -> R:
+            link = self._links.get()
+            try:
+                with link.use() as connection, connection.transaction():
+                    return function(connection, *args, **kwargs)
+            finally:
+                self._links.put(link)
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, run)
 
     def close(self) -> None:
-        for link in self._links:
-            link.drop()
-
-
-def _in_transaction(link: ReconnectingConnection, function: Callable[[DbConnection], R]) -> R:
-    with link.use() as connection, connection.transaction():
-        return function(connection)
+        """Wait for the functions that run, also those whose caller was cancelled."""
+        self._threads.shutdown(cancel_futures=True)
+        for _ in range(CONNECTIONS):
+            self._links.get().drop()
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
 
 from services.notifier.bot.interaction import DiscordPerson
+from services.notifier.settings import PersonScope
 from shared.ops.tokens import allows
-
-PersonScope = Literal["read", "operate"]
 
 
 def scope_of(person: DiscordPerson, guild_id: int, roles: Mapping[int, PersonScope]) -> PersonScope | None:

@@ -70,6 +70,10 @@ class ActiveRules:
         """The current rules."""
         return self._book
 
+    def names(self) -> list[str]:
+        """The names of the current rules."""
+        return [each.name for each in self._book.rules]
+
     def status(self) -> RulesStatus:
         return self._status
 

@@ -13,6 +13,9 @@ from shared.database.connection import DbConnection
 TOKEN = "token"  # noqa: S105  # a kind of state, not a secret
 """Whether Discord accepts the bot's token: `{"accepted": false, "reason": "..."}`."""
 
+SESSION = "session"
+"""The bot's session of Discord's gateway, for its successor: id, sequence, gateway."""
+
 
 class BotState(NamedTuple):
     """A stored state. `changed_at`: since when the value is the same, by the database's clock."""

@@ -108,8 +108,8 @@ def _predictions_of(connection: DbConnection, keys: Sequence[str]) -> dict[str, 
         NEWEST_PREDICTIONS, {"keys": list(keys)}
     ).fetchall():
         wins[key, state, version, as_of][slot] = probability
-    found: dict[str, list[CardPrediction]] = defaultdict(list)
+    predictions: dict[str, list[CardPrediction]] = defaultdict(list)
     # "card" sorts before "observation".
     for (key, state, version, as_of), win in sorted(wins.items()):
-        found[key].append(CardPrediction(state, version, as_of, win))
-    return found
+        predictions[key].append(CardPrediction(state, version, as_of, win))
+    return predictions

@@ -27,7 +27,7 @@ def test_an_address_is_a_kind_and_a_place(address: str, destination: Destination
     "address",
     [
         "", "pigeon", "console/", "console/a", "discord/races", "slack/", "slack/A", "slack/a/b", "discord-bot",
-        "discord-bot/channel/12", "discord-bot/role/111111111111111111", "slack/races\n",
+        "discord-bot/channel/0", "discord-bot/role/111111111111111111", "slack/races\n",
     ],
 )  # fmt: skip
 def test_no_channel_can_send_to_another_text(address: str) -> None:

@@ -1,6 +1,6 @@
 """Asks a person to confirm a change, and makes it after a click of the same person within a minute.
 
-The buttons carry the id of the interaction that asked. The change is sent with a key made of this id, so a double
+The buttons carry the id of the interaction that request. The change is sent with a key made of this id, so a double
 click, or a successor that handles the click again, changes nothing more.
 """
 
@@ -40,13 +40,13 @@ def confirmation_buttons(executes: Mapping[str, Execute]) -> dict[str, Command]:
         if first is None or clicked is None or clicked.received_at - first.received_at > VALID_FOR:
             yield note(f"This confirmation has expired. {UNCHANGED} Run the command again.", "warning", "Expired")
             return
-        asked = interaction_of(first.payload)
-        if asked.person.id != click.person.id:
-            yield note(f"Only the person who asked can confirm. {UNCHANGED}", "warning", "Not allowed")
+        request = interaction_of(first.payload)
+        if request.person.id != click.person.id:
+            yield note(f"Only the person who request can confirm. {UNCHANGED}", "warning", "Not allowed")
             return
         # Roles may have changed since; the click has the newest ones.
-        current = replace(asked, person=click.person)
-        async for answer in executes[asked.name](context, current, plan_id, f"discord-{asked.id}"):
+        current = replace(request, person=click.person)
+        async for answer in executes[request.name](context, current, plan_id, f"discord-{request.id}"):
             yield answer
 
     async def cancel(_: BotContext, __: Interaction) -> AsyncIterator[Answer]:

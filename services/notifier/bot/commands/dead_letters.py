@@ -62,11 +62,11 @@ async def preview_redrive(context: BotContext, click: Interaction) -> AsyncItera
     yield confirmable(Answer((embed,)), click, f"Redrive {count:,}", str(plan["plan_id"]))
 
 
-async def execute_redrive(context: BotContext, asked: Interaction, plan_id: str, key: str) -> AsyncIterator[Answer]:
-    service = asked.argument
+async def execute_redrive(context: BotContext, request: Interaction, plan_id: str, key: str) -> AsyncIterator[Answer]:
+    service = request.argument
     operation = await context.api.change(
         "POST", service, "/dead-letters/redrives", {"plan_id": plan_id},
-        person=asked.person, scope=context.scope_of(asked) or "read", key=key,
+        person=request.person, scope=context.scope_of(request) or "read", key=key,
     )  # fmt: skip
     async for answer in follow(context, service, operation, f"Redrive {service}"):
         yield answer

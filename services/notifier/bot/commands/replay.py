@@ -51,15 +51,15 @@ def request_of(service: str, topic: str, day: date) -> dict[str, Any]:
     return {"topic": topic, "keys": [f"*:{day.isoformat()}:*"]}
 
 
-async def execute(context: BotContext, asked: Interaction, plan_id: str, key: str) -> AsyncIterator[Answer]:
-    service = asked.text("service")
-    day = date.fromisoformat(asked.text("day"))
-    body = {"plan_id": plan_id} if plan_id else request_of(service, asked.text("topic"), day)
+async def execute(context: BotContext, request: Interaction, plan_id: str, key: str) -> AsyncIterator[Answer]:
+    service = request.text("service")
+    day = date.fromisoformat(request.text("day"))
+    body = {"plan_id": plan_id} if plan_id else request_of(service, request.text("topic"), day)
     operation = await context.api.change(
         "POST", service, "/replays", body,
-        person=asked.person, scope=context.scope_of(asked) or "read", key=key,
+        person=request.person, scope=context.scope_of(request) or "read", key=key,
     )  # fmt: skip
-    async for answer in follow(context, service, operation, f"Replay {service} · {asked.text('topic')}"):
+    async for answer in follow(context, service, operation, f"Replay {service} · {request.text('topic')}"):
         yield answer
 
 

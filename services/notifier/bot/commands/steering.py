@@ -45,19 +45,19 @@ async def preview(context: BotContext, interaction: Interaction) -> AsyncIterato
     yield confirmable(Answer((embed,)), interaction, f"{action.capitalize()} {service}")
 
 
-async def execute(context: BotContext, asked: Interaction, _: str, key: str) -> AsyncIterator[Answer]:
+async def execute(context: BotContext, request: Interaction, _: str, key: str) -> AsyncIterator[Answer]:
     """Give the order, and show its operation until every replica obeys it."""
-    service, topic, action = asked.text("service"), asked.text("topic"), asked.name
+    service, topic, action = request.text("service"), request.text("topic"), request.name
     operation = await context.api.change(
-        "PUT", service, f"/topics/{quote(topic, safe='')}/{action}", _body_of(asked),
-        person=asked.person, scope=context.scope_of(asked) or "read", key=key,
+        "PUT", service, f"/topics/{quote(topic, safe='')}/{action}", _body_of(request),
+        person=request.person, scope=context.scope_of(request) or "read", key=key,
     )  # fmt: skip
     async for answer in follow(context, service, operation, f"{action.capitalize()} {service} · {topic}"):
         yield answer
 
 
-def _body_of(asked: Interaction) -> dict[str, Any]:
-    reason = asked.text("reason")
+def _body_of(request: Interaction) -> dict[str, Any]:
+    reason = request.text("reason")
     return {"reason": reason} if reason else {}
 
 

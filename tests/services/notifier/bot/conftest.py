@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from services.notifier.bot.permissions import PersonScope
+from services.notifier.settings import PersonScope
 from tests.waiting import wait_until
 
 with warnings.catch_warnings():

@@ -14,7 +14,7 @@ from services.notifier.bot.assembly import BUTTONS, COMMANDS
 from services.notifier.bot.bot import BotConfig, DiscordBot, Task
 from services.notifier.bot.channel import BotChannel
 from services.notifier.bot.link import BotLink
-from services.notifier.bot.permissions import PersonScope
+from services.notifier.settings import PersonScope
 from shared.clock import Clock, SystemClock
 from simulator.discord.fake import FakeDiscord
 

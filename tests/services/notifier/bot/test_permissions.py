@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from services.notifier.bot.interaction import DiscordPerson
-from services.notifier.bot.permissions import PersonScope, scope_of
+from services.notifier.bot.permissions import scope_of
+from services.notifier.settings import PersonScope
 
 GUILD = 100
 ROLES: dict[int, PersonScope] = {1: "read", 2: "operate"}

@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from services.notifier.kinds import EventKind, PipelineKind
 from services.notifier.rules.active_rules import ActiveRules
 from services.notifier.rules.rule_book import RuleBook
 from shared.errors import ConfigError
@@ -123,7 +125,7 @@ def test_the_shipped_rules_are_in_use_without_a_file() -> None:
     rules = active(None, Loads())
     rules.refresh()
 
-    assert names(rules) == ["tip", "big-payout", "grade", "surprise", "called-off", "daily"]
+    assert names(rules) == [*get_args(EventKind), *get_args(PipelineKind)]
     assert rules.status().file is None
 
 
