@@ -69,7 +69,8 @@ def test_the_document_names_every_key_filter_and_kind(repository: Path) -> None:
 
 def test_the_example_is_valid(repository: Path) -> None:
     text = (repository / "docs" / "notifications.md").read_text(encoding="utf-8")
-    (example,) = re.findall(r"```yaml\n(.*?)```", text.partition("\n## Rules\n")[2], re.DOTALL)
+    chapter = text.partition("\n## Rules\n")[2].partition("\n## ")[0]
+    (example,) = re.findall(r"```yaml\n(.*?)```", chapter, re.DOTALL)
 
     book = RuleBook(parse_rules(example.encode(), "docs/notifications.md"))
 
