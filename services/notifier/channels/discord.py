@@ -90,8 +90,7 @@ class DiscordChannel:
         async def check(response: aiohttp.ClientResponse) -> None:
             if response.status < 300:
                 raise _MessageAccepted
-            if response.status >= 500:
-                raise ChannelUncertain(f"{self.name} answered HTTP {response.status}: it may have the message")
+            # Also for 5xx: it says that the message was not accepted. In an outage messages wait, and none is lost.
             raise error_of_status(self.name, response.status, await _retry_after_s(response))
 
         async def refuse_redirect(*_: object) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from services.notifier.channels.base import ChannelRefused, ChannelUncertain, Message, Receipt, error_of_status
+from services.notifier.channels.base import ChannelRefused, Message, Receipt, error_of_status
 from services.notifier.channels.http_post import JsonPoster
 from services.notifier.channels.secret_url import SecretUrl
 from services.notifier.pacing import RateLimit
@@ -18,7 +18,6 @@ from services.notifier.texts.mrkdwn import mrkdwn_of
 MAX_SECTION, MAX_BLOCKS = 3_000, 50
 # Mattermost accepts 16,383 characters; Slack cuts a longer text at 40,000.
 MAX_TEXT = 16_000
-UNAVAILABLE = 500
 
 
 class SlackChannel:
@@ -39,8 +38,6 @@ class SlackChannel:
         sections = [{"type": "section", "text": {"type": "mrkdwn", "text": part}} for part in _sections(text)]
         body = {"text": text[:MAX_TEXT], "blocks": sections[:MAX_BLOCKS]}
         answer = self._poster.post(message, body)
-        if answer.status >= UNAVAILABLE:
-            raise ChannelUncertain(f"{self.name} answered HTTP {answer.status}: it may have the message")
         if answer.status >= 300:
             raise error_of_status(self.name, answer.status, answer.retry_after_s)
         if answer.body.strip() != b"ok":

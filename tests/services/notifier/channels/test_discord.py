@@ -83,7 +83,7 @@ def test_a_rate_limit_gives_the_time_of_the_retry(channel: DiscordChannel, recei
 def test_an_error_of_discord_is_not_retried_by_the_channel(channel: DiscordChannel, receiver: Receiver) -> None:
     receiver.answers.append(Answer(500))
 
-    with pytest.raises(ChannelUncertain, match="500"):
+    with pytest.raises(ChannelBusy, match="500"):
         channel.send(MESSAGE)
 
     assert len(receiver.seen) == 1

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from services.notifier.channels.base import ChannelBusy, ChannelRefused, ChannelUncertain, Message
+from services.notifier.channels.base import ChannelBusy, ChannelRefused, Message
 from services.notifier.channels.secret_url import SecretUrl
 from services.notifier.channels.slack import SlackChannel
 from tests.services.notifier.http_receiver import Answer, Receiver
@@ -48,12 +48,12 @@ def test_a_deleted_webhook_is_refused(channel: SlackChannel, receiver: Receiver,
         channel.send(MESSAGE)
 
 
-def test_an_error_of_the_server_is_uncertain_and_too_many_requests_are_not(
+def test_after_an_error_of_the_server_or_too_many_requests_the_message_is_sent_again(
     channel: SlackChannel, receiver: Receiver
 ) -> None:
     receiver.answers.extend([Answer(503), Answer(429, headers={"Retry-After": "3"})])
 
-    with pytest.raises(ChannelUncertain, match="503"):
+    with pytest.raises(ChannelBusy, match="503"):
         channel.send(MESSAGE)
     with pytest.raises(ChannelBusy) as raised:
         channel.send(MESSAGE)
