@@ -70,9 +70,10 @@ def wire(settings: NotifierSettings, metrics: Metrics) -> Service:
     )
     bot = create_bot(settings, rules.names)
     subscribers = no_subscribers if bot is None else subscriber_addresses
-    notifier = Notifier(options.addresses, settings.clock.clock(), rules.book, subscribers)
     channels = create_channels(settings, rules.recipients, None if bot is None else bot.channel)
     kinds = [channel.name for channel in channels]
+    editing = {channel.name for channel in channels if isinstance(channel, Editing)}
+    notifier = Notifier(options.addresses, settings.clock.clock(), rules.book, subscribers, editing)
     delivery_policy = DeliveryPolicy(retry_after_crash=frozenset(kinds if options.crash_policy == "retry" else ()))
     paces = {channel.name: channel.pace for channel in channels if isinstance(channel, Digesting)}
     sender = create_sender(conninfo, metrics, rules, channels, delivery_policy)
@@ -83,7 +84,6 @@ def wire(settings: NotifierSettings, metrics: Metrics) -> Service:
         delivery_policy,
         options.summary_patience_s,
     )
-    editing = {channel.name for channel in channels if isinstance(channel, Editing)}
     alerts = AlertWatch(settings.database.conninfo(), lambda: alert_rules_of(rules.book(), options.addresses), editing)
     return Service(
         ConsumerWork([PREDICTIONS, LOADED], InTransaction(notifier.handle)),

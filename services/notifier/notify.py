@@ -8,11 +8,12 @@ addresses. The same batch may be handled twice: the ledger keeps the first row.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 import structlog
 
 from services.notifier.findings.finding import Daily, Digest, Finding, daily_id, finding_id, subject_of
+from services.notifier.findings.outcomes import tip_outcomes
 from services.notifier.findings.rules import (
     Candidates,
     SelectedFinding,
@@ -25,6 +26,7 @@ from services.notifier.findings.rules import (
 )
 from services.notifier.findings.variables import variables_of
 from services.notifier.rules.rule_book import RuleBook
+from services.notifier.storage.postgres_edits import show_outcomes
 from services.notifier.storage.postgres_facts import day_statuses, read_events, read_sessions
 from services.notifier.storage.postgres_ledger import (
     NewNotification,
@@ -61,11 +63,14 @@ class Notifier:
         clock: Clock,
         rules: Callable[[], RuleBook],
         subscribers: Subscribers = no_subscribers,
+        editing: Collection[str] = (),
     ) -> None:
+        """`editing`: kinds of channels that can edit messages; there, a tip shows how it came out."""
         self._channels = list(channels)
         self._clock = clock
         self._rules = rules
         self._subscribers = subscribers
+        self._editing = frozenset(editing)
 
     def handle(self, batch: Sequence[DecodedRecord], connection: DbConnection) -> list[NewRecord]:
         """Record the batch's findings in the ledger. Returns no records."""
@@ -76,6 +81,9 @@ class Notifier:
         if candidates:
             self._record_findings(connection, book, read_findings(candidates, connection, book))
             self._record_summaries(connection, book, read_summaries(candidates, connection, book))
+            if self._editing and candidates.settled_events:
+                settled = read_events(connection, list(candidates.settled_events), ())
+                show_outcomes(connection, self._editing, tip_outcomes(settled.values()))
         return []
 
     def _record_findings(

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import structlog
 
+from services.notifier.bot.answers import MAX_DESCRIPTION
 from services.notifier.bot.client import TokenRefused
 from services.notifier.bot.interaction import custom_id
 from services.notifier.bot.link import BotLink
@@ -55,6 +56,9 @@ class BotChannel:
     name = "discord-bot"
     # Discord allows 5 messages in 5 s for each channel, and 50 requests a second for each bot.
     rate = RateLimit(burst=5, per_s=1)
+    # A burst becomes a digest, which fits into the description of an embed.
+    pace = RateLimit(burst=5, per_s=0.2)
+    max_digest_length = MAX_DESCRIPTION - 96
 
     def __init__(self, link: BotLink, on_blocked: Callable[[int], None]) -> None:
         self._link = link

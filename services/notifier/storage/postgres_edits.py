@@ -7,8 +7,9 @@ needs no further state.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
+from services.notifier.findings.outcomes import TipOutcome
 from services.notifier.storage.postgres_claims import (
     CLAIMED,
     COLUMNS,
@@ -40,6 +41,28 @@ UPDATE notifier.ledger SET shown_version = claim.version, due_at = clock_timesta
 EDIT_DELAYED = f"""
 UPDATE notifier.ledger SET due_at = clock_timestamp() + make_interval(secs => %(delay_s)s)
 {CLAIMED} AND state = 'sent'"""
+
+
+# A corrected result replaces the line of the earlier one.
+SHOW_OUTCOME = r"""
+UPDATE notifier.ledger SET text = edited.text, version = version + 1,
+       content = coalesce(ledger.content, '{}') || jsonb_build_object('colour', edited.colour)
+FROM (
+    SELECT l.id, regexp_replace(l.text, E'\n\\*\\*Result\\*\\*[^\n]*$', '') || E'\n' || o.line AS text, o.colour
+    FROM unnest(%(record_ids)s::uuid[], %(lines)s::text[], %(colours)s::text[]) AS o (record_id, line, colour)
+    JOIN notifier.ledger l ON l.record_id = o.record_id
+    WHERE l.state = 'sent' AND l.external_id IS NOT NULL AND split_part(l.channel, '/', 1) = ANY(%(kinds)s)
+) edited
+WHERE ledger.id = edited.id AND ledger.text <> edited.text"""
+
+
+def show_outcomes(connection: DbConnection, kinds: Collection[str], outcomes: Sequence[TipOutcome]) -> int:
+    """Add the outcome to the sent tips on channels of these kinds; returns the number of changed rows."""
+    if not outcomes:
+        return 0
+    record_ids, lines, colours = (list(column) for column in zip(*outcomes, strict=True))
+    values = {"record_ids": record_ids, "lines": lines, "colours": colours, "kinds": list(kinds)}
+    return connection.execute(SHOW_OUTCOME, values).rowcount
 
 
 def claim_edit(connection: DbConnection, kind: str, lease_s: float, paused: Collection[str] = ()) -> Claims:

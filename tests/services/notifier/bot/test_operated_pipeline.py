@@ -7,14 +7,16 @@ import signal
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from headrace.database.access import open_database
+from services.notifier.storage.postgres_ledger import NewNotification, record_notifications
 from shared.settings.sections import Settings
 from tests.headrace.runs import DAYS, command, run_once, status, until, write_archive
 from tests.waiting import wait_until
@@ -24,6 +26,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
     from simulator.discord.fake import FakeDiscord
     from simulator.discord.fake_interaction import FakeInteraction
+    from simulator.discord.faults import Fault
 
 pytestmark = pytest.mark.slow
 SLOW_S = 120.0
@@ -59,6 +62,27 @@ class Operated:
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         with open_database(Settings(data_dir=self.data_dir)) as access, access.connect() as connection:
             return connection.execute(query.encode()).fetchall()
+
+    def record(self, channel_id: int, texts: Sequence[str]) -> None:
+        """Record notifications for a channel of the bot, all at once."""
+        notifications = [NewNotification(uuid4(), "test", "made-up", text) for text in texts]
+        with open_database(Settings(data_dir=self.data_dir)) as access, access.connect() as connection:
+            record_notifications(connection, notifications, [f"discord-bot/channel/{channel_id}"])
+            connection.commit()
+
+    def wait_until_sent(self, channel_id: int) -> None:
+        open_rows = f"SELECT count(*) FROM notifier.ledger WHERE state <> 'sent' AND channel LIKE '%/{channel_id}'"
+        wait_until(lambda: self.rows(open_rows) == [(0,)])
+
+    def kill_leader(self) -> None:
+        """Kill the notifier that is the bot, once its session is known to a successor."""
+        wait_until(lambda: bool(self.rows("SELECT FROM notifier.bot_state WHERE kind = 'session'")))
+        [[leader]] = self.rows(
+            "SELECT r.pid FROM pg_locks l JOIN pg_stat_activity a USING (pid), ops.replicas r"
+            " WHERE l.locktype = 'advisory' AND r.service = 'notifier'"
+            " AND a.application_name = 'headrace notifier bot lock ' || r.replica"
+        )
+        os.kill(leader, signal.SIGKILL)
 
 
 @pytest.fixture(scope="module")
@@ -185,13 +209,77 @@ def test_a_subscription_is_listed_and_removed(operated: Operated) -> None:
 def test_the_successor_of_a_killed_leader_answers_and_edits_the_old_board(operated: Operated) -> None:
     board = operated.fake.channel("board")
     wait_until(lambda: any(each.pinned_at is not None for each in operated.fake.messages(board)))
-    [[leader]] = operated.rows(
-        "SELECT r.pid FROM pg_locks l JOIN pg_stat_activity a USING (pid), ops.replicas r"
-        " WHERE l.locktype = 'advisory' AND r.service = 'notifier'"
-        " AND a.application_name = 'headrace notifier bot lock ' || r.replica"
-    )
-    os.kill(leader, signal.SIGKILL)
+    operated.kill_leader()
     used = operated.use("Rita", "/status")
     assert "Headrace" in str(used.embeds)
     wait_until(lambda: len(operated.fake.requests("PATCH /channels/*/messages/*")) > 0)
     assert len([each for each in operated.fake.messages(board) if each.embeds]) == 1
+
+
+def test_a_burst_of_hostile_texts_is_told_completely_in_few_messages(operated: Operated) -> None:
+    channel = operated.fake.channel("burst")
+    texts = [f"**Burst {number:03d}** · @everyone <@&{operated.fake.role('operator').id}>" for number in range(200)]
+    operated.record(channel.id, texts)
+    operated.wait_until_sent(channel.id)
+    shown = operated.fake.messages(channel)
+    content = str([each.embeds for each in shown])
+    assert [number for number in range(200) if content.count(f"Burst {number:03d}") != 1] == []
+    assert len(shown) <= 40
+    assert [each for each in shown if operated.fake.pings(each)] == []
+
+
+def test_no_message_is_lost_or_sent_twice_when_discord_fails(operated: Operated) -> None:
+    channel, faults = operated.fake.channel("faults"), operated.fake.faults
+    route = f"POST /channels/{channel.id}/messages"
+    faults.plan(Fault(route, status=500, is_executed=True))
+    faults.plan(Fault(route, status=502))
+    faults.plan(Fault(route, disconnects=True, is_executed=True))
+    faults.plan(Fault(route, disconnects=True))
+    faults.plan(Fault(route, times=3, status=429, retry_after_s=0.1))
+    faults.plan(Fault("*", times=5, status=429, retry_after_s=0.1, is_global=True))
+    operated.record(channel.id, ["**Fault one**\nfirst"])
+    used = operated.use("Rita", "/status")
+    operated.record(channel.id, ["**Fault two**\nsecond"])
+    operated.wait_until_sent(channel.id)
+    faults.heal()
+    titles = [each.embeds[0]["title"] for each in operated.fake.messages(channel)]
+    assert sorted(titles) == ["Fault one", "Fault two"]
+    assert used.late_answers == 0
+
+
+def test_a_leader_that_is_killed_while_it_sends_neither_loses_nor_repeats(operated: Operated) -> None:
+    channel, faults = operated.fake.channel("killed"), operated.fake.faults
+    with faults.held(f"POST /channels/{channel.id}/messages") as held:
+        operated.record(channel.id, ["**Killed**\nwhile it sends"])
+        wait_until(lambda: held.hits > 0)
+        operated.kill_leader()
+    operated.wait_until_sent(channel.id)
+    assert len(operated.fake.messages(channel)) == 1
+
+
+def test_a_leader_that_is_killed_in_a_command_is_succeeded_in_it(operated: Operated) -> None:
+    used = operated.fake.slash(operated.fake.person("Olga"), operated.fake.channel("general"), "/pause", PAUSE)
+    operated.fake.wait_for(lambda: used.is_answered)
+    with operated.fake.faults.held("PATCH /webhooks/*") as held:
+        operated.click("Olga", used, "Pause")
+        wait_until(lambda: held.hits > 0)
+        operated.kill_leader()
+    operated.wait_for_title(used, "succeeded")
+    resumed = operated.use("Olga", "/resume", {"service": "cleaner", "topic": "raw-events"})
+    operated.click("Olga", resumed, "Resume")
+    operated.wait_for_title(resumed, "succeeded")
+
+
+def test_a_revoked_token_stops_only_the_bot_and_a_new_one_starts_it(operated: Operated) -> None:
+    before = operated.fake.invalid_requests()
+    operated.fake.faults.revoke_token()
+    wait_until(
+        lambda: (
+            operated.rows("SELECT value ->> 'accepted' FROM notifier.bot_state WHERE kind = 'token'") == [("false",)]
+        )
+    )
+    wait_until(lambda: all(each["ready"] for each in status(operated.data_dir)))
+    assert operated.fake.invalid_requests() - before < 20
+    wait_until(
+        lambda: operated.rows("SELECT kind FROM notifier.incidents WHERE resolved_at IS NULL") == [("bot-token",)]
+    )
