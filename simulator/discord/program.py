@@ -16,6 +16,7 @@ from pathlib import Path
 from simulator.discord.fake import FakeDiscord
 
 TOKEN_FILE = "discord-bot-token"  # noqa: S105 - the name of a file
+API_TOKEN_FILE = "api-token"  # noqa: S105  # a name
 DEFAULT_PORT = 8650
 
 
@@ -65,6 +66,7 @@ def announcement(fake: FakeDiscord, token_file: Path) -> list[str]:
     """What the program prints: the page's address and the settings of a notifier, as lines for a shell."""
     guild = fake.simulation.state.guild
     roles = f"{guild.role_named('operator').id}=operate,{guild.role_named('reader').id}=read"
+    api_token = shlex.quote(str(token_file.absolute().with_name(API_TOKEN_FILE)))
     settings = {
         "CHANNELS": "console,discord-bot",
         "BOT_TOKEN_FILE": str(token_file.absolute()),
@@ -72,6 +74,7 @@ def announcement(fake: FakeDiscord, token_file: Path) -> list[str]:
         "DISCORD_GATEWAY_URL": fake.gateway_url,
         "BOT_GUILD_ID": str(guild.id),
         "BOT_ROLES": roles,
+        "BOT_CHANNEL": str(guild.channel_named("races").id),
         "BOT_BOARD_CHANNEL": str(guild.channel_named("status-board").id),
     }
     channels = ", ".join(f"{each.name} {each.id}" for each in guild.channels.values() if each.person is None)
@@ -81,6 +84,9 @@ def announcement(fake: FakeDiscord, token_file: Path) -> list[str]:
         f"channels (for rules): {channels}",
         "To connect a notifier, set these variables where it runs:",
         *(f"export HEADRACE_NOTIFIER__{name}={shlex.quote(value)}" for name, value in settings.items()),
+        "Commands that change something need a token for the services, which a database must exist for:",
+        f"headrace token create bot --scope operate --delegate > {api_token} && chmod 600 {api_token}",
+        f"export HEADRACE_NOTIFIER__BOT_API_TOKEN_FILE={api_token}",
     ]
 
 

@@ -6,7 +6,7 @@ A record that cannot be written is logged: the bot works without it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from uuid import uuid5
+from uuid import uuid4
 
 import structlog
 
@@ -15,7 +15,6 @@ from services.notifier.storage.postgres_ledger import NewNotification, record_no
 from services.notifier.storage.postgres_subscriptions import drop_person
 from shared.database.connection import limited_connection
 from shared.errors import TransientError
-from shared.events import NAMESPACE
 
 ANSWER_S = 5.0
 REFUSED = "Discord refuses the bot's token: put a new one into notifier.bot_token_file"
@@ -59,4 +58,4 @@ class BotRecords:
 
 def _note(person_id: int, count: int) -> NewNotification:
     text = f"**Subscriptions removed** \u00b7 {count}\nThe person {person_id} does not accept direct messages."
-    return NewNotification(uuid5(NAMESPACE, f"blocked/{person_id}/{count}"), RULE, f"discord:{person_id}", text)
+    return NewNotification(uuid4(), RULE, f"discord:{person_id}", text)
