@@ -16,7 +16,7 @@ WORD = re.compile(r"[a-z_][a-z0-9_]*")
 def quoted_names(syntax: ast.Module) -> Iterator[tuple[int, str]]:
     """Line and identifier of each name in backticks in the docstring of a function that has parameters."""
     for node in ast.walk(syntax):
-        if isinstance(node, ast.FunctionDef) and (text := ast.get_docstring(node)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (text := ast.get_docstring(node)):
             yield from ((node.lineno, name) for name in QUOTED.findall(text))
 
 

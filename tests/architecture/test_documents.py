@@ -14,6 +14,7 @@ PATH = re.compile(r"`((?:services|shared|headrace|simulator|tests|deploy|docs)/[
 STEP = re.compile(r"^\|[^|]*\| `(?P<path>[\w/]+\.py)` \| (?P<functions>[^|]+) \|", re.MULTILINE)
 # Created on the operator's machine, never in the repository.
 CREATED = ("deploy/.env", "deploy/secrets/")
+FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
 each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 
 
@@ -27,10 +28,10 @@ def names_in(path: Path) -> set[str]:
     """Functions, classes, and methods as Class.method."""
     names = set()
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        if isinstance(node, FUNCTIONS | ast.ClassDef):
             names.add(node.name)
         if isinstance(node, ast.ClassDef):
-            names |= {f"{node.name}.{inner.name}" for inner in node.body if isinstance(inner, ast.FunctionDef)}
+            names |= {f"{node.name}.{inner.name}" for inner in node.body if isinstance(inner, FUNCTIONS)}
     return names
 
 
