@@ -1,6 +1,6 @@
 """The status board: one pinned message, edited at most once a minute.
 
-The message is found again by its footer, so a successor edits the same one.
+The message is stored, and found again by its footer, so a successor edits the same one.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from services.notifier.bot.answers import Answer, Button, payload_of
 from services.notifier.bot.commands.status import REFRESH, read_status, status_embed
 from services.notifier.bot.context import BotContext
 from services.notifier.bot.interaction import custom_id
-from services.notifier.bot.rest import DiscordRest
+from services.notifier.bot.rest import DiscordRest, NotFound
 from services.notifier.channels.base import ChannelBusy, ChannelRefused, ChannelUncertain
+from services.notifier.storage.postgres_bot_state import BOARD, read_bot_state, write_bot_state
 from shared.errors import TransientError
 
 MARK = "Headrace status board"
@@ -40,7 +41,6 @@ class StatusBoard:
             try:
                 message_id = await self._show(context, rest, message_id)
             except ChannelRefused as error:
-                # Someone deleted the message, or the bot may not write here.
                 log.warning("bot_board_refused", error=str(error))
                 message_id = None
             except (ChannelBusy, ChannelUncertain, TransientError) as error:
@@ -53,21 +53,35 @@ class StatusBoard:
         embed = status_embed(reading)
         embed = replace(embed, footer=f"{MARK} · {embed.footer}")
         body = payload_of(Answer((embed,), (Button("Refresh", custom_id(REFRESH)),)))
-        if message_id is None:
-            message_id = await self._existing(rest)
-        if message_id is None:
+        shown = message_id or await self._existing(context, rest)
+        if shown is not None:
+            try:
+                await rest.edit_message(self._channel_id, shown, body)
+            except NotFound:  # someone deleted it
+                shown = None
+        if shown is None:
             # A new nonce each time: with the old one, Discord would return a board that was deleted.
-            message_id = await rest.create_message(self._channel_id, body, nonce=secrets.token_hex(8))
-            await rest.pin(self._channel_id, message_id)
-        else:
-            await rest.edit_message(self._channel_id, message_id, body)
-        return message_id
+            shown = await rest.create_message(self._channel_id, body, nonce=secrets.token_hex(8))
+        if shown != message_id:
+            place = {"channel": str(self._channel_id), "message": str(shown)}
+            await context.database.call(write_bot_state, BOARD, place)
+            await self._pin(rest, shown)
+        return shown
 
-    async def _existing(self, rest: DiscordRest) -> int | None:
-        """The board of an earlier leader, which may have died before it pinned it."""
-        message_id = await rest.find_pinned(self._channel_id, MARK)
-        if message_id is None:
-            message_id = await rest.find_message(self._channel_id, MARK)
-            if message_id is not None:
-                await rest.pin(self._channel_id, message_id)
-        return message_id
+    async def _existing(self, context: BotContext, rest: DiscordRest) -> int | None:
+        """The board of an earlier leader: as stored, or else found by its footer."""
+        state = await context.database.call(read_bot_state, BOARD)
+        if state is not None and state.value["channel"] == str(self._channel_id):
+            return int(state.value["message"])
+        try:
+            pinned = await rest.find_pinned(self._channel_id, MARK)
+            return pinned or await rest.find_message(self._channel_id, MARK)
+        except ChannelRefused as error:
+            log.warning("bot_board_history_refused", error=str(error))
+            return None
+
+    async def _pin(self, rest: DiscordRest, message_id: int) -> None:
+        try:
+            await rest.pin(self._channel_id, message_id)
+        except ChannelRefused as error:
+            log.warning("bot_board_not_pinned", error=str(error))

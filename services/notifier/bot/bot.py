@@ -169,7 +169,11 @@ class DiscordBot:
     ) -> None:
         state = await context.database.call(read_bot_state, SESSION)
         earlier = None if state is None else BotSession(**state.value)
-        definitions = [dict(each.definition) for each in self._commands.values() if each.definition is not None]
+        # A hint for Discord's clients; the bot checks the person itself.
+        in_guilds = {"contexts": [0], "dm_permission": False}
+        definitions = [
+            {**each.definition, **in_guilds} for each in self._commands.values() if each.definition is not None
+        ]
         work: list[Awaitable[None]] = [
             _until_stopped(stop, leadership),
             client.receive(earlier),

@@ -8,7 +8,7 @@ depends on the interaction only.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 import structlog
@@ -25,7 +25,8 @@ from shared.ops.tokens import allows
 # Discord accepts answers for 15 minutes.
 HANDLING_LIMIT_S = 14 * 60.0
 COMPLETION_LIMIT_S = 1.5
-MAX_CONCURRENT = 50
+# Each may follow an operation for minutes.
+MAX_CONCURRENT = 200
 log = structlog.get_logger("notifier.bot")
 
 
@@ -49,7 +50,8 @@ class Dispatcher:
 
     def receive(self, payload: Mapping[str, Any]) -> None:
         """Begin to handle an interaction. Errors are logged; they never end the connection to Discord."""
-        self._start(self._receive(payload))
+        is_full = len(self._tasks) >= MAX_CONCURRENT
+        self._start(self._refuse_as_busy(payload) if is_full else self._receive(payload))
 
     async def take_over(self) -> None:
         """Handle the interactions that a replica left without an answer."""
@@ -62,14 +64,19 @@ class Dispatcher:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _start(self, work: Any) -> None:
-        if len(self._tasks) >= MAX_CONCURRENT:
-            work.close()
-            log.warning("bot_interaction_dropped", limit=MAX_CONCURRENT)
-            return
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _refuse_as_busy(self, payload: Mapping[str, Any]) -> None:
+        try:
+            interaction = interaction_of(payload)
+            if interaction.kind != "completion":
+                busy = note("The bot handles too many commands now. Nothing was changed; try again.", "warning", "Busy")
+                await self._responder.answer_at_once(interaction, busy)
+        except (InvalidInteraction, NotAnswered) as error:
+            log.warning("bot_interaction_failed", error=str(error))
 
     async def _receive(self, payload: Mapping[str, Any]) -> None:
         try:

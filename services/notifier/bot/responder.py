@@ -56,8 +56,8 @@ class Responder:
 
     async def edit(self, interaction: Interaction, answer: Answer) -> None:
         """Show the answer that was promised, or replace it. Raises NotAnswered."""
-        path = f"/webhooks/{interaction.application_id}/{interaction.token}/messages/@original"
-        await self._send("PATCH", path, payload_of(answer), answer.files, EDIT_DEADLINE_S)
+        path = f"/webhooks/{interaction.application_id}/{interaction.token}"
+        await self._send("PATCH", f"{path}/messages/@original", payload_of(answer), answer.files, EDIT_DEADLINE_S)
 
     async def add_private(self, interaction: Interaction, answer: Answer) -> None:
         """Send a further, private message. Raises NotAnswered."""

@@ -98,10 +98,10 @@ class DiscordRest:
                 raise _failure_of(error) from None
 
     async def pin(self, channel_id: int, message_id: int) -> None:
-        route = Route(
-            "PUT", "/channels/{channel_id}/messages/pins/{message_id}", channel_id=channel_id, message_id=message_id
-        )
-        await self._request(route)
+        try:
+            await self._request(_pin_route("/channels/{channel_id}/messages/pins/{message_id}", channel_id, message_id))
+        except NotFound:  # the route of older versions of the API
+            await self._request(_pin_route("/channels/{channel_id}/pins/{message_id}", channel_id, message_id))
 
     async def find_pinned(self, channel_id: int, mark: str) -> int | None:
         """The id of the bot's pinned message whose footer contains `mark`; None if there is none."""
@@ -126,6 +126,10 @@ class DiscordRest:
 
 def _body_options(payload: dict[str, Any], files: tuple[AttachedFile, ...]) -> dict[str, Any]:
     return {"json": payload} if not files else {"data": form_of(payload, files)}
+
+
+def _pin_route(path: str, channel_id: int, message_id: int) -> Route:
+    return Route("PUT", path, channel_id=channel_id, message_id=message_id)
 
 
 def _has_mark(message: Mapping[str, Any], mark: str) -> bool:

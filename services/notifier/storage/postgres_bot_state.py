@@ -13,6 +13,8 @@ from shared.database.connection import DbConnection
 TOKEN = "token"  # noqa: S105  # a kind of state, not a secret
 """Whether Discord accepts the bot's token: `{"accepted": false, "reason": "..."}`."""
 
+BOARD = "board"
+"""The message of the status board: channel, message."""
 SESSION = "session"
 """The bot's session of Discord's gateway, for its successor: id, sequence, gateway."""
 

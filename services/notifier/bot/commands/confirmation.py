@@ -23,10 +23,10 @@ Execute = Callable[[BotContext, Interaction, str, str], AsyncIterator[Answer]]
 """Makes the change that the first interaction asked for: (context, first interaction, plan id, key)."""
 
 
-def confirmable(preview: Answer, interaction: Interaction, label: str, plan_id: str = "") -> Answer:
+def confirmable(preview: Answer, interaction: Interaction, plan_id: str = "") -> Answer:
     """The preview with the buttons to confirm and to cancel. `plan_id` is passed to `Execute`."""
     argument = f"{interaction.id}:{plan_id}"
-    buttons = (Button(label, custom_id(CONFIRM, argument), "danger"), Button("Cancel", custom_id(CANCEL, argument)))
+    buttons = (Button("Confirm", custom_id(CONFIRM, argument), "danger"), Button("Cancel", custom_id(CANCEL, argument)))
     return replace(preview, buttons=(*preview.buttons, *buttons), private=True)
 
 

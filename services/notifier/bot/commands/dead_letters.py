@@ -38,7 +38,7 @@ async def dead_letters(context: BotContext, interaction: Interaction) -> Answer:
     lines = [f"{total:,} open dead letters." if total else "There are no open dead letters."]
     lines += [f"{service} does not answer, so its dead letters are unknown." for service in silent]
     buttons = tuple(
-        Button(f"Redrive {service} (dry run)", custom_id(REDRIVE, service))
+        Button(f"Redrive (dry run): {service}", custom_id(REDRIVE, service))
         for service, count in open_letters.items()
         if count
     )
@@ -59,7 +59,7 @@ async def preview_redrive(context: BotContext, click: Interaction) -> AsyncItera
     count = int(plan["counts"]["selected"])
     text = f"{count:,} dead letters of the {service} would be handled again, each once."
     embed = Embed(f"Redrive {service}?", text, (EmbedField("Plan", escape(str(plan["plan_id"]))),), "warning")
-    yield confirmable(Answer((embed,)), click, f"Redrive {count:,}", str(plan["plan_id"]))
+    yield confirmable(Answer((embed,)), click, str(plan["plan_id"]))
 
 
 async def execute_redrive(context: BotContext, request: Interaction, plan_id: str, key: str) -> AsyncIterator[Answer]:

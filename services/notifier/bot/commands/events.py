@@ -45,7 +45,7 @@ async def show_event(context: BotContext, interaction: Interaction) -> Answer:
 
 @single
 async def show_next(context: BotContext, interaction: Interaction) -> Answer:
-    limit = min(interaction.number("count") or DEFAULT_COMING, MAX_COMING)
+    limit = min(interaction.number("n") or DEFAULT_COMING, MAX_COMING)
     now = context.clock.now()
     keys = await context.database.call(coming_events, now, interaction.number("venue"), limit)
     cards = await context.database.call(read_cards, keys, MARKET)
@@ -232,7 +232,7 @@ COMMANDS = {
         _definition(
             "next",
             "Coming events with the best chances",
-            [number_option("venue", "Number of the venue", 1, 999), number_option("count", "How many", 1, MAX_COMING)],
+            [number_option("venue", "Number of the venue", 1, 999), number_option("n", "How many", 1, MAX_COMING)],
         ),
     ),
     "today": Command(show_today, _definition("today", "Today's results so far")),

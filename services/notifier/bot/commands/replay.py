@@ -41,7 +41,7 @@ async def preview(context: BotContext, interaction: Interaction) -> AsyncIterato
     )
     # The archive's plans have no id: the same request selects the same documents, and those archived meanwhile.
     plan_id = str(plan.get("plan_id") or "")
-    yield confirmable(Answer((embed,)), interaction, f"Replay {records:,} records", plan_id)
+    yield confirmable(Answer((embed,)), interaction, plan_id)
 
 
 def request_of(service: str, topic: str, day: date) -> dict[str, Any]:

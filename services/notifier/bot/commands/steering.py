@@ -42,7 +42,7 @@ async def preview(context: BotContext, interaction: Interaction) -> AsyncIterato
         fields.append(EmbedField("Reason", escape_words(reason), inline=False))
     text = f"{service} has {waiting:,} records waiting in {escape(topic)}; {replicas} replicas run. {effect}"
     embed = Embed(f"{action.capitalize()} {service} · {topic}?", text, tuple(fields), "warning")
-    yield confirmable(Answer((embed,)), interaction, f"{action.capitalize()} {service}")
+    yield confirmable(Answer((embed,)), interaction)
 
 
 async def execute(context: BotContext, request: Interaction, _: str, key: str) -> AsyncIterator[Answer]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from uuid import UUID
 
 from services.notifier.bot.assembly import COMMANDS
+from services.notifier.channels.base import Message
+from services.notifier.texts.content import Content
 from simulator.discord.fake import FakeDiscord
 from tests.services.notifier.bot.running import RunningBot, running_bot
 from tests.waiting import wait_until
@@ -43,9 +46,12 @@ def test_an_operators_command_is_refused_without_the_role(fake: FakeDiscord, bot
     assert used.original not in fake.messages(fake.channel("general"))  # only the person sees it
 
 
-def test_an_outsider_gets_nothing_outside_the_guild(fake: FakeDiscord, bot: RunningBot) -> None:
-    outsider = fake.person("Out", is_member=False)
-    used = fake.slash(outsider, fake.direct(outsider), "/status")
+def test_a_button_in_a_direct_message_gives_no_rights(fake: FakeDiscord, bot: RunningBot) -> None:
+    olga = fake.person("Olga", ["operator"])
+    content = Content(actions=("hr:ack:12",))
+    bot.channel.send(Message("id/rule", UUID(int=1), "rule", "key", "**Alert**", f"user/{olga.id}", content))
+    [shown] = fake.messages(fake.direct(olga))
+    used = fake.click(olga, shown, "hr:ack:12")
     fake.wait_for(lambda: used.is_answered)
     assert used.embeds[0]["title"] == "Not here"
 

@@ -165,7 +165,7 @@ def test_a_pause_is_previewed_confirmed_and_in_the_trail(operated: Operated) -> 
     asked = operated.use("Olga", "/pause", PAUSE)
     assert "0 records waiting" in str(asked.embeds)
     # Another person, and a double click, change nothing more.
-    operated.click("Olga", asked, "Pause")
+    operated.click("Olga", asked, "Confirm")
     operated.wait_for_title(asked, "succeeded")
     [[orders]] = operated.rows("SELECT count(*) FROM ops.operations WHERE kind = 'pause'")
     assert orders == 1
@@ -175,7 +175,7 @@ def test_a_pause_is_previewed_confirmed_and_in_the_trail(operated: Operated) -> 
     assert "paused" in str(operated.use("Rita", "/status").embeds)
 
     resumed = operated.use("Olga", "/resume", {"service": "cleaner", "topic": "raw-events"})
-    operated.click("Olga", resumed, "Resume")
+    operated.click("Olga", resumed, "Confirm")
     operated.wait_for_title(resumed, "succeeded")
 
 
@@ -194,7 +194,7 @@ def test_a_reader_cannot_pause(operated: Operated) -> None:
 def test_a_day_is_replayed(operated: Operated) -> None:
     options = {"service": "cleaner", "topic": "raw-events", "day": DAYS[0].isoformat()}
     asked = operated.use("Olga", "/replay", options)
-    operated.click("Olga", asked, "Replay")
+    operated.click("Olga", asked, "Confirm")
     operated.wait_for_title(asked, "succeeded")
 
 
@@ -261,12 +261,12 @@ def test_a_leader_that_is_killed_in_a_command_is_succeeded_in_it(operated: Opera
     used = operated.fake.slash(operated.fake.person("Olga"), operated.fake.channel("general"), "/pause", PAUSE)
     operated.fake.wait_for(lambda: used.is_answered)
     with operated.fake.faults.held("PATCH /webhooks/*") as held:
-        operated.click("Olga", used, "Pause")
+        operated.click("Olga", used, "Confirm")
         wait_until(lambda: held.hits > 0)
         operated.kill_leader()
     operated.wait_for_title(used, "succeeded")
     resumed = operated.use("Olga", "/resume", {"service": "cleaner", "topic": "raw-events"})
-    operated.click("Olga", resumed, "Resume")
+    operated.click("Olga", resumed, "Confirm")
     operated.wait_for_title(resumed, "succeeded")
 
 
