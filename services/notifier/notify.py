@@ -35,6 +35,7 @@ from services.notifier.storage.postgres_ledger import (
     record_summaries,
     recorded,
 )
+from services.notifier.texts.event_content import content_of
 from shared.broker.contract import NewRecord
 from shared.clock import Clock
 from shared.database.connection import DbConnection
@@ -142,7 +143,8 @@ def notification_of(selected: SelectedFinding, book: RuleBook) -> NewNotificatio
     """The notification of a finding, with its text."""
     rule, finding = selected
     text = text_of(selected, book)
-    return NewNotification(finding_id(finding), rule, subject_of(finding), text, expires_s=book.expires_s(rule))
+    expires_s = book.expires_s(rule)
+    return NewNotification(finding_id(finding), rule, subject_of(finding), text, content_of(finding), expires_s)
 
 
 def text_of(selected: SelectedFinding, book: RuleBook) -> str:

@@ -5,6 +5,7 @@ A file that cannot be made is left out: the message without it is better than no
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 from collections.abc import Sequence
@@ -20,6 +21,8 @@ from services.notifier.storage.postgres_cards import Card, last_before_start, re
 from services.notifier.texts.content import Content
 from shared.errors import HeadraceError
 
+# Well below the time that a send may take (channel.SEND_LIMIT_S).
+LIMIT_S = 8.0
 # Discord accepts 10 MiB; a day's results have about 20 kB.
 MAX_CSV_BYTES = 500_000
 CSV_HEADER = ("event_key", "scheduled_at", "winner", "win_probability", "favourite", "selection", "amount")
@@ -28,17 +31,16 @@ log = structlog.get_logger("notifier.bot")
 
 async def files_of(content: Content, database: Database, api: AdminApi) -> list[AttachedFile]:
     """The picture, if there is one, is the first file."""
-    files = []
     try:
-        kind, _, subject = (content.picture or "").partition(":")
-        if kind == "day" and (picture := await _day_picture(api, subject)) is not None:
-            files.append(picture)
-        kind, _, subject = (content.attachment or "").partition(":")
-        if kind == "results" and (table := await _results(database, subject)) is not None:
-            files.append(table)
-    except (HeadraceError, ValueError) as error:
-        log.warning("bot_attachment_missing", error=str(error))
-    return files
+        async with asyncio.timeout(LIMIT_S):
+            kind, _, subject = (content.picture or "").partition(":")
+            picture = await _day_picture(api, subject) if kind == "day" else None
+            kind, _, subject = (content.attachment or "").partition(":")
+            table = await _results(database, subject) if kind == "results" else None
+    except (HeadraceError, ValueError, TimeoutError) as error:
+        log.warning("bot_attachment_missing", error=str(error) or type(error).__name__)
+        return []
+    return [file for file in (picture, table) if file is not None]
 
 
 def results_csv(cards: Sequence[Card]) -> bytes:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 import structlog
 
-from services.notifier.bot.answers import MAX_DESCRIPTION
+from services.notifier.bot.answers import MAX_DESCRIPTION, AttachedFile
 from services.notifier.bot.client import TokenRefused
 from services.notifier.bot.interaction import custom_id
 from services.notifier.bot.link import BotLink
@@ -75,7 +75,7 @@ class BotChannel:
             channel_id = await _channel_of(rest, message.destination)
             content = message.content or Content()
             files = await self._link.files_of(content)
-            body = _body_of(message, mark, files[0].name if files and content.picture else None)
+            body = _body_of(message, mark, _picture_in(files))
             return await rest.create_message(channel_id, body, mark, files)
 
         message_id = self._call(message, work)
@@ -154,6 +154,10 @@ def _body_of(message: Message, mark: str, picture: str | None = None) -> dict[st
     if _person_of(message.destination) is not None:
         content = content.model_copy(update={"actions": (*content.actions, custom_id("unsubscribe", message.rule))})
     return notification_body(message.text, message.parts, content, message.event_key, mark, picture)
+
+
+def _picture_in(files: Sequence[AttachedFile]) -> str | None:
+    return next((file.name for file in files if file.name.endswith(".png")), None)
 
 
 def _person_of(destination: str) -> int | None:

@@ -31,6 +31,7 @@ from services.notifier.storage import postgres_ledger as ledger
 from services.notifier.storage.postgres_facts import day_rows, read_sessions
 from services.notifier.storage.postgres_ledger import PendingSummary
 from services.notifier.summaries.quiescence import PipelineDrain
+from services.notifier.texts.event_content import content_of
 from shared.broker.contract import Broker
 from shared.database.connection import DbConnection
 from shared.errors import BrokerError, TransientError
@@ -110,7 +111,8 @@ class SummaryComposer:
                 if finding is None:
                     ledger.discard_summary(connection, summary)
                 else:
-                    ledger.write_text(connection, summary, text_of(SelectedFinding(summary.rule, finding), book))
+                    text = text_of(SelectedFinding(summary.rule, finding), book)
+                    ledger.write_text(connection, summary, text, content_of(finding))
 
     def _finding(self, connection: DbConnection, book: RuleBook, summary: PendingSummary) -> Finding | None:
         """None if the summary no longer applies, or not yet, because new events of the day have not ended."""
