@@ -12,6 +12,7 @@ from datetime import date, datetime
 
 from services.notifier.findings.finding import EventDetails
 from services.notifier.storage.postgres_facts import read_events
+from services.notifier.storage.search import pattern_of
 from shared.database.connection import DbConnection
 
 # The sessions of the days around a time: an event of a virtual clock's day, in any time zone.
@@ -96,8 +97,7 @@ def newest_settled_day(connection: DbConnection, now: datetime) -> date | None:
 
 def matching_events(connection: DbConnection, now: datetime, typed: str) -> list[tuple[str, str, datetime | None]]:
     """(key, name, start) of events around now whose key or name contains what was typed, the closest in time first."""
-    literal = typed.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    return connection.execute(MATCHING_KEYS, {"day": now.date(), "now": now, "pattern": f"%{literal}%"}).fetchall()
+    return connection.execute(MATCHING_KEYS, {"day": now.date(), "now": now, "pattern": pattern_of(typed)}).fetchall()
 
 
 def _predictions_of(connection: DbConnection, keys: Sequence[str]) -> dict[str, list[CardPrediction]]:

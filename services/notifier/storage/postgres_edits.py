@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from services.notifier.findings.outcomes import TipOutcome
 from services.notifier.storage.postgres_claims import (
     CLAIMED,
     COLUMNS,
@@ -20,6 +19,7 @@ from services.notifier.storage.postgres_claims import (
     mark,
     read_claims,
 )
+from services.notifier.texts.outcomes import TipOutcome
 from shared.database.connection import DbConnection
 
 CLAIM_EDIT = f"""

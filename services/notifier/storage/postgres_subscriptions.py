@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from services.notifier.findings.finding import CalledOff, Daily, Finding
+from services.notifier.storage.search import pattern_of
 from shared.database.connection import DbConnection
 from shared.errors import HeadraceError
 
@@ -114,9 +115,9 @@ def subscribers_of(connection: DbConnection, rule: str, venue: int | None, event
 
 def matching_entities(connection: DbConnection, typed: str) -> list[tuple[str, str]]:
     """(name, key) of entities whose name contains what was typed, at most 25."""
-    literal = typed.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    pattern = pattern_of(typed)
     return connection.execute(
         "SELECT name, entity_key FROM analytics.entities WHERE name ILIKE %s OR entity_key ILIKE %s"
         " ORDER BY name, entity_key LIMIT 25",
-        (f"%{literal}%", f"%{literal}%"),
+        (pattern, pattern),
     ).fetchall()

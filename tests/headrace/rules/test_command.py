@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import psycopg
 import pytest
 
 from headrace.cli import command
 from headrace.database.embedded import OWNER, EmbeddedPostgres
+from services.notifier.kinds import PipelineKind
 from shared.broker.postgres.broker import PostgresBroker
 from tests.headrace.rules.made_up_days import Connection, follow, made_up_days
 from tests.services.notifier.books import default_book
@@ -93,6 +95,7 @@ def test_the_rules_in_use_are_those_of_the_settings(
     assert shipped["file"] == "default.yaml"
     assert [(rule["rule"], rule["threshold"]) for rule in shipped["rules"]] == [
         ("tip", 0.6), ("big-payout", 50_000), ("grade", 2), ("surprise", 0.05), ("called-off", 1), ("daily", None),
+        *((kind, None) for kind in get_args(PipelineKind)),
     ]  # fmt: skip
     assert [rule["rule"] for rule in own["rules"]] == ["tip", "daily"]
 
