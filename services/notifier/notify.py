@@ -12,7 +12,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 import structlog
 
+from services.notifier.findings.event_content import content_of
 from services.notifier.findings.finding import Daily, Digest, Finding, daily_id, finding_id, subject_of
+from services.notifier.findings.outcomes import tip_outcomes
 from services.notifier.findings.rules import (
     Candidates,
     SelectedFinding,
@@ -34,8 +36,6 @@ from services.notifier.storage.postgres_ledger import (
     record_summaries,
     recorded,
 )
-from services.notifier.texts.event_content import content_of
-from services.notifier.texts.outcomes import tip_outcomes
 from shared.broker.contract import NewRecord
 from shared.clock import Clock
 from shared.database.connection import DbConnection

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from services.notifier.findings.outcomes import TipOutcome
 from services.notifier.storage.postgres_claims import (
     CLAIMED,
     COLUMNS,
@@ -19,7 +20,6 @@ from services.notifier.storage.postgres_claims import (
     mark,
     read_claims,
 )
-from services.notifier.texts.outcomes import TipOutcome
 from shared.database.connection import DbConnection
 
 CLAIM_EDIT = f"""

@@ -16,6 +16,7 @@ import psycopg
 import structlog
 
 from services.notifier.findings.digest import digest_of
+from services.notifier.findings.event_content import content_of
 from services.notifier.findings.finding import Daily, Finding
 from services.notifier.findings.rules import (
     DAILY_BEST,
@@ -31,7 +32,6 @@ from services.notifier.storage import postgres_ledger as ledger
 from services.notifier.storage.postgres_facts import day_rows, read_sessions
 from services.notifier.storage.postgres_ledger import PendingSummary
 from services.notifier.summaries.quiescence import PipelineDrain
-from services.notifier.texts.event_content import content_of
 from shared.broker.contract import Broker
 from shared.database.connection import DbConnection
 from shared.errors import BrokerError, TransientError

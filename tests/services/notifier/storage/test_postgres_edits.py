@@ -7,9 +7,9 @@ from uuid import UUID
 
 import psycopg
 
+from services.notifier.findings.outcomes import TipOutcome
 from services.notifier.storage.postgres_edits import show_outcomes
 from services.notifier.storage.postgres_ledger import NewNotification, record_notifications
-from services.notifier.texts.outcomes import TipOutcome
 
 TIP = UUID(int=7)
 BOT, CONSOLE = "discord-bot/channel/5", "console"

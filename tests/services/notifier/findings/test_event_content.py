@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import date
 
+from services.notifier.findings.event_content import content_of
 from services.notifier.findings.finding import BigPayout, CalledOff, Daily, Digest, Finding, Payout, Surprise, Tip
-from services.notifier.texts.event_content import content_of
 from tests.services.notifier.samples import event, session
 
 

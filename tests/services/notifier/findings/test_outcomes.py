@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from services.notifier.findings.finding import Tip, finding_id
-from services.notifier.texts.outcomes import tip_outcomes
+from services.notifier.findings.outcomes import tip_outcomes
 from tests.services.notifier.samples import event
 
 
