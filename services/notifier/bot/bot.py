@@ -111,12 +111,16 @@ class DiscordBot:
                 except TokenRefused as error:
                     self._on_token(False)
                     log.warning("bot_token_refused", error=str(error), retry_s=REFUSED_RETRY_S)
+                    leadership.release()
                     self._wait_for_token(stop)
                 except (HeadraceError, psycopg.Error, OSError) as error:
                     log.warning("bot_stopped", error=str(error) or type(error).__name__)
+                    # Another replica may reach Discord.
+                    leadership.release()
                     failures = self._back_off(stop, failures, started_s)
                 except Exception:
                     log.exception("bot_stopped")
+                    leadership.release()
                     failures = self._back_off(stop, failures, started_s)
                 finally:
                     self._link.close()
@@ -147,7 +151,7 @@ class DiscordBot:
             client = DiscordClient(config.base_url, config.gateway_url, dispatcher.receive)
             try:
                 application_id = await client.authenticate(read_secret(config.token_file))
-                self._on_token(True)
+                await asyncio.to_thread(self._on_token, True)
                 rest = DiscordRest(client)
                 self._link.open(asyncio.get_running_loop(), rest, lambda content: files_of(content, database, api))
                 await self._work(stop, leadership, client, rest, context, dispatcher, application_id)

@@ -81,6 +81,16 @@ def test_a_refused_token_stops_the_bot_and_a_new_one_starts_it(
         wait_until(running.channel.available)
 
 
+def test_a_bot_whose_token_is_refused_leaves_the_lead_to_another(
+    fake: FakeDiscord, database_url: str, tmp_path: Path
+) -> None:
+    with running_bot(fake, database_url, tmp_path, replica="b", token="wrong") as refused:
+        wait_until(lambda: refused.logins == [False])
+        with running_bot(fake, database_url, tmp_path, replica="a") as second:
+            wait_until(second.channel.available)
+        assert not refused.channel.available()
+
+
 def test_a_second_bot_waits_until_the_first_has_stopped(fake: FakeDiscord, database_url: str, tmp_path: Path) -> None:
     with running_bot(fake, database_url, tmp_path, replica="b"):
         wait_until(lambda: fake.is_connected)
