@@ -1,6 +1,6 @@
 """What is read of the pipeline at one time, for the alerts.
 
-A value that nobody reports at present is None or missing, never 0: an alert neither opens nor ends because of it.
+A value that no replica reports at present is None or missing, never 0: an alert neither opens nor ends because of it.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from services.notifier.bot.answers import Answer, Button, payload_of
 from services.notifier.bot.commands.status import REFRESH, read_status, status_embed
 from services.notifier.bot.context import BotContext
 from services.notifier.bot.interaction import custom_id
-from services.notifier.bot.rest import DiscordRest, NotFound
+from services.notifier.bot.rest import DiscordRest, UnknownTarget
 from services.notifier.channels.base import ChannelBusy, ChannelRefused, ChannelUncertain
 from services.notifier.storage.postgres_bot_state import BOARD, read_bot_state, write_bot_state
 from shared.errors import TransientError
@@ -57,7 +57,7 @@ class StatusBoard:
         if shown is not None:
             try:
                 await rest.edit_message(self._channel_id, shown, body)
-            except NotFound:  # someone deleted it
+            except UnknownTarget:  # someone deleted it
                 shown = None
         if shown is None:
             # A new nonce each time: with the old one, Discord would return a board that was deleted.

@@ -17,7 +17,7 @@ from services.notifier.bot.client import TokenRefused
 from services.notifier.bot.interaction import custom_id
 from services.notifier.bot.link import BotLink
 from services.notifier.bot.messages import details_body, mark_of, notification_body, thread_name
-from services.notifier.bot.rest import DiscordRest, NotFound, PersonBlocks
+from services.notifier.bot.rest import DiscordRest, PersonBlocks, UnknownTarget
 from services.notifier.channels.base import ChannelBusy, ChannelRefused, Message, Receipt
 from services.notifier.pacing import RateLimit
 from services.notifier.texts.content import Content
@@ -117,7 +117,7 @@ class BotChannel:
             # The thread of a message has the message's id.
             try:
                 shown = await rest.find_message(message_id, mark)
-            except NotFound:
+            except UnknownTarget:
                 await rest.open_thread(channel_id, message_id, thread_name(message.text))
                 shown = None
             if shown is None:

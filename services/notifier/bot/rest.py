@@ -24,7 +24,7 @@ class PersonBlocks(ChannelRefused):
     """The person does not accept direct messages of the bot."""
 
 
-class NotFound(ChannelRefused):
+class UnknownTarget(ChannelRefused):
     """The channel or message does not exist, or the bot cannot see it."""
 
 
@@ -100,7 +100,7 @@ class DiscordRest:
     async def pin(self, channel_id: int, message_id: int) -> None:
         try:
             await self._request(_pin_route("/channels/{channel_id}/messages/pins/{message_id}", channel_id, message_id))
-        except NotFound:  # the route of older versions of the API
+        except UnknownTarget:  # the route of older versions of the API
             await self._request(_pin_route("/channels/{channel_id}/pins/{message_id}", channel_id, message_id))
 
     async def find_pinned(self, channel_id: int, mark: str) -> int | None:
@@ -155,7 +155,7 @@ def _failure_of_status(error: discord.HTTPException) -> Exception:
     if error.status == 403:
         return ChannelRefused(f"{reason}: give the bot the permissions of docs/notifications.md in this channel")
     if error.status == 404:
-        return NotFound(f"{reason}: the channel or message does not exist, or the bot cannot see it")
+        return UnknownTarget(f"{reason}: the channel or message does not exist, or the bot cannot see it")
     if error.status == 429 or error.status >= 500:
         return ChannelBusy(reason)
     return ChannelRefused(f"{reason}: it does not accept this message")

@@ -2,8 +2,8 @@
 
 States: pending -> sending -> sent | failed | unknown | expired, and back from sending to pending for another attempt or
 a later time. If a sender dies between sending and marking, the row stays in `sending`, and it is not known whether the
-message was delivered. When the lease ends, a channel that can tell is asked (`claim_verification`). For any other, the
-row becomes `unknown` (crash policy `park`: perhaps never sent) or `pending` (`retry`: perhaps sent twice). A row in
+message was delivered. When the lease ends, a channel that can tell verifies it (`claim_verification`). For any other,
+the row becomes `unknown` (crash policy `park`: perhaps never sent) or `pending` (`retry`: perhaps sent twice). A row in
 `unknown` is sent again only if an operator requests it.
 
 Rows with the same `group_id` are sent together in one message, a digest. They are claimed through the one with the

@@ -64,7 +64,7 @@ def stored(connection: DbConnection, interaction_id: int) -> StoredInteraction |
 
 
 def purge(connection: DbConnection) -> None:
-    """Delete interactions that nobody can refer to any more."""
+    """Delete interactions that are too old to be confirmed or answered."""
     connection.execute(
         "DELETE FROM notifier.interactions WHERE received_at < clock_timestamp() - make_interval(secs => %s)", (KEPT_S,)
     )

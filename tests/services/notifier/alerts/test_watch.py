@@ -1,4 +1,4 @@
-"""The watch on a real database: each incident is told once, whatever fails and whoever evaluates."""
+"""The watch on a real database: each incident is sent once, whatever fails and whichever notifier evaluates."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def running(watch: AlertWatch) -> Iterator[None]:
         assert not thread.is_alive()
 
 
-def test_an_incident_is_told_to_all_addresses_of_its_rule(
+def test_an_incident_is_sent_to_all_addresses_of_its_rule(
     database: Database, database_url: str, rows: PipelineRows
 ) -> None:
     rows.stop("loader")
@@ -203,9 +203,9 @@ def test_two_watches_at_once_tell_each_incident_once(database: Database, databas
             rows.start("loader")
             wait_until(lambda: set(incidents(database)) == {"resolved"})
 
-    told = Counter(database.execute("SELECT record_id, channel FROM notifier.ledger").fetchall())
-    assert (len(incidents(database)), set(told.values())) == (10, {1})
-    assert_told_once(database)
+    sent = Counter(database.execute("SELECT record_id, channel FROM notifier.ledger").fetchall())
+    assert (len(incidents(database)), set(sent.values())) == (10, {1})
+    assert_sent_once(database)
 
 
 class DyingConnection(psycopg.Connection[Any]):
@@ -274,7 +274,7 @@ EVENTS: tuple[Callable[[Pipeline, int], None], ...] = (
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(events=st.lists(st.tuples(st.sampled_from(EVENTS), st.integers(0, 30)), min_size=5, max_size=40))
-def test_each_incident_is_told_once_to_each_address_whatever_happens(
+def test_each_incident_is_sent_once_to_each_address_whatever_happens(
     database: Database, database_url: str, events: list[tuple[Callable[[Pipeline, int], None], int]]
 ) -> None:
     database.execute("TRUNCATE notifier.incidents, notifier.ledger, ops.replicas")
@@ -282,10 +282,10 @@ def test_each_incident_is_told_once_to_each_address_whatever_happens(
 
     for event, number in events:
         event(pipeline, number)
-        assert_told_once(database)
+        assert_sent_once(database)
 
 
-def assert_told_once(database: Database) -> None:
+def assert_sent_once(database: Database) -> None:
     """One row of each incident and address; one more for the end, where it was shown and cannot be edited."""
     rows = Counter(database.execute("SELECT record_id, channel FROM notifier.ledger").fetchall())
     stored = storage.list_incidents(database, limit=1_000)

@@ -78,7 +78,7 @@ def trail(client: httpx.Client) -> list[tuple[str, str, str]]:
     return [(line["action"], line["target"], line["outcome"]) for line in reversed(lines)]
 
 
-def test_a_notification_is_listed_with_its_address_and_found_by_kind_and_address(
+def test_a_notification_is_listed_with_its_address_and_selected_by_kind_and_address(
     client: httpx.Client, database: Connection
 ) -> None:
     record_in_state(database, "expired", "slack/races")
@@ -127,7 +127,7 @@ def test_a_sent_notification_stays_sent(client: httpx.Client, database: Connecti
     assert trail(client)[-1][2].startswith("refused (409)")
 
 
-def test_a_notification_that_is_not_there_is_not_found(client: httpx.Client) -> None:
+def test_an_unknown_notification_is_a_404(client: httpx.Client) -> None:
     assert_problem(client.post("/notifications/99/retry"), 404, "not-found")
 
 

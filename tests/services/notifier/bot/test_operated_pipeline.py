@@ -162,11 +162,11 @@ def test_dead_letters_and_model_answer_without_any(operated: Operated) -> None:
 
 
 def test_a_pause_is_previewed_confirmed_and_in_the_trail(operated: Operated) -> None:
-    asked = operated.use("Olga", "/pause", PAUSE)
-    assert "0 records waiting" in str(asked.embeds)
+    preview = operated.use("Olga", "/pause", PAUSE)
+    assert "0 records waiting" in str(preview.embeds)
     # Another person, and a double click, change nothing more.
-    operated.click("Olga", asked, "Confirm")
-    operated.wait_for_title(asked, "succeeded")
+    operated.click("Olga", preview, "Confirm")
+    operated.wait_for_title(preview, "succeeded")
     [[orders]] = operated.rows("SELECT count(*) FROM ops.operations WHERE kind = 'pause'")
     assert orders == 1
     [[who]] = operated.rows("SELECT who FROM ops.audit WHERE action = 'pause' ORDER BY id DESC LIMIT 1")
@@ -181,9 +181,9 @@ def test_a_pause_is_previewed_confirmed_and_in_the_trail(operated: Operated) -> 
 
 def test_a_cancelled_pause_changes_nothing(operated: Operated) -> None:
     before = operated.rows("SELECT count(*) FROM ops.operations")
-    asked = operated.use("Olga", "/pause", PAUSE)
-    operated.click("Olga", asked, "Cancel")
-    operated.wait_for_title(asked, "Nothing was changed")
+    preview = operated.use("Olga", "/pause", PAUSE)
+    operated.click("Olga", preview, "Cancel")
+    operated.wait_for_title(preview, "Nothing was changed")
     assert operated.rows("SELECT count(*) FROM ops.operations") == before
 
 
@@ -193,9 +193,9 @@ def test_a_reader_cannot_pause(operated: Operated) -> None:
 
 def test_a_day_is_replayed(operated: Operated) -> None:
     options = {"service": "cleaner", "topic": "raw-events", "day": DAYS[0].isoformat()}
-    asked = operated.use("Olga", "/replay", options)
-    operated.click("Olga", asked, "Confirm")
-    operated.wait_for_title(asked, "succeeded")
+    preview = operated.use("Olga", "/replay", options)
+    operated.click("Olga", preview, "Confirm")
+    operated.wait_for_title(preview, "succeeded")
 
 
 def test_a_subscription_is_listed_and_removed(operated: Operated) -> None:

@@ -25,7 +25,7 @@ from services.notifier.channels.base import (
     Verifying,
 )
 from services.notifier.delivery.channel_loop import ChannelLoop, DeliveryOptions
-from services.notifier.delivery.rules import Disposition, Drop, HoldUntil, Mutes, SendNow
+from services.notifier.disposition import Disposition, Drop, HoldUntil, Mutes, SendNow
 from services.notifier.pacing import DeliveryPolicy, RateLimit
 from services.notifier.storage import postgres_ledger as ledger
 from services.notifier.storage.postgres_ledger import NewNotification

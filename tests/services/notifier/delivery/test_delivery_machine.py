@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from services.notifier.channels.base import ChannelBusy, ChannelRefused, ChannelUncertain, Message, Receipt
 from services.notifier.delivery.channel_loop import ChannelLoop, DeliveryOptions
-from services.notifier.delivery.rules import Disposition, Drop, HoldUntil, Mutes, SendNow
+from services.notifier.disposition import Disposition, Drop, HoldUntil, Mutes, SendNow
 from services.notifier.pacing import DeliveryPolicy, RateLimit
 from services.notifier.storage import postgres_ledger as ledger
 from services.notifier.storage.postgres_ledger import NewNotification
