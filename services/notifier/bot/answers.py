@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from services.notifier.texts.content import Colour
+from services.notifier.texts.message import utf16_length
 
 # Distinguishable with red-green colour blindness (Okabe and Ito 2008). A word always says the same.
 COLOURS: Mapping[str, int] = {
@@ -67,17 +68,14 @@ class AttachedFile:
 
 @dataclass(frozen=True)
 class Answer:
-    """`private`: only the person who asked sees it."""
-
     embeds: tuple[Embed, ...]
     buttons: tuple[Button, ...] = ()
     files: tuple[AttachedFile, ...] = ()
-    private: bool = False
 
 
 def note(text: str, colour: Colour = "information", title: str = "") -> Answer:
-    """A private answer with one text."""
-    return Answer((Embed(title, text, colour=colour),), private=True)
+    """An answer with one text."""
+    return Answer((Embed(title, text, colour=colour),))
 
 
 def payload_of(answer: Answer) -> dict[str, Any]:
@@ -111,7 +109,7 @@ def fit(embeds: Sequence[Embed]) -> list[Embed]:
 
 def cut(text: str, limit: int) -> str:
     """The text with at most `limit` UTF-16 code units, the stricter of the two ways to count."""
-    if _units(text) <= limit:
+    if utf16_length(text) <= limit:
         return text
     shorter = text.encode("utf-16-le", "surrogatepass")[: 2 * (limit - 1)].decode("utf-16-le", "ignore")
     return shorter.removesuffix("\\") + ELLIPSIS
@@ -121,18 +119,18 @@ def cut_lines(lines: Iterable[str], limit: int) -> str:
     """As many whole lines as fit; the last one says how many are left out."""
     every = list(lines)
     text = "\n".join(every)
-    if _units(text) <= limit:
+    if utf16_length(text) <= limit:
         return text
     for count in range(len(every) - 1, -1, -1):
         shorter = "\n".join([*every[:count], f"{ELLIPSIS} and {len(every) - count} more"])
-        if _units(shorter) <= limit:
+        if utf16_length(shorter) <= limit:
             return shorter
     return cut(text, limit)
 
 
 def _cut_embed(embed: Embed, remaining: int) -> Embed:
     title, footer = cut(embed.title, MAX_TITLE), cut(embed.footer, MAX_FOOTER)
-    room = max(1, remaining - _units(title) - _units(footer))
+    room = max(1, remaining - utf16_length(title) - utf16_length(footer))
     shorter = replace(
         embed,
         title=title,
@@ -176,9 +174,5 @@ def _component_rows(buttons: Sequence[Button]) -> list[dict[str, Any]]:
 
 
 def _length(embed: Embed) -> int:
-    fields = sum(_units(each.name) + _units(each.value) for each in embed.fields)
-    return _units(embed.title) + _units(embed.description) + _units(embed.footer) + fields
-
-
-def _units(text: str) -> int:
-    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+    fields = sum(utf16_length(each.name) + utf16_length(each.value) for each in embed.fields)
+    return utf16_length(embed.title) + utf16_length(embed.description) + utf16_length(embed.footer) + fields

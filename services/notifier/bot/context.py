@@ -68,6 +68,17 @@ class BotContext:
     def scope_of(self, interaction: Interaction) -> PersonScope | None:
         return scope_of(interaction.person, self.guild_id, self.roles)
 
+    async def change(
+        self, interaction: Interaction, method: str, service: str, path: str, body: Mapping[str, Any], step: str = ""
+    ) -> Any:
+        """Make a change of a service on behalf of the person, once for each interaction and `step`.
+
+        Raises ApiRefused, ApiUnavailable.
+        """
+        scope = self.scope_of(interaction) or "read"
+        key = f"discord-{interaction.id}" + (f"-{step}" if step else "")
+        return await self.api.change(method, service, path, body, person=interaction.person, scope=scope, key=key)
+
 
 Handler = Callable[[BotContext, Interaction], AsyncIterator[Answer]]
 """Yields the answer, and each further one that replaces it."""

@@ -9,7 +9,7 @@ from concurrent.futures import CancelledError
 from typing import TypeVar
 
 from services.notifier.bot.answers import AttachedFile
-from services.notifier.bot.client import TokenRefused
+from services.notifier.bot.client import TOKEN_REFUSED, TokenRefused
 from services.notifier.bot.rest import DiscordRest
 from services.notifier.channels.base import ChannelBusy, ChannelUncertain
 from services.notifier.texts.content import Content
@@ -50,7 +50,7 @@ class BotLink:
     async def refusal(self) -> None:
         """Wait for `report_refused`, in the loop. Raises TokenRefused then."""
         await self._refused.wait()
-        raise TokenRefused("Discord refuses the bot's token: put a new one into notifier.bot_token_file")
+        raise TokenRefused(TOKEN_REFUSED)
 
     def is_open(self) -> bool:
         """Whether this replica leads and Discord accepts its token."""

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import structlog
 
+from services.notifier.bot.client import TOKEN_REFUSED
 from services.notifier.storage.postgres_bot_state import TOKEN, write_bot_state
 from services.notifier.storage.postgres_ledger import NewNotification, record_notifications
 from services.notifier.storage.postgres_subscriptions import drop_person
@@ -17,7 +18,6 @@ from shared.database.connection import limited_connection
 from shared.errors import TransientError
 
 ANSWER_S = 5.0
-REFUSED = "Discord refuses the bot's token: put a new one into notifier.bot_token_file"
 BLOCKED = "the person does not accept direct messages of the bot"
 RULE = "subscriptions"
 log = structlog.get_logger("notifier.bot")
@@ -35,7 +35,7 @@ class BotRecords:
         link = limited_connection(self._conninfo, "notifier bot", ANSWER_S)
         try:
             with link.use() as connection:
-                write_bot_state(connection, TOKEN, {"accepted": accepted, "reason": "" if accepted else REFUSED})
+                write_bot_state(connection, TOKEN, {"accepted": accepted, "reason": "" if accepted else TOKEN_REFUSED})
         except TransientError as error:
             log.warning("bot_record_failed", error=str(error))
         finally:

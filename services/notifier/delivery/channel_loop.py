@@ -18,7 +18,8 @@ from services.notifier.delivery.address_pace import AddressPaces
 from services.notifier.delivery.attempt import Attempt, message_of
 from services.notifier.delivery.digest import count_fitting
 from services.notifier.delivery.marks import OnSendOutcome, mark_attempt, mark_edit, report
-from services.notifier.delivery.rules import DeliveryRules, Disposition, Drop, HoldUntil, Mutes, SendEverything, SendNow
+from services.notifier.delivery.rules import DeliveryRules, SendEverything
+from services.notifier.disposition import Disposition, Drop, HoldUntil, Mutes, SendNow
 from services.notifier.pacing import DeliveryPolicy, RateLimit
 from services.notifier.storage import postgres_claims as ledger
 from services.notifier.storage.postgres_claims import Claim, ClaimChoice, Claims

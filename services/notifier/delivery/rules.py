@@ -5,10 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Protocol
 
-from services.notifier.disposition import Disposition, Drop, HoldUntil, Mutes, SendNow
+from services.notifier.disposition import Disposition, Mutes, SendNow
 from services.notifier.pacing import RateLimit
-
-__all__ = ["DeliveryRules", "Disposition", "Drop", "HoldUntil", "Mutes", "SendEverything", "SendNow"]
 
 
 class DeliveryRules(Protocol):

@@ -37,7 +37,7 @@ def plain_text(text: str) -> str:
 
 def truncate(text: str) -> str:
     """Cut the text to MAX_LENGTH UTF-16 units, at the end of a line if possible."""
-    while _utf16_length(text) > MAX_LENGTH:
+    while utf16_length(text) > MAX_LENGTH:
         shorter, newline, _ = text.rpartition("\n")
         if not newline:
             return text.encode("utf-16-le")[: 2 * (MAX_LENGTH - 1)].decode("utf-16-le", "ignore") + "…"
@@ -50,5 +50,5 @@ def _printable(text: str) -> str:
     return "".join(c if c == ZERO_WIDTH_SPACE or unicodedata.category(c)[0] != "C" else " " for c in text)
 
 
-def _utf16_length(text: str) -> int:
+def utf16_length(text: str) -> int:
     return len(text.encode("utf-16-le", "surrogatepass")) // 2

@@ -36,10 +36,7 @@ async def mute(context: BotContext, interaction: Interaction) -> Answer:
     rule, span = interaction.text("rule"), interaction.text("for")
     if rule not in context.rule_names():
         return note(f"There is no rule {escape(rule)}. Choose one of the list.", "warning", "Unknown rule")
-    created = await context.api.change(
-        "POST", SERVICE, "/mutes", {"rule": rule, "for": span},
-        person=interaction.person, scope=context.scope_of(interaction) or "read", key=f"discord-{interaction.id}",
-    )  # fmt: skip
+    created = await context.change(interaction, "POST", SERVICE, "/mutes", {"rule": rule, "for": span})
     until = str(created["until"])[:16].replace("T", " ")
     return note(
         f"**{escape(rule)}** is muted until {until} UTC. What it finds until then is not told.", "good", "Muted"
@@ -63,10 +60,7 @@ async def complete_duration(_: BotContext, interaction: Interaction) -> list[tup
 
 
 async def _acknowledge(context: BotContext, interaction: Interaction, incident: str) -> None:
-    await context.api.change(
-        "POST", SERVICE, f"/incidents/{int(incident)}/acknowledge", {},
-        person=interaction.person, scope=context.scope_of(interaction) or "read", key=f"discord-{interaction.id}",
-    )  # fmt: skip
+    await context.change(interaction, "POST", SERVICE, f"/incidents/{int(incident)}/acknowledge", {})
 
 
 COMMANDS = {

@@ -1,7 +1,7 @@
 """Asks a person to confirm a change, and makes it after a click of the same person within a minute.
 
-The buttons carry the id of the interaction that request. The change is sent with a key made of this id, so a double
-click, or a successor that handles the click again, changes nothing more.
+The buttons carry the id of the interaction that requested it. The change is sent with a key made of this id, so a
+double click, or a successor that handles the click again, changes nothing more.
 """
 
 from __future__ import annotations
@@ -16,18 +16,20 @@ from services.notifier.bot.interaction import Interaction, custom_id, interactio
 from services.notifier.storage import postgres_interactions as inbox
 
 CONFIRM, CANCEL = "confirm", "cancel"
+# The step of a dry run (BotContext.change): the change itself has a key of its own.
+PLAN = "plan"
 VALID_FOR = timedelta(seconds=60)
 UNCHANGED = "Nothing was changed."
 
-Execute = Callable[[BotContext, Interaction, str, str], AsyncIterator[Answer]]
-"""Makes the change that the first interaction asked for: (context, first interaction, plan id, key)."""
+Execute = Callable[[BotContext, Interaction, str], AsyncIterator[Answer]]
+"""Makes the change that the first interaction requested: (context, first interaction, plan id)."""
 
 
 def confirmable(preview: Answer, interaction: Interaction, plan_id: str = "") -> Answer:
     """The preview with the buttons to confirm and to cancel. `plan_id` is passed to `Execute`."""
     argument = f"{interaction.id}:{plan_id}"
     buttons = (Button("Confirm", custom_id(CONFIRM, argument), "danger"), Button("Cancel", custom_id(CANCEL, argument)))
-    return replace(preview, buttons=(*preview.buttons, *buttons), private=True)
+    return replace(preview, buttons=(*preview.buttons, *buttons))
 
 
 def confirmation_buttons(executes: Mapping[str, Execute]) -> dict[str, Command]:
@@ -46,7 +48,7 @@ def confirmation_buttons(executes: Mapping[str, Execute]) -> dict[str, Command]:
             return
         # Roles may have changed since; the click has the newest ones.
         current = replace(request, person=click.person)
-        async for answer in executes[request.name](context, current, plan_id, f"discord-{request.id}"):
+        async for answer in executes[request.name](context, current, plan_id):
             yield answer
 
     async def cancel(_: BotContext, __: Interaction) -> AsyncIterator[Answer]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from services.notifier.bot.admin_api import ApiUnavailable
 from services.notifier.bot.answers import MAX_DESCRIPTION, Answer, Button, Embed, EmbedField, cut_lines, note
-from services.notifier.bot.commands.confirmation import Execute, confirmable
+from services.notifier.bot.commands.confirmation import PLAN, Execute, confirmable
 from services.notifier.bot.commands.operations import escape_words, follow
 from services.notifier.bot.commands.options import choice_option
 from services.notifier.bot.context import BotContext, Command, single
@@ -52,22 +52,16 @@ async def preview_redrive(context: BotContext, click: Interaction) -> AsyncItera
     if service not in SERVICES:
         yield note("This button is not known any more.", "warning")
         return
-    plan = await context.api.change(
-        "POST", service, "/dead-letters/redrives", {"all": True, "dry_run": True},
-        person=click.person, scope=context.scope_of(click) or "read", key=f"discord-{click.id}-plan",
-    )  # fmt: skip
+    plan = await context.change(click, "POST", service, "/dead-letters/redrives", {"all": True, "dry_run": True}, PLAN)
     count = int(plan["counts"]["selected"])
     text = f"{count:,} dead letters of the {service} would be handled again, each once."
     embed = Embed(f"Redrive {service}?", text, (EmbedField("Plan", escape(str(plan["plan_id"]))),), "warning")
     yield confirmable(Answer((embed,)), click, str(plan["plan_id"]))
 
 
-async def execute_redrive(context: BotContext, request: Interaction, plan_id: str, key: str) -> AsyncIterator[Answer]:
+async def execute_redrive(context: BotContext, request: Interaction, plan_id: str) -> AsyncIterator[Answer]:
     service = request.argument
-    operation = await context.api.change(
-        "POST", service, "/dead-letters/redrives", {"plan_id": plan_id},
-        person=request.person, scope=context.scope_of(request) or "read", key=key,
-    )  # fmt: skip
+    operation = await context.change(request, "POST", service, "/dead-letters/redrives", {"plan_id": plan_id})
     async for answer in follow(context, service, operation, f"Redrive {service}"):
         yield answer
 

@@ -45,7 +45,7 @@ def operation_answer(operation: Mapping[str, Any], title: str) -> Answer:
         for name, value in (operation.get("counts") or {}).items()
     ]
     colour = _COLOURS.get(state, "information")
-    return Answer((Embed(title, "\n".join(lines), tuple(counts), colour),), private=True)
+    return Answer((Embed(title, "\n".join(lines), tuple(counts), colour),))
 
 
 def escape_words(text: object) -> str:

@@ -7,7 +7,7 @@ from datetime import date
 from typing import Any
 
 from services.notifier.bot.answers import Answer, Embed, EmbedField, note
-from services.notifier.bot.commands.confirmation import Execute, confirmable
+from services.notifier.bot.commands.confirmation import PLAN, Execute, confirmable
 from services.notifier.bot.commands.operations import follow
 from services.notifier.bot.commands.options import SERVICE_OPTION, TOPIC_OPTION, complete_topic, text_option
 from services.notifier.bot.context import BotContext, Command
@@ -25,10 +25,8 @@ async def preview(context: BotContext, interaction: Interaction) -> AsyncIterato
     except ValueError:
         yield note("Expected a day like 2026-01-31. Nothing was changed.", "warning", "Unknown day")
         return
-    plan = await context.api.change(
-        "POST", service, "/replays", request_of(service, topic, day) | {"dry_run": True},
-        person=interaction.person, scope=context.scope_of(interaction) or "read", key=f"discord-{interaction.id}-plan",
-    )  # fmt: skip
+    dry_run = request_of(service, topic, day) | {"dry_run": True}
+    plan = await context.change(interaction, "POST", service, "/replays", dry_run, PLAN)
     records = int(plan["selected" if service == ARCHIVE_SERVICE else "records"])
     if records == 0:
         yield note(f"{escape(topic)} has no records of {day}. Nothing was changed.", "muted", "Nothing to replay")
@@ -51,14 +49,11 @@ def request_of(service: str, topic: str, day: date) -> dict[str, Any]:
     return {"topic": topic, "keys": [f"*:{day.isoformat()}:*"]}
 
 
-async def execute(context: BotContext, request: Interaction, plan_id: str, key: str) -> AsyncIterator[Answer]:
+async def execute(context: BotContext, request: Interaction, plan_id: str) -> AsyncIterator[Answer]:
     service = request.text("service")
     day = date.fromisoformat(request.text("day"))
     body = {"plan_id": plan_id} if plan_id else request_of(service, request.text("topic"), day)
-    operation = await context.api.change(
-        "POST", service, "/replays", body,
-        person=request.person, scope=context.scope_of(request) or "read", key=key,
-    )  # fmt: skip
+    operation = await context.change(request, "POST", service, "/replays", body)
     async for answer in follow(context, service, operation, f"Replay {service} · {request.text('topic')}"):
         yield answer
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
-from services.notifier.alerts.postgres_incidents import open_incidents
+from services.notifier.alerts.postgres_incidents import list_incidents
 from services.notifier.alerts.postgres_reading import read_pipeline
 from services.notifier.alerts.reading import PipelineReading
 from services.notifier.bot.answers import MAX_DESCRIPTION, Answer, Button, Embed, EmbedField, cut_lines
@@ -33,7 +33,7 @@ class StatusReading(NamedTuple):
 def read_status(connection: DbConnection, now: datetime) -> StatusReading:
     """`now`: by the events' clock."""
     row = connection.execute(_LAST_PREDICTION, (now,)).fetchone()
-    incidents = open_incidents(connection).values()
+    incidents = reversed(list_incidents(connection, ("open", "acknowledged")))
     return StatusReading(
         read_pipeline(connection),
         tuple(f"{escape(each.kind)}: {escape(each.subject)}" for each in incidents),

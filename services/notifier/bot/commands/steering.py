@@ -45,13 +45,11 @@ async def preview(context: BotContext, interaction: Interaction) -> AsyncIterato
     yield confirmable(Answer((embed,)), interaction)
 
 
-async def execute(context: BotContext, request: Interaction, _: str, key: str) -> AsyncIterator[Answer]:
+async def execute(context: BotContext, request: Interaction, _: str) -> AsyncIterator[Answer]:
     """Give the order, and show its operation until every replica obeys it."""
     service, topic, action = request.text("service"), request.text("topic"), request.name
-    operation = await context.api.change(
-        "PUT", service, f"/topics/{quote(topic, safe='')}/{action}", _body_of(request),
-        person=request.person, scope=context.scope_of(request) or "read", key=key,
-    )  # fmt: skip
+    path = f"/topics/{quote(topic, safe='')}/{action}"
+    operation = await context.change(request, "PUT", service, path, _body_of(request))
     async for answer in follow(context, service, operation, f"{action.capitalize()} {service} · {topic}"):
         yield answer
 

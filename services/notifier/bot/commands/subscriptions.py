@@ -79,7 +79,7 @@ def _list_answer(own: list[Subscription]) -> Answer:
     buttons = tuple(
         Button(f"Remove {number}", custom_id(REMOVE, each.id)) for number, each in enumerate(own[:MAX_BUTTONS], 1)
     )
-    return Answer((Embed("Your subscriptions", "\n".join(lines)),), buttons, private=True)
+    return Answer((Embed("Your subscriptions", "\n".join(lines)),), buttons)
 
 
 COMMANDS = {
