@@ -23,24 +23,22 @@ from services.notifier.bot.attachments import files_of
 from services.notifier.bot.client import BotSession, DiscordClient, TokenRefused
 from services.notifier.bot.context import BotContext, Command, Database
 from services.notifier.bot.dispatcher import Dispatcher
+from services.notifier.bot.leader_tasks import publish_commands, purge_interactions, store_session
 from services.notifier.bot.leadership import POLL_S, Leadership
 from services.notifier.bot.link import BotLink
 from services.notifier.bot.responder import Responder
 from services.notifier.bot.rest import DiscordRest
-from services.notifier.channels.base import ChannelBusy, ChannelRefused
 from services.notifier.settings import PersonScope
-from services.notifier.storage import postgres_interactions as inbox
-from services.notifier.storage.postgres_bot_state import SESSION, read_bot_state, write_bot_state
+from services.notifier.storage.postgres_bot_state import SESSION, read_bot_state
 from services.notifier.storage.postgres_replicas import live_urls
 from shared.backoff import Backoff
 from shared.clock import Clock
 from shared.database.connection import limited_connection
-from shared.errors import ConfigError, HeadraceError, TransientError
+from shared.errors import ConfigError, HeadraceError
 from shared.settings.sections import read_secret
 
 LOCK_ANSWER_S = 5.0
-STORE_SESSION_S = 0.5
-PURGE_S = 600.0
+EXPECTED_FAILURES = (HeadraceError, psycopg.Error, OSError)
 FAILURE_BACKOFF = Backoff(1.0, 60.0)
 # Each login with a refused token is an invalid request, of which Discord allows 10,000 in 10 minutes.
 REFUSED_RETRY_S = 300.0
@@ -109,23 +107,22 @@ class DiscordBot:
                     asyncio.run(self._lead(stop, leadership))
                     failures = 0
                 except TokenRefused as error:
-                    self._on_token(False)
                     log.warning("bot_token_refused", error=str(error), retry_s=REFUSED_RETRY_S)
-                    leadership.release()
+                    self._leave(leadership)
+                    self._on_token(False)
                     self._wait_for_token(stop)
-                except (HeadraceError, psycopg.Error, OSError) as error:
-                    log.warning("bot_stopped", error=str(error) or type(error).__name__)
-                    # Another replica may reach Discord.
-                    leadership.release()
+                except Exception as error:  # noqa: BLE001  # whatever fails, the notifier goes on without the bot
+                    log_failure = log.warning if isinstance(error, EXPECTED_FAILURES) else log.exception
+                    log_failure("bot_stopped", error=str(error) or type(error).__name__)
+                    self._leave(leadership)
                     failures = self._back_off(stop, failures, started_s)
-                except Exception:
-                    log.exception("bot_stopped")
-                    leadership.release()
-                    failures = self._back_off(stop, failures, started_s)
-                finally:
-                    self._link.close()
         finally:
-            leadership.release()
+            self._leave(leadership)
+
+    def _leave(self, leadership: Leadership) -> None:
+        """Let another replica lead: it may be able to work."""
+        self._link.close()
+        leadership.release()
 
     def _back_off(self, stop: threading.Event, failures: int, started_s: float) -> int:
         """Wait before the next start; returns the number of failures in a row."""
@@ -181,11 +178,11 @@ class DiscordBot:
         work: list[Awaitable[None]] = [
             _until_stopped(stop, leadership),
             client.receive(earlier),
-            _store_session(client, context.database),
+            store_session(client, context.database),
             self._link.refusal(),
             dispatcher.take_over(),
-            _publish(rest, application_id, definitions),
-            _purge(context.database),
+            publish_commands(rest, application_id, definitions),
+            purge_interactions(context.database),
             *(task.run(context, rest) for task in self._tasks),
         ]
         running = {asyncio.ensure_future(each) for each in work}
@@ -226,43 +223,6 @@ async def _first_end(running: Set[asyncio.Future[None]]) -> None:
     with suppress(_Stopped):
         for each in done:
             each.result()
-
-
-async def _publish(rest: DiscordRest, application_id: int, definitions: Sequence[Mapping[str, object]]) -> None:
-    """Publish the commands. Without them, buttons and messages still work."""
-    failures = 0
-    while True:
-        try:
-            await rest.publish_commands(application_id, definitions)
-        except ChannelBusy as busy:
-            failures += 1
-            await asyncio.sleep(busy.retry_after_s or FAILURE_BACKOFF.delay_s(failures))
-        except TokenRefused:
-            raise
-        except ChannelRefused as error:
-            log.warning("bot_commands_refused", error=str(error))
-            return
-        else:
-            log.info("bot_commands_published", commands=len(definitions))
-            return
-
-
-async def _store_session(client: DiscordClient, database: Database) -> None:
-    """Store the session while it advances, so that the successor of a killed leader resumes it."""
-    stored: BotSession | None = None
-    while True:
-        if (session := client.session) is not None and session != stored:
-            with suppress(TransientError):
-                await database.call(write_bot_state, SESSION, session._asdict())
-                stored = session
-        await asyncio.sleep(STORE_SESSION_S)
-
-
-async def _purge(database: Database) -> None:
-    while True:
-        with suppress(TransientError):
-            await database.call(inbox.purge)
-        await asyncio.sleep(PURGE_S)
 
 
 def _content_of(file: Path) -> bytes | None:
