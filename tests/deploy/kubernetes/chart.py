@@ -95,6 +95,22 @@ def secret_files(pod: Pod) -> dict[str, tuple[str, str]]:
     }
 
 
+def config_files(documents: Sequence[Document], pod: Pod) -> set[str]:
+    """The paths of the files that containers of the pod mount from ConfigMaps."""
+    maps = of_kind(documents, "ConfigMap")
+    volumes = {
+        volume["name"]: maps[volume["configMap"]["name"]]["data"]
+        for volume in pod.spec.get("volumes", [])
+        if "configMap" in volume
+    }
+    return {
+        f"{mount['mountPath']}/{file}"
+        for container in pod.containers
+        for mount in container.get("volumeMounts", [])
+        for file in volumes.get(mount["name"], ())
+    }
+
+
 def selects(selector: dict[str, Any], labels: dict[str, str]) -> bool:
     """Whether a label selector, with `In` expressions at most, selects these labels."""
     matches = all(labels.get(key) == value for key, value in selector.get("matchLabels", {}).items())

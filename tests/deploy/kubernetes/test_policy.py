@@ -22,6 +22,7 @@ from tests.deploy.kubernetes.chart import (
     VALUES,
     Document,
     Pod,
+    config_files,
     documents_of,
     of_kind,
     pods_of,
@@ -113,11 +114,9 @@ def test_a_secret_file_is_readable_by_the_group_of_the_pod_only(values: str) -> 
 
 @each_values
 def test_every_file_that_a_variable_names_is_mounted(values: str) -> None:
-    for pod in pods_of(documents_of(values)):
-        mounted = {SECRETS_DIR + name for name in secret_files(pod)}
-        mounted |= (
-            {"/etc/headrace/notifier/rules.yaml"} if pod.component == "notifier" and values == "notifier" else set()
-        )
+    documents = documents_of(values)
+    for pod in pods_of(documents):
+        mounted = {SECRETS_DIR + name for name in secret_files(pod)} | config_files(documents, pod)
         for container in pod.containers:
             for name, value in variables_of(container).items():
                 if name.endswith("_FILE"):
