@@ -17,6 +17,7 @@ import yaml
 
 from headrace.database.access import ROLES
 from headrace.database.embedded import OWNER
+from services.notifier.settings import NotifierSection, NotifierSettings
 from shared.settings.loading import load
 from shared.settings.sections import KafkaSettings, ServiceSettings, Settings
 from shared.settings.sources import setting_fields, variable_of
@@ -27,6 +28,28 @@ COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "docker-compose.yml").read_te
 CONTAINERS: dict[str, dict[str, Any]] = COMPOSE["services"]
 ONE_SHOT = {"migrate", "train", "cli"}
 SECRETS = "/run/secrets/"
+# The notifier's own directories: of secrets, and of the rules.
+NOTIFIER_SECRETS = f"{SECRETS}notifier/"
+NOTIFIER_FILES = "/etc/headrace/notifier"
+# Everything about notifications that deploy/.env can select.
+NOTIFICATIONS = {
+    "HEADRACE_CHANNELS": "console,discord-bot,slack/ops,email,webhook",
+    "HEADRACE_RULES_FILE": f"{NOTIFIER_FILES}/rules.yaml",
+    "HEADRACE_BOT_GUILD_ID": "111111111111111111",
+    "HEADRACE_BOT_CHANNEL": "222222222222222222",
+    "HEADRACE_BOT_BOARD_CHANNEL": "333333333333333333",
+    "HEADRACE_BOT_ROLES": "444444444444444444=operate,555555555555555555=read",
+    "HEADRACE_EMAIL_HOST": "mail.example.org",
+    "HEADRACE_EMAIL_PORT": "465",
+    "HEADRACE_EMAIL_SECURITY": "tls",
+    "HEADRACE_EMAIL_USER": "headrace",
+    "HEADRACE_EMAIL_CA_FILE": f"{NOTIFIER_FILES}/mail-ca.pem",
+    "HEADRACE_EMAIL_FROM": "headrace@example.org",
+    "HEADRACE_EMAIL_TO": "desk@example.org,night-shift=a@example.org",
+    "HEADRACE_SLACK_WEBHOOK_FILES": f"ops={NOTIFIER_SECRETS}slack.url",
+    "HEADRACE_WEBHOOK_URL_FILE": f"{NOTIFIER_SECRETS}webhook.url",
+    "HEADRACE_WEBHOOK_URL_FILES": f"second={NOTIFIER_SECRETS}second.url",
+}
 
 
 def model_of(service: str) -> type[ServiceSettings]:
@@ -40,8 +63,13 @@ def environment_of(service: str, **variables: str) -> dict[str, str]:
 
 
 def substituted(text: object, **variables: str) -> str:
-    """The text with variables replaced as compose does."""
-    return re.sub(r"\$\{(\w+):-([^}]*)\}", lambda match: variables.get(match[1], match[2]), str(text))
+    """The text with variables replaced as compose does: `:-` before a default, `:+` before the text if it is set."""
+
+    def value(match: re.Match[str]) -> str:
+        name, kind, word = match.groups()
+        return word if (kind == "+") == bool(variables.get(name)) else variables.get(name, "")
+
+    return re.sub(r"\$\{(\w+):([-+])([^}]*)\}", value, str(text))
 
 
 def test_the_file_has_all_five_services() -> None:
@@ -185,11 +213,13 @@ def test_the_migrate_job_runs_the_migrate_command() -> None:
 @pytest.mark.parametrize("name", [name for name, container in CONTAINERS.items() if "environment" in container])
 def test_secrets_are_files(name: str) -> None:
     container = CONTAINERS[name]
-    secrets = {key: value for key, value in container["environment"].items() if re.search("PASSWORD|TOKEN|SECRET", key)}
+    environment = environment_of(name, **NOTIFICATIONS)
+    secrets = {key: value for key, value in environment.items() if re.search("PASSWORD|TOKEN|SECRET", key)}
+    own = {value for value in secrets.values() if name == "notifier" and value.startswith(NOTIFIER_SECRETS)}
 
-    assert all(key.endswith("_FILE") and str(value).startswith(SECRETS) for key, value in secrets.items())
-    assert {value.removeprefix(SECRETS) for value in secrets.values()} <= set(container.get("secrets", []))
-    assert not [value for value in container["environment"].values() if re.search(r"://[^/@]*:[^/@]*@", str(value))]
+    assert all(key.endswith("_FILE") and value.startswith(SECRETS) for key, value in secrets.items())
+    assert {each.removeprefix(SECRETS) for each in {*secrets.values()} - own} <= set(container.get("secrets", []))
+    assert not [value for value in environment.values() if re.search(r"://[^/@]*:[^/@]*@", value)]
 
 
 def test_every_secret_is_a_file_outside_git() -> None:
@@ -224,6 +254,80 @@ def test_a_service_accepts_its_settings(service: str, tmp_path: Path) -> None:
 
     assert settings.admin.port == 8080
     assert settings.broker.url == "kafka://kafka:9092"
+
+
+def notifier_settings(folder: Path, **variables: str) -> NotifierSettings:
+    """What the notifier makes of the variables. Its secrets are files of the folder."""
+    for secret in CONTAINERS["notifier"]["secrets"]:
+        (folder / secret).write_text("x" * 32)
+    environment = environment_of("notifier", **variables)
+    (folder / "headrace.yaml").touch()
+    replaced = {name: value.replace(SECRETS, f"{folder}/") for name, value in environment.items()}
+    return load(NotifierSettings, replaced, folder / "headrace.yaml")
+
+
+def test_the_notifier_has_the_default_settings_if_nothing_is_selected(tmp_path: Path) -> None:
+    assert notifier_settings(tmp_path).notifier == NotifierSection()
+
+
+def test_the_notifier_has_what_the_variables_select(tmp_path: Path) -> None:
+    secrets = tmp_path / "notifier"
+    secrets.mkdir()
+    for name in ("bot.token", "bot_api.token", "mail.password", "slack.url", "webhook.url", "second.url"):
+        (secrets / name).write_text("x")
+
+    settings = notifier_settings(tmp_path, **NOTIFICATIONS).notifier
+
+    assert settings == NotifierSection(
+        channels=("console", "discord-bot", "slack/ops", "email", "webhook"),
+        rules_file=Path(f"{NOTIFIER_FILES}/rules.yaml"),
+        bot_guild_id=111111111111111111,
+        bot_token_file=secrets / "bot.token",
+        bot_api_token_file=secrets / "bot_api.token",
+        bot_channel=222222222222222222,
+        bot_board_channel=333333333333333333,
+        bot_roles=("444444444444444444=operate", "555555555555555555=read"),
+        email_host="mail.example.org",
+        email_port=465,
+        email_security="tls",
+        email_user="headrace",
+        email_password_file=secrets / "mail.password",
+        email_ca_file=Path(f"{NOTIFIER_FILES}/mail-ca.pem"),
+        email_from="headrace@example.org",
+        email_to=("desk@example.org", "night-shift=a@example.org"),
+        slack_webhook_files=(f"ops={secrets}/slack.url",),
+        webhook_url_file=secrets / "webhook.url",
+        webhook_url_files=(f"second={secrets}/second.url",),
+    )
+
+
+def test_the_example_names_every_variable_of_notifications() -> None:
+    example = (DEPLOY / ".env.example").read_text()
+
+    assert all(re.search(f"^{name}=", example, re.MULTILINE) for name in NOTIFICATIONS)
+
+
+def test_the_notifiers_own_files_are_directories_that_only_it_and_the_command_read() -> None:
+    """A container keeps a file that is mounted alone as it was, if another one replaces it on the host."""
+    mounted = {
+        name: [volume for volume in container.get("volumes", []) if "notifier" in volume]
+        for name, container in CONTAINERS.items()
+    }
+    files = f"./notifier:{NOTIFIER_FILES}:ro"
+
+    assert {name: volumes for name, volumes in mounted.items() if volumes} == {
+        "notifier": [files, f"./secrets/notifier:{NOTIFIER_SECRETS.rstrip('/')}:ro"],
+        "cli": [files],
+    }
+    assert (DEPLOY / "notifier" / ".gitignore").read_text().splitlines()[-2:] == ["*", "!.gitignore"]
+
+
+def test_discord_by_a_webhook_keeps_the_channels_of_the_operator() -> None:
+    discord = yaml.safe_load((DEPLOY / "docker-compose.discord.yml").read_text())
+    channels = discord["services"]["notifier"]["environment"]["HEADRACE_NOTIFIER__CHANNELS"]
+
+    assert substituted(channels) == "console,discord"
+    assert substituted(channels, HEADRACE_CHANNELS="discord,email") == "discord,email"
 
 
 @pytest.mark.parametrize("name", [name for name, container in CONTAINERS.items() if "build" in container])
@@ -338,6 +442,23 @@ def test_the_compose_client_accepts_the_files(client: list[str], more: str, tmp_
     assert [(each["source"], each["read_only"]) for each in recorded] == (
         [(str(tmp_path), True)] if "archive" in more else []
     )
+
+
+@pytest.mark.containers
+def test_the_compose_client_reads_the_variables_as_these_tests_do(client: list[str], tmp_path: Path) -> None:
+    (tmp_path / "env").write_text("".join(f"{name}={value}\n" for name, value in NOTIFICATIONS.items()))
+    environment = {name: value for name, value in os.environ.items() if not re.match("HEADRACE_|COMPOSE_", name)}
+
+    def variables(env_file: Path) -> dict[str, str]:
+        options = ["-f", str(DEPLOY / "docker-compose.yml"), "--env-file", str(env_file)]
+        process = subprocess.run(
+            [*client, *options, "config"], check=True, capture_output=True, text=True, env=environment
+        )
+        notifier: dict[str, str] = yaml.safe_load(process.stdout)["services"]["notifier"]["environment"]
+        return notifier
+
+    assert variables(tmp_path / "env") == environment_of("notifier", **NOTIFICATIONS)
+    assert variables(Path(os.devnull)) == environment_of("notifier")
 
 
 @pytest.mark.containers

@@ -16,8 +16,9 @@ from tests.deploy.kubernetes.tools import tool
 ROOT = Path(__file__).parents[3]
 CHART = ROOT / "deploy" / "helm" / "headrace"
 Document = dict[str, Any]
-# The values files, and the defaults alone.
-VALUES = ("default", "dev", "small", "production")
+# The values files, the defaults alone, and the defaults with everything that the notifier can have.
+VALUES = ("default", "dev", "small", "production", "notifier")
+NOTIFIER_VALUES = Path(__file__).with_name("values-notifier.yaml")
 SECRETS_DIR = "/run/secrets/headrace/"
 
 
@@ -44,7 +45,9 @@ def helm(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def values_option(values: str) -> list[str]:
-    return [] if values == "default" else ["--values", str(CHART / f"values-{values}.yaml")]
+    if values == "default":
+        return []
+    return ["--values", str(NOTIFIER_VALUES if values == "notifier" else CHART / f"values-{values}.yaml")]
 
 
 @cache
@@ -89,6 +92,22 @@ def secret_files(pod: Pod) -> dict[str, tuple[str, str]]:
         for volume in pod.spec.get("volumes", [])
         for source in volume.get("projected", {}).get("sources", [])
         for item in source["secret"]["items"]
+    }
+
+
+def config_files(documents: Sequence[Document], pod: Pod) -> set[str]:
+    """The paths of the files that containers of the pod mount from ConfigMaps."""
+    maps = of_kind(documents, "ConfigMap")
+    volumes = {
+        volume["name"]: maps[volume["configMap"]["name"]]["data"]
+        for volume in pod.spec.get("volumes", [])
+        if "configMap" in volume
+    }
+    return {
+        f"{mount['mountPath']}/{file}"
+        for container in pod.containers
+        for mount in container.get("volumeMounts", [])
+        for file in volumes.get(mount["name"], ())
     }
 
 

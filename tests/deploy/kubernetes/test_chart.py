@@ -29,6 +29,7 @@ KINDS = {
     | MONITORING
     | {"Cluster": 1, "Kafka": 1, "KafkaNodePool": 1, "KafkaTopic": 17, "KafkaUser": 6, "Secret": 2},
     "production": ALWAYS | MONITORING | {"ExternalSecret": 4, "ScaledObject": 4},
+    "notifier": ALWAYS | INTERNAL | {"ConfigMap": 1, "NetworkPolicy": 8},
 }
 CUSTOM = {
     "Cluster", "ExternalSecret", "Kafka", "KafkaNodePool", "KafkaTopic", "KafkaUser", "PodMonitor", "PrometheusRule",

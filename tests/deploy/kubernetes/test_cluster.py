@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from shared.topics import SERVICES
-from tests.deploy.kubernetes.chart import CHART, text_of, values_option
+from tests.deploy.kubernetes.chart import CHART, VALUES, text_of, values_option
 from tests.deploy.kubernetes.control_plane.build import DIRECTORY
 from tests.deploy.kubernetes.control_plane.server import NODES, ControlPlane
 from tests.deploy.kubernetes.control_plane.stages import EXIT_CODE, STUCK
@@ -101,7 +101,7 @@ def release(plane: ControlPlane, request: pytest.FixtureRequest) -> Iterator[Rel
     release.remove()
 
 
-@pytest.mark.parametrize("values", ["default", "dev", "small", "production"])
+@pytest.mark.parametrize("values", VALUES)
 def test_the_api_server_accepts_every_resource(plane: ControlPlane, values: str) -> None:
     """With types, required fields and CEL rules of the custom resources; unknown fields are errors."""
     plane.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "headrace", "labels": RESTRICTED}})

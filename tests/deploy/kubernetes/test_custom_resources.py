@@ -128,7 +128,7 @@ def test_an_external_secret_fills_each_secret_that_pods_mount() -> None:
 
     targets = {each["spec"]["target"]["name"] for each in of_kind(documents, "ExternalSecret").values()}
 
-    assert targets == {"headrace-admin", "headrace-database", "headrace-kafka", "headrace-notifications"}
+    assert targets == {"headrace-admin", "headrace-database", "headrace-kafka", "headrace-notifier"}
     assert not of_kind(documents, "Secret")
 
 

@@ -22,6 +22,7 @@ from tests.deploy.kubernetes.chart import (
     VALUES,
     Document,
     Pod,
+    config_files,
     documents_of,
     of_kind,
     pods_of,
@@ -113,8 +114,9 @@ def test_a_secret_file_is_readable_by_the_group_of_the_pod_only(values: str) -> 
 
 @each_values
 def test_every_file_that_a_variable_names_is_mounted(values: str) -> None:
-    for pod in pods_of(documents_of(values)):
-        mounted = {SECRETS_DIR + name for name in secret_files(pod)}
+    documents = documents_of(values)
+    for pod in pods_of(documents):
+        mounted = {SECRETS_DIR + name for name in secret_files(pod)} | config_files(documents, pod)
         for container in pod.containers:
             for name, value in variables_of(container).items():
                 if name.endswith("_FILE"):
@@ -338,6 +340,32 @@ def test_the_command_reaches_every_service(values: str) -> None:
     for service in SERVICES:
         peers = [peer for rule in rules_of(documents, pods[service], "ingress") for peer in rule["from"]]
         assert any(selects(peer["podSelector"], pods["cli"].labels) for peer in peers if "podSelector" in peer)
+
+
+@each_values
+def test_the_notifier_calls_the_services_only_if_it_has_a_bot(values: str) -> None:
+    documents = documents_of(values)
+    pods = service_pods(documents)
+    notifier = pods["notifier"]
+
+    called = {
+        service
+        for service in SERVICES
+        for rule in rules_of(documents, pods[service], "ingress")
+        if any(selects(peer["podSelector"], notifier.labels) for peer in rule["from"] if "podSelector" in peer)
+    }
+
+    assert called == (set(SERVICES) if values == "notifier" else set())
+    assert (8080 in egress_ports(documents, notifier)) == (values == "notifier")
+
+
+def test_only_the_notifier_reaches_the_mail_server() -> None:
+    documents = documents_of("notifier")
+
+    assert {pod.component for pod in pods_of(documents) if 465 in egress_ports(documents, pod)} == {"notifier"}
+    assert of_kind(documents, "NetworkPolicy")["headrace-mail"]["spec"]["egress"] == [
+        {"ports": [{"port": 465, "protocol": "TCP"}], "to": [{"ipBlock": {"cidr": "192.0.2.32/32"}}]}
+    ]
 
 
 @each_values

@@ -9,13 +9,19 @@ from typing import Any
 import pytest
 import yaml
 
+from services.notifier.settings import NotifierSection, NotifierSettings
+from shared.settings.loading import load
 from tests.deploy.kubernetes.chart import (
     CHART,
+    NOTIFIER_VALUES,
+    SECRETS_DIR,
     VALUES,
     documents_of,
     helm,
     of_kind,
     pods_of,
+    secret_files,
+    service_pods,
     values_option,
     variables_of,
 )
@@ -59,6 +65,11 @@ def test_the_schema_knows_exactly_the_keys_of_the_values() -> None:
         ("broker.bootstrapServers=kafka", "/broker/bootstrapServers"),
         ("podSecurityContext.runAsUser=0", "/podSecurityContext/runAsUser"),
         ("services.loader.image.digest=latest", "/services/loader/image/digest"),
+        ("notifier.channels={pigeon}", "/notifier/channels/0"),
+        ("notifier.bot.guildId=111111111111111111", "/notifier/bot/guildId"),
+        (r"notifier.bot.roles.444444444444444444=admin", "/notifier/bot/roles"),
+        ("notifier.email.security=none", "/notifier/email/security"),
+        ("notifier.slack.webhooks[0].name=ops", "/notifier/slack/webhooks/0"),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_place(option: str, place: str) -> None:
@@ -74,7 +85,11 @@ def test_a_wrong_value_is_refused_with_its_place(option: str, place: str) -> Non
         ("default", ["database.mode=external", "database.host=a"], "database.existingSecret: name the Secret"),
         ("default", ["broker.mode=external"], "broker.bootstrapServers: name the external Kafka"),
         ("production", ["broker.tls.enabled=false"], "broker.sasl.enabled: Headrace sends no password without TLS"),
-        ("default", ["notifications.keys={webhook.url}"], "notifications.existingSecret: name the Secret"),
+        ("default", ["notifier.webhook.urls[0].key=webhook.url"], "notifier.existingSecret: name the Secret"),
+        ("notifier", ["notifier.bot.guildId="], "notifier.bot.guildId: name the Discord server"),
+        ("notifier", ["notifier.bot.enabled=false"], "notifier.channels: discord-bot needs notifier.bot.enabled"),
+        ("notifier", ["notifier.bot.channel="], "notifier.channels: discord-bot needs notifier.bot.enabled"),
+        ("notifier", ["notifier.email.from="], "notifier.email: host and from must be set together"),
         ("production", ["services.loader.autoscaling.maxReplicas=7"], "7 replicas for 6 partitions"),
         ("production", ["services.loader.autoscaling.minReplicas=7"], "minReplicas is above maxReplicas"),
     ],
@@ -113,6 +128,87 @@ def test_a_source_of_ones_own_is_mounted_for_fetcher_and_audit(tmp_path: Path) -
             assert variables_of(container)["HEADRACE_FETCHER__SOURCE"] == "/etc/headrace/source.yaml"
             assert {"name": "source", "mountPath": "/etc/headrace", "readOnly": True} in container["volumeMounts"]
     assert of_kind(documents, "ConfigMap")["headrace-source"]["data"] == {"source.yaml": "name: example\n"}
+
+
+@pytest.mark.helm
+def test_the_notifier_has_what_its_values_select(tmp_path: Path) -> None:
+    pod = service_pods(documents_of("notifier"))["notifier"]
+    for name in secret_files(pod):
+        (tmp_path / name).write_text("https://example.org/")
+    (tmp_path / "headrace.yaml").touch()
+    variables = {
+        name: value.replace(SECRETS_DIR, f"{tmp_path}/")
+        for name, value in variables_of(pod.spec["containers"][0]).items()
+    }
+
+    settings = load(NotifierSettings, variables, tmp_path / "headrace.yaml").notifier
+
+    assert settings == NotifierSection(
+        channels=yaml.safe_load(NOTIFIER_VALUES.read_text())["notifier"]["channels"],
+        rules_file=Path("/etc/headrace/notifier/rules.yaml"),
+        bot_token_file=tmp_path / "bot.token",
+        bot_api_token_file=tmp_path / "bot_api.token",
+        bot_guild_id=111111111111111111,
+        bot_channel=222222222222222222,
+        bot_board_channel=333333333333333333,
+        bot_roles=("444444444444444444=operate", "555555555555555555=read"),
+        discord_webhook_file=tmp_path / "discord_webhook.url",
+        slack_webhook_files=(f"{tmp_path}/slack.url", f"ops={tmp_path}/slack_ops.url"),
+        webhook_url_file=tmp_path / "webhook.url",
+        webhook_url_files=(f"desk={tmp_path}/webhook_desk.url",),
+        email_host="mail.example.org",
+        email_port=465,
+        email_security="tls",
+        email_user="headrace",
+        email_password_file=tmp_path / "mail.password",
+        email_ca_file=tmp_path / "mail-ca.crt",
+        email_from="headrace@example.org",
+        email_to=("desk@example.org", "night=a@example.org"),
+    )
+
+
+@pytest.mark.helm
+def test_only_the_notifier_has_the_secrets_that_its_values_name() -> None:
+    files = {pod.component: secret_files(pod) for pod in pods_of(documents_of("notifier"))}
+
+    assert {name for name, (secret, _) in files["notifier"].items() if secret == "notifier"} == {
+        "bot.token", "bot_api.token", "discord_webhook.url", "mail.password", "slack.url", "slack_ops.url",
+        "webhook.url", "webhook_desk.url",
+    }  # fmt: skip
+    assert files["notifier"]["mail-ca.crt"] == ("mail-ca", "ca.crt")
+    assert {
+        component
+        for component, each in files.items()
+        if {"notifier", "mail-ca"} & {secret for secret, _ in each.values()}
+    } == {"notifier"}
+
+
+@pytest.mark.helm
+def test_a_bot_without_a_token_for_the_services_starts_with_a_warning() -> None:
+    options = ("--set", "notifier.bot.apiTokenKey=")
+    pod = service_pods(documents_of("notifier", *options))["notifier"]
+
+    assert "HEADRACE_NOTIFIER__BOT_API_TOKEN_FILE" not in variables_of(pod.spec["containers"][0])
+    assert "bot_api.token" not in secret_files(pod)
+    assert "WARNING: the bot has no token for the services" in notes_of("notifier", *options)
+    assert "WARNING" not in notes_of("notifier")
+
+
+@pytest.mark.helm
+def test_changed_rules_reach_a_running_notifier(tmp_path: Path) -> None:
+    """The kubelet updates a ConfigMap that is mounted as a directory. Nothing else changes, so no pod restarts."""
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("rules: {}\n")
+    before = documents_of("notifier")
+    after = documents_of("notifier", "--set-file", f"notifier.rules={rules}")
+
+    container = service_pods(before)["notifier"].spec["containers"][0]
+    (mount,) = [each for each in container["volumeMounts"] if each["name"] == "rules"]
+    assert mount == {"name": "rules", "mountPath": "/etc/headrace/notifier", "readOnly": True}
+    # Passwords are random in each rendering.
+    changed = [each for each in after if each not in before and each["kind"] != "Secret"]
+    assert changed == [of_kind(after, "ConfigMap")["headrace-rules"]]
+    assert of_kind(after, "ConfigMap")["headrace-rules"]["data"] == {"rules.yaml": "rules: {}\n"}
 
 
 @pytest.mark.helm

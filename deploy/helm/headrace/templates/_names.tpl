@@ -69,8 +69,8 @@ labels:
 {{ .Values.broker.sasl.existingSecret | default (printf "%s-kafka" (include "headrace.fullname" .)) }}
 {{- end }}
 
-{{- define "headrace.notificationsSecret" -}}
-{{ .Values.notifications.existingSecret | default (printf "%s-notifications" (include "headrace.fullname" .)) }}
+{{- define "headrace.notifierSecret" -}}
+{{ .Values.notifier.existingSecret | default (printf "%s-notifier" (include "headrace.fullname" .)) }}
 {{- end }}
 
 {{/* Name of the CloudNativePG Cluster, and of the Strimzi Kafka. */}}

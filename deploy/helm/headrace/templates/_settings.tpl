@@ -97,8 +97,8 @@ The settings of a program as a map of keys: (dict "root" . "login" LOGIN "servic
 {{- end -}}
 {{- end -}}
 {{- if eq (.service | default "") "notifier" -}}
-{{- range $values.notifications.keys -}}
-{{- $_ := set $settings (ternary "notifier.discord_webhook_file" "notifier.webhook_url_file" (eq . "discord_webhook.url")) (printf "/run/secrets/headrace/%s" .) -}}
+{{- range $key, $value := include "headrace.notifierSettings" $values.notifier | fromYaml -}}
+{{- if $value }}{{ $_ := set $settings $key $value }}{{ end -}}
 {{- end -}}
 {{- end -}}
 {{- range $key, $value := $values.settings }}{{ $_ := set $settings $key $value }}{{ end -}}
@@ -113,6 +113,71 @@ The settings of a program as a map of keys: (dict "root" . "login" LOGIN "servic
 {{- $_ := set $settings "fetcher.base_url" (printf "http://%s-simulator:8080" (include "headrace.fullname" .root)) -}}
 {{- end -}}
 {{- toYaml $settings -}}
+{{- end }}
+
+{{/* The settings of the notifier that follow from `.Values.notifier`; an empty one is not set. */}}
+{{- define "headrace.notifierSettings" -}}
+{{- $secrets := "/run/secrets/headrace" -}}
+notifier.channels: {{ toJson .channels }}
+notifier.rules_file: {{ ternary "/etc/headrace/notifier/rules.yaml" "" (not (empty .rules)) | quote }}
+notifier.discord_webhook_file: {{ with .discord.webhookKey }}{{ $secrets }}/{{ . }}{{ end }}
+notifier.slack_webhook_files: {{ include "headrace.namedFiles" .slack.webhooks }}
+{{- $named := list }}
+{{- range .webhook.urls }}
+{{- if .name }}{{ $named = append $named . }}{{ else }}
+notifier.webhook_url_file: {{ $secrets }}/{{ .key }}
+{{- end }}
+{{- end }}
+notifier.webhook_url_files: {{ include "headrace.namedFiles" $named }}
+{{- with .bot }}
+{{- if .enabled }}
+notifier.bot_token_file: {{ $secrets }}/{{ .tokenKey }}
+notifier.bot_api_token_file: {{ with .apiTokenKey }}{{ $secrets }}/{{ . }}{{ end }}
+notifier.bot_guild_id: {{ .guildId | quote }}
+notifier.bot_channel: {{ .channel | quote }}
+notifier.bot_board_channel: {{ .boardChannel | quote }}
+{{- $roles := list }}
+{{- range $id, $scope := .roles }}{{ $roles = append $roles (printf "%s=%s" $id $scope) }}{{ end }}
+notifier.bot_roles: {{ toJson $roles }}
+{{- end }}
+{{- end }}
+{{- with .email }}
+{{- if .host }}
+notifier.email_host: {{ .host | quote }}
+notifier.email_port: {{ include "headrace.mailPort" . | quote }}
+notifier.email_security: {{ .security }}
+notifier.email_user: {{ .user | quote }}
+notifier.email_password_file: {{ with .user }}{{ $secrets }}/{{ $.email.passwordKey }}{{ end }}
+notifier.email_ca_file: {{ with .caSecret.name }}{{ $secrets }}/mail-ca.crt{{ end }}
+notifier.email_from: {{ .from | quote }}
+notifier.email_to: {{ toJson .to }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* A list of `{key: KEY}` and `{name: NAME, key: KEY}` as FILE and NAME=FILE. */}}
+{{- define "headrace.namedFiles" -}}
+{{- $files := list -}}
+{{- range . -}}
+{{- $file := printf "/run/secrets/headrace/%s" .key -}}
+{{- with .name }}{{ $file = printf "%s=%s" . $file }}{{ end -}}
+{{- $files = append $files $file -}}
+{{- end -}}
+{{- toJson $files -}}
+{{- end }}
+
+{{- define "headrace.mailPort" -}}
+{{ .port | default (ternary 465 587 (eq .security "tls")) | int64 }}
+{{- end }}
+
+{{/* The keys of the notifier's Secret that its settings name. */}}
+{{- define "headrace.notifierKeys" -}}
+{{- $notifier := .Values.notifier -}}
+{{- $keys := list $notifier.discord.webhookKey -}}
+{{- range concat $notifier.slack.webhooks $notifier.webhook.urls }}{{ $keys = append $keys .key }}{{ end -}}
+{{- if $notifier.bot.enabled }}{{ $keys = append (append $keys $notifier.bot.tokenKey) $notifier.bot.apiTokenKey }}{{ end -}}
+{{- if and $notifier.email.host $notifier.email.user }}{{ $keys = append $keys $notifier.email.passwordKey }}{{ end -}}
+{{- compact $keys | uniq | toJson -}}
 {{- end }}
 
 {{/* Replicas of a topic and how many must acknowledge. With Strimzi the default follows the number of nodes. */}}
@@ -202,12 +267,22 @@ projected:
           - {key: {{ . }}.password, path: kafka.password}
         {{- end }}
     {{- end }}
-    {{- if and (eq (.service | default "") "notifier") $root.Values.notifications.keys }}
+    {{- if eq (.service | default "") "notifier" }}
+    {{- with include "headrace.notifierKeys" $root | fromJsonArray }}
     - secret:
-        name: {{ include "headrace.notificationsSecret" $root }}
+        name: {{ include "headrace.notifierSecret" $root }}
         items:
-          {{- range $root.Values.notifications.keys }}
+          {{- range . }}
           - {key: {{ . }}, path: {{ . }}}
           {{- end }}
+    {{- end }}
+    {{- with $root.Values.notifier.email }}
+    {{- if and .host .caSecret.name }}
+    - secret:
+        name: {{ .caSecret.name }}
+        items:
+          - {key: {{ .caSecret.key }}, path: mail-ca.crt}
+    {{- end }}
+    {{- end }}
     {{- end }}
 {{- end }}

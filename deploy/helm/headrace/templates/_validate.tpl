@@ -9,8 +9,17 @@
 {{- if and (eq .Values.broker.mode "external") .Values.broker.sasl.enabled (not .Values.externalSecrets.enabled) (not .Values.broker.sasl.existingSecret) -}}
 {{- fail "broker.sasl.existingSecret: name the Secret with the passwords of the Kafka users" -}}
 {{- end -}}
-{{- if and .Values.notifications.keys (not .Values.externalSecrets.enabled) (not .Values.notifications.existingSecret) -}}
-{{- fail "notifications.existingSecret: name the Secret with the URLs of the channels" -}}
+{{- if and (include "headrace.notifierKeys" . | fromJsonArray) (not .Values.externalSecrets.enabled) (not .Values.notifier.existingSecret) -}}
+{{- fail "notifier.existingSecret: name the Secret with the tokens, passwords and URLs of the channels" -}}
+{{- end -}}
+{{- if and .Values.notifier.bot.enabled (not .Values.notifier.bot.guildId) -}}
+{{- fail "notifier.bot.guildId: name the Discord server that the bot serves" -}}
+{{- end -}}
+{{- if and (has "discord-bot" .Values.notifier.channels) (not (and .Values.notifier.bot.enabled .Values.notifier.bot.channel)) -}}
+{{- fail "notifier.channels: discord-bot needs notifier.bot.enabled and notifier.bot.channel" -}}
+{{- end -}}
+{{- if ne (empty .Values.notifier.email.host) (empty .Values.notifier.email.from) -}}
+{{- fail "notifier.email: host and from must be set together" -}}
 {{- end -}}
 {{- if and (eq .Values.database.mode "external") (not .Values.externalSecrets.enabled) (not .Values.database.existingSecret) -}}
 {{- fail "database.existingSecret: name the Secret with the passwords of the external server's roles" -}}
