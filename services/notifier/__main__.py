@@ -84,7 +84,9 @@ def wire(settings: NotifierSettings, metrics: Metrics) -> Service:
         delivery_policy,
         options.summary_patience_s,
     )
-    alerts = AlertWatch(settings.database.conninfo(), lambda: alert_rules_of(rules.book(), options.addresses), editing)
+    alerts = AlertWatch(
+        settings.database.conninfo(), lambda: alert_rules_of(rules.book(), options.addresses), rules.book, editing
+    )
     return Service(
         ConsumerWork([PREDICTIONS, LOADED], InTransaction(notifier.handle)),
         background=[
@@ -97,7 +99,7 @@ def wire(settings: NotifierSettings, metrics: Metrics) -> Service:
         ],
         routers=[
             lambda context: router(context, options.addresses),
-            incidents.router,
+            lambda context: incidents.router(context, rules.book),
             lambda context: mutes.router(context, rules.names),
             lambda context: rules_router(context, rules, options.addresses),
         ],
