@@ -15,6 +15,7 @@ from services.notifier.addresses import kind_of
 from services.notifier.alerts.alert_rules import alert_rules_of
 from services.notifier.alerts.watch import AlertWatch
 from services.notifier.api import incidents, mutes
+from services.notifier.api.destinations import Destinations
 from services.notifier.api.notifications import KIND, delivery_progress, router
 from services.notifier.api.rules import record_load
 from services.notifier.api.rules import router as rules_router
@@ -98,7 +99,7 @@ def wire(settings: NotifierSettings, metrics: Metrics) -> Service:
             OperationPoller(conninfo, settings.name, KIND, delivery_progress),
         ],
         routers=[
-            lambda context: router(context, options.addresses),
+            lambda context: router(context, Destinations(options, kinds, rules.book)),
             lambda context: incidents.router(context, rules.book),
             lambda context: mutes.router(context, rules.names),
             lambda context: rules_router(context, rules, options.addresses),
