@@ -69,7 +69,7 @@ def wire(settings: NotifierSettings, metrics: Metrics) -> Service:
         partial(record_load, metrics),
         partial(can_send, options),
     )
-    bot = create_bot(settings, rules.names)
+    bot = create_bot(settings, rules.names, metrics)
     subscribers = no_subscribers if bot is None else subscriber_addresses
     channels = create_channels(settings, rules.recipients, None if bot is None else bot.channel)
     kinds = [channel.name for channel in channels]
