@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import io
-import threading
 from collections.abc import Iterator
-from functools import partial
 
-import psycopg
 import pytest
 
 from services.notifier.alerts import postgres_incidents as storage
 from services.notifier.alerts.watch import AlertWatch
 from services.notifier.channels.base import Message, Receipt
 from services.notifier.channels.console import ConsoleChannel
-from services.notifier.delivery.channel_loop import DeliveryOptions
-from services.notifier.delivery.sender import Sender
-from services.notifier.pacing import DeliveryPolicy, RateLimit
+from services.notifier.pacing import RateLimit
 from tests.services.notifier.alerts.pipeline_rows import Database, PipelineRows
 from tests.services.notifier.alerts.readings import rule
 from tests.services.notifier.books import book_of, default_book
-from tests.waiting import DEADLINE_S, wait_until
+from tests.services.notifier.sending import sending
+from tests.waiting import wait_until
 
 DOWN = rule("stage-down", for_s=0, addresses=("console", "board/alerts"))
 
@@ -53,16 +49,9 @@ def console() -> io.StringIO:
 @pytest.fixture
 def board(database_url: str, console: io.StringIO) -> Iterator[Board]:
     """The channel, while a sender works."""
-    board, stop = Board(), threading.Event()
-    options = DeliveryOptions(DeliveryPolicy(poll_s=0.01), lambda *_: None)
-    sender = Sender(partial(psycopg.connect, database_url), [ConsoleChannel(console), board], options)
-    thread = threading.Thread(target=sender.run, args=(stop,))
-    thread.start()
-    try:
+    board = Board()
+    with sending(database_url, ConsoleChannel(console), board):
         yield board
-    finally:
-        stop.set()
-        thread.join(DEADLINE_S)
 
 
 def test_an_incident_is_one_message_that_follows_it_and_two_where_messages_cannot_be_edited(

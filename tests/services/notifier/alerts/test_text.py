@@ -226,11 +226,6 @@ def test_a_template_replaces_the_text_in_every_state() -> None:
     assert second == "**Stage down** loader (critical, resolved)\nover after 12 min, see above"
 
 
-def test_a_template_changes_neither_the_thread_nor_the_button() -> None:
-    assert f"rule {incident().rule}" in incident_content(incident()).details
-    assert incident_content(incident()).details.endswith("`headrace alerts acknowledge 12`")
-
-
 @pytest.mark.parametrize(
     "template",
     ['{% if severity == "warning" %}{{ commands }}{% endif %}x', '{% if severity == "critical" %}x{% endif %}'],

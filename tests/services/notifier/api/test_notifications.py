@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -19,14 +17,10 @@ from headrace.cli import command
 from headrace.database.embedded import EmbeddedPostgres
 from services.notifier.api.destinations import Destinations
 from services.notifier.api.notifications import delivery_progress, router
-from services.notifier.channels.base import Channel
 from services.notifier.channels.console import ConsoleChannel
 from services.notifier.channels.email import EmailChannel, MailServer
 from services.notifier.channels.secret_url import SecretUrl
 from services.notifier.channels.slack import SlackChannel
-from services.notifier.delivery.channel_loop import DeliveryOptions
-from services.notifier.delivery.sender import Sender
-from services.notifier.pacing import DeliveryPolicy
 from services.notifier.settings import NotifierSection, NotifierSettings
 from services.notifier.storage.postgres_claims import claim
 from services.notifier.storage.postgres_ledger import NewNotification, record_notifications
@@ -34,24 +28,11 @@ from tests.services.endpoints import finished_operation, served, settings_of
 from tests.services.notifier.books import default_book
 from tests.services.notifier.http_receiver import Answer, Receiver
 from tests.services.notifier.mail_server import mail_server
+from tests.services.notifier.sending import sending
 from tests.shared.runtime.api.admin_apps import assert_problem
 
 Connection = psycopg.Connection[Any]
 CONSOLE = Destinations(NotifierSection(), ["console"], default_book)
-
-
-@contextmanager
-def sending(settings: NotifierSettings, *channels: Channel) -> Iterator[None]:
-    conninfo, stop = settings.database.conninfo(), threading.Event()
-    options = DeliveryOptions(DeliveryPolicy(), lambda *_: None)
-    sender = Sender(lambda: psycopg.connect(conninfo, autocommit=True), channels, options)
-    thread = threading.Thread(target=sender.run, args=(stop,))
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
 
 
 def test_a_test_message_is_sent_and_its_operation_ends(
@@ -60,7 +41,7 @@ def test_a_test_message_is_sent_and_its_operation_ends(
     settings = settings_of(NotifierSettings, postgres, database_url, tmp_path)
     out = io.StringIO()
     with served(settings, lambda context: router(context, CONSOLE)) as client:
-        with sending(settings, ConsoleChannel(out)):
+        with sending(settings.database.conninfo(), ConsoleChannel(out)):
             operation = finished_operation(client, client.post("/test", json={}), settings, "test", delivery_progress)
             sent = client.get("/notifications", params={"state": "sent"}).json()
 
@@ -84,7 +65,7 @@ def test_a_test_message_is_sent_by_mail_and_to_slack(
     destinations = Destinations(section, ["slack", "email"], default_book)
     with mail_server() as box, served(settings, lambda context: router(context, destinations)) as client:
         server = MailServer("127.0.0.1", box.port, "h@example.org", "none")
-        with sending(settings, slack, EmailChannel(server, lambda _: ["a@example.org"])):
+        with sending(settings.database.conninfo(), slack, EmailChannel(server, lambda _: ["a@example.org"])):
             response = client.post("/test", json={"channels": ["email/night", "slack"]})
             operation = finished_operation(client, response, settings, "test", delivery_progress)
 

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import threading
-from functools import partial
 from pathlib import Path
-
-import psycopg
 
 from headrace.database.embedded import EmbeddedPostgres
 from services.notifier.api.destinations import Destinations
 from services.notifier.api.notifications import delivery_progress, router
-from services.notifier.delivery.channel_loop import DeliveryOptions
-from services.notifier.delivery.sender import Sender
-from services.notifier.pacing import DeliveryPolicy
 from services.notifier.settings import NotifierSection, NotifierSettings
 from simulator.discord.fake import FakeDiscord
 from tests.services.endpoints import finished_operation, served, settings_of
 from tests.services.notifier.books import default_book
 from tests.services.notifier.bot.running import RunningBot
+from tests.services.notifier.sending import sending
 
 
 def test_a_test_message_reaches_the_channel_of_the_bot(
@@ -28,17 +22,13 @@ def test_a_test_message_reaches_the_channel_of_the_bot(
     channel = fake.channel("races")
     section = NotifierSection(bot_token_file=bot.token_file, bot_guild_id=fake.guild_id, bot_channel=channel.id)
     destinations = Destinations(section, ["console", bot.channel.name], default_book)
-    connect = partial(psycopg.connect, settings.database.conninfo(), autocommit=True)
-    sender, stop = Sender(connect, [bot.channel], DeliveryOptions(DeliveryPolicy(), lambda *_: None)), threading.Event()
-    thread = threading.Thread(target=sender.run, args=(stop,))
-    with served(settings, lambda context: router(context, destinations)) as client:
-        thread.start()
-        try:
-            response = client.post("/test", json={"channels": ["discord-bot"]})
-            operation = finished_operation(client, response, settings, "test", delivery_progress)
-        finally:
-            stop.set()
-            thread.join()
+
+    with (
+        served(settings, lambda context: router(context, destinations)) as client,
+        sending(settings.database.conninfo(), bot.channel),
+    ):
+        response = client.post("/test", json={"channels": ["discord-bot"]})
+        operation = finished_operation(client, response, settings, "test", delivery_progress)
 
     assert (operation["state"], operation["counts"]) == ("succeeded", {f"discord-bot/channel/{channel.id}": "sent"})
     [shown] = fake.messages(channel)
