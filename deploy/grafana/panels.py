@@ -356,6 +356,21 @@ OPERATORS = DashboardSpec(
             ),
         ),
         (
+            "Discord bot",
+            (
+                _panel("Connected replicas", "sum(headrace_bot_connected)", "replicas"),
+                _panel(
+                    "Commands and buttons", "sum by (result) (increase(headrace_bot_interactions_total[15m]))",
+                    "{{result}}",
+                ),
+                _panel(
+                    "Time to the first answer, 95 %",
+                    "histogram_quantile(0.95, sum by (le) (rate(headrace_bot_first_answer_seconds_bucket[15m])))",
+                    "95 %", "s",
+                ),
+            ),
+        ),
+        (
             "Orders and operations",
             (
                 _panel("Paused", f"headrace:paused:max{{{S}}}", "{{service}} {{topic}}"),

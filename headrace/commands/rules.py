@@ -19,7 +19,9 @@ from headrace.rules.rehearsal import rehearse
 from headrace.terminal.arguments import DatabaseOptions, Output, OutputOption, WideOption, grouped_options
 from headrace.terminal.days import DayOptions
 from headrace.terminal.output import print_answer, print_json, print_note
+from services.notifier.alerts.alert_rules import RuleLimits, limits_of
 from services.notifier.rules.file import DEFAULT_FILE, RuleSource, read_rules
+from services.notifier.rules.model import duration_text
 from services.notifier.rules.rule_book import DEFAULT_THRESHOLDS, NamedRule, RuleBook
 from services.notifier.settings import NotifierSection, NotifierSettings
 from services.notifier.storage.postgres_facts import day_rows
@@ -27,7 +29,7 @@ from services.notifier.texts.message import plain_text
 from shared.errors import ConfigError
 from shared.settings.loading import load
 
-RULE_COLUMNS = ("rule", "finding", "threshold", "filters", "to", "quiet_hours", "expires")
+RULE_COLUMNS = ("rule", "finding", "threshold", "for", "filters", "to", "quiet_hours", "expires")
 DELIVERY_COLUMNS = ("at", "rule", "address", "subject", "outcome", "digest", "text")
 FILTERS = ("states", "venues", "sources", "entities", "grades", "markets")
 
@@ -54,7 +56,7 @@ def check(
     source, book, section = _load(options, file)
     bodies = [_rule_body(rule, book, section.channels) for rule in book.rules]
     body = {"file": _name(source), "sha256": source.digest, "time_zone": book.file.time_zone, "rules": bodies}
-    rows = [_rule_row(each) for each in bodies]
+    rows = [_rule_row(each, limits_of(rule, book)) for each, rule in zip(bodies, book.rules, strict=True)]
     print_answer(output, body, RULE_COLUMNS, rows, "the file has no rules: nothing is notified", wide=wide)
     if output is Output.TABLE:
         print_note(f"{_name(source)} is valid; quiet hours are in {book.file.time_zone}")
@@ -120,10 +122,13 @@ def _days(days: Mapping[str, object]) -> tuple[date, date]:
 
 def _rule_body(named: NamedRule, book: RuleBook, channels: Sequence[str]) -> dict[str, Any]:
     rule, hours = named.rule, named.rule.quiet_hours
+    limits = limits_of(named, book)
     return {
         "rule": named.name,
         "finding": rule.finding,
-        "threshold": named.threshold if rule.finding in book.thresholds else rule.threshold,
+        "threshold": limits.threshold,
+        "unit": limits.unit or None,
+        "for_s": limits.for_s,
         "filters": {key: list(values) for key in FILTERS if (values := getattr(rule, key)) is not None},
         "to": list(book.addresses(named.name, channels)),
         "quiet_hours": hours and {"from": f"{hours.start:%H:%M}", "to": f"{hours.end:%H:%M}", "then": hours.then},
@@ -131,16 +136,17 @@ def _rule_body(named: NamedRule, book: RuleBook, channels: Sequence[str]) -> dic
     }
 
 
-def _rule_row(body: Mapping[str, Any]) -> dict[str, Any]:
-    threshold, hours, expires_s = body["threshold"], body["quiet_hours"], body["expires_s"]
+def _rule_row(body: Mapping[str, Any], limits: RuleLimits) -> dict[str, Any]:
+    hours, for_s, expires_s = body["quiet_hours"], limits.for_s, body["expires_s"]
     filters = [f"{key}: {', '.join(map(str, values))}" for key, values in body["filters"].items()]
     return {
         **body,
-        "threshold": None if threshold is None else f"{threshold:,.10g}",
+        "threshold": limits.threshold_text,
+        "for": None if for_s is None else duration_text(for_s) if for_s else "at once",
         "filters": "; ".join(filters) or None,
         "to": ", ".join(body["to"]),
         "quiet_hours": hours and f"{hours['from']} to {hours['to']}, then {hours['then']}",
-        "expires": None if expires_s is None else f"{expires_s:g} s",
+        "expires": None if expires_s is None else duration_text(expires_s),
     }
 
 

@@ -15,6 +15,7 @@ from services.notifier.addresses import kind_of
 from services.notifier.alerts.alert_rules import alert_rules_of
 from services.notifier.alerts.watch import AlertWatch
 from services.notifier.api import incidents, mutes
+from services.notifier.api.destinations import Destinations
 from services.notifier.api.notifications import KIND, delivery_progress, router
 from services.notifier.api.rules import record_load
 from services.notifier.api.rules import router as rules_router
@@ -68,7 +69,7 @@ def wire(settings: NotifierSettings, metrics: Metrics) -> Service:
         partial(record_load, metrics),
         partial(can_send, options),
     )
-    bot = create_bot(settings, rules.names)
+    bot = create_bot(settings, rules.names, metrics)
     subscribers = no_subscribers if bot is None else subscriber_addresses
     channels = create_channels(settings, rules.recipients, None if bot is None else bot.channel)
     kinds = [channel.name for channel in channels]
@@ -84,7 +85,9 @@ def wire(settings: NotifierSettings, metrics: Metrics) -> Service:
         delivery_policy,
         options.summary_patience_s,
     )
-    alerts = AlertWatch(settings.database.conninfo(), lambda: alert_rules_of(rules.book(), options.addresses), editing)
+    alerts = AlertWatch(
+        settings.database.conninfo(), lambda: alert_rules_of(rules.book(), options.addresses), rules.book, editing
+    )
     return Service(
         ConsumerWork([PREDICTIONS, LOADED], InTransaction(notifier.handle)),
         background=[
@@ -96,8 +99,8 @@ def wire(settings: NotifierSettings, metrics: Metrics) -> Service:
             OperationPoller(conninfo, settings.name, KIND, delivery_progress),
         ],
         routers=[
-            lambda context: router(context, options.addresses),
-            incidents.router,
+            lambda context: router(context, Destinations(options, kinds, rules.book)),
+            lambda context: incidents.router(context, rules.book),
             lambda context: mutes.router(context, rules.names),
             lambda context: rules_router(context, rules, options.addresses),
         ],

@@ -15,6 +15,8 @@ UNIT_OUTCOMES = ("committed", "aborted", "fenced", "unknown")
 # The objective of freshness is one of the limits.
 FRESH_FACT_S = 60.0
 FACT_AGE_S = (1.0, 5.0, 15.0, 30.0, FRESH_FACT_S, 120.0, 300.0, 900.0, 3600.0)
+# Discord waits for 3 s.
+FIRST_ANSWER_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0)
 SIZE_RECORDS = (1, 5, 10, 50, 100, 250, 500, 1000, 2000, 5000)
 
 
@@ -160,6 +162,22 @@ class Metrics(StateMetrics):
         self.notification_rules_load_errors_total = self._counter(
             "notification_rules_load_errors_total",
             "changes of the rule file that were refused because it is not valid; the rules before stay in use",
+        )
+        self.bot_connected = self._gauge(
+            "bot_connected",
+            "1 while this replica is the Discord bot and its session is ready; 0 on all others, and without a bot",
+        )
+        self.bot_interactions_total = self._counter(
+            "bot_interactions_total",
+            "commands and buttons of people by result: answered, refused (not allowed, or too many), failed (an error"
+            " was shown, or nothing)",
+            ("result",),
+        )
+        self.bot_first_answer_seconds = self._histogram(
+            "bot_first_answer_seconds",
+            "time from a command or button to the first answer that Discord accepted; Discord waits for 3 s",
+            (),
+            FIRST_ANSWER_S,
         )
 
 

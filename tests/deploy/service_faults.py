@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -55,6 +56,12 @@ from tests.services.predictor.season import season, store
 from tests.services.predictor.serving.small_serving_model import PROFILES, SmallDescription, SmallModel, model_of
 from tests.services.predictor.settled_rows import TRUE, settle
 from tests.waiting import wait_until
+
+with warnings.catch_warnings():
+    # discord.py imports audioop, which Python 3.13 dropped and 3.11 warns of.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from simulator.discord.fake import FakeDiscord
+    from tests.services.notifier.bot.running import running_bot
 
 HOUR, DAY = 60, 24 * 60
 TODAY, YESTERDAY = date(2031, 5, 4), date(2031, 5, 3)
@@ -323,6 +330,22 @@ def installation_without_audits(parts: Parts) -> Iterator[Step]:
     yield 10, set()
 
 
+def lost_session_of_the_bot(parts: Parts) -> Iterator[Step]:
+    metrics = parts.metrics["notifier"]
+    metrics.notifications_total.labels("discord-bot", "sent")
+    with FakeDiscord() as fake, running_bot(fake, parts.database_url, parts.folder, metrics=metrics) as bot:
+        wait_until(lambda: bot.measured("connected") == 1)
+        yield 0, set()
+        yield HOUR, set()
+        fake.faults.gateway.delays_sessions = True
+        fake.faults.drop_gateway()
+        wait_until(lambda: bot.measured("connected") == 0)
+        yield 15, {"BotDisconnected"}
+        fake.faults.gateway.delays_sessions = False
+        wait_until(lambda: bot.measured("connected") == 1)
+        yield 5, set()
+
+
 # Measures a disk of 1 MB each time it receives a line: how many bytes its file has. The disk exists only in a mount
 # namespace of the program.
 _DISK_PROGRAM = """
@@ -377,6 +400,7 @@ FAULTS: dict[Fault, set[str]] = {
     drifted_features: {"FeatureDrift"},
     revoked_right: {"MeasurementsStale"},
     installation_without_audits: {"AuditOverdue"},
+    lost_session_of_the_bot: {"BotDisconnected"},
     full_disk: {"DiskFull"},
 }
 """Each fault and the alerts that report it."""

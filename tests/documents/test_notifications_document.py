@@ -13,6 +13,7 @@ from services.notifier.rules.model import ConsoleTarget, Rule
 from services.notifier.rules.problem_texts import EXAMPLES
 from services.notifier.rules.rule_book import DEFAULT_THRESHOLDS, RuleBook
 from services.notifier.rules.validation import TARGETS, parse_rules
+from services.notifier.texts.default_templates import DEFAULT_TEMPLATES
 from services.notifier.texts.templates import FILTERS
 from services.notifier.texts.variables import VARIABLES
 from tests.shared.generated import compare
@@ -75,6 +76,16 @@ def test_the_example_is_valid(repository: Path) -> None:
     book = RuleBook(parse_rules(example.encode(), "docs/notifications.md"))
 
     assert [rule.name for rule in book.rules_of("tip")] == ["favourites"]
+
+
+def test_the_template_of_an_alert_is_the_default_one(repository: Path) -> None:
+    text = (repository / "docs" / "notifications.md").read_text(encoding="utf-8")
+    chapter = text.partition("\n## Templates\n")[2].partition("\n## ")[0]
+    (example,) = re.findall(r"```yaml\n(.*?)```", chapter, re.DOTALL)
+
+    file = parse_rules(f"rules:\n{example}".encode(), "docs/notifications.md")
+
+    assert file.rules["stage-down"].template == DEFAULT_TEMPLATES["stage-down"]
 
 
 def test_an_error_says_what_to_write_for_every_key() -> None:

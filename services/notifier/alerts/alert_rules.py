@@ -8,36 +8,53 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from services.notifier.kinds import PipelineKind
-from services.notifier.rules.rule_book import RuleBook
+from services.notifier.rules.rule_book import NamedRule, RuleBook
 
 HOUR_S = 3_600.0
 
 
 class AlertDefaults(NamedTuple):
-    """`for_s` and `threshold` of a rule that gives none."""
+    """`for_s` and `threshold` of a rule that gives none. `unit` of the threshold; empty if the kind has none."""
 
     for_s: float
     threshold: float
+    unit: str
 
 
 DEFAULTS: Mapping[PipelineKind, AlertDefaults] = MappingProxyType(
     {
         # A restart, also of a predictor that loads its models, takes less than a minute.
-        "stage-down": AlertDefaults(180, 1),
-        "partition-held": AlertDefaults(10, 1),
-        "lag-growing": AlertDefaults(900, 500),
+        "stage-down": AlertDefaults(180, 1, "replica"),
+        "partition-held": AlertDefaults(10, 1, "partition"),
+        "lag-growing": AlertDefaults(900, 500, "record"),
         # The fetcher tries a failed window again with delays of up to an hour.
-        "windows-failed": AlertDefaults(3 * HOUR_S, 1),
-        "dead-letters": AlertDefaults(0, 10),
-        "model-behind": AlertDefaults(HOUR_S, 0),
+        "windows-failed": AlertDefaults(3 * HOUR_S, 1, "window"),
+        "dead-letters": AlertDefaults(0, 10, "dead letter"),
+        "model-behind": AlertDefaults(HOUR_S, 0, "nat"),
         # An audit a night, with two hours to spare.
-        "audit-missing": AlertDefaults(0, 26),
-        "bot-token": AlertDefaults(0, 1),
+        "audit-missing": AlertDefaults(0, 26, "hour"),
+        "bot-token": AlertDefaults(0, 1, ""),
     }
 )
 """The thresholds: live and ready replicas of a stage (an alert opens below it), held partitions of a topic, waiting
 records, failed or suspect windows, new open dead letters in an hour, nats by which a model is behind, hours since the
-last audit. `bot-token` has no threshold."""
+last audit."""
+
+
+class RuleLimits(NamedTuple):
+    """What applies to a rule about any kind. None for what its kind does not have; `unit` as in AlertDefaults."""
+
+    threshold: float | None
+    for_s: float | None = None
+    unit: str = ""
+
+    @property
+    def threshold_text(self) -> str | None:
+        """The threshold with its unit, such as `500 records`."""
+        if self.threshold is None:
+            return None
+        unit = f" {self.unit}{'' if self.threshold == 1 else 's'}" if self.unit else ""
+        return f"{self.threshold:,.10g}{unit}"
 
 
 @dataclass(frozen=True)
@@ -72,3 +89,14 @@ def alert_rules_of(book: RuleBook, default_addresses: Sequence[str]) -> tuple[Al
         for kind in DEFAULTS
         for each in book.rules_of(kind)
     )
+
+
+def limits_of(named: NamedRule, book: RuleBook) -> RuleLimits:
+    """What the rule gives, and the defaults for what it does not give."""
+    rule = named.rule
+    defaults = next((each for kind, each in DEFAULTS.items() if kind == rule.finding), None)
+    if defaults is None:
+        return RuleLimits(named.threshold if rule.finding in book.thresholds else None)
+    threshold = defaults.threshold if rule.threshold is None else rule.threshold
+    for_s = defaults.for_s if rule.for_s is None else rule.for_s
+    return RuleLimits(threshold if defaults.unit else None, for_s, defaults.unit)

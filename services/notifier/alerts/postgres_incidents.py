@@ -17,8 +17,9 @@ from psycopg.types.json import Jsonb
 from services.notifier.alerts import incidents
 from services.notifier.alerts.conditions import Condition
 from services.notifier.alerts.incidents import Incident, IncidentState
-from services.notifier.alerts.text import incident_content, incident_text, resolution_text
+from services.notifier.alerts.text import incident_content, incident_text
 from services.notifier.alerts.timers import IncidentKey
+from services.notifier.rules.rule_book import RuleBook
 from services.notifier.storage.postgres_ledger import NewNotification, record_notifications, rewrite_notification
 from shared.database.connection import DbConnection
 
@@ -75,16 +76,19 @@ def list_incidents(
 
 
 def open_incident(
-    connection: DbConnection, rule: str, condition: Condition, addresses: Sequence[str]
+    connection: DbConnection, rule: str, condition: Condition, addresses: Sequence[str], book: RuleBook
 ) -> Incident | None:
-    """Store a new incident and its messages; None if the rule has an open incident of this subject."""
+    """Store a new incident and its messages; None if the rule has an open incident of this subject.
+
+    `book` has the template of the rule.
+    """
     with connection.cursor(row_factory=class_row(Incident)) as cursor:
         incident = cursor.execute(
             _OPEN, (rule, condition.kind, condition.subject, condition.severity, _json(condition.detail))
         ).fetchone()
     if incident is not None:
         message = NewNotification(
-            incidents.record_id(incident.id), rule, _event_key(incident), incident_text(incident),
+            incidents.record_id(incident.id), rule, _event_key(incident), incident_text(incident, book),
             incident_content(incident),
         )  # fmt: skip
         record_notifications(connection, [message], addresses)
@@ -96,7 +100,9 @@ def refresh_incident(connection: DbConnection, incident: Incident, condition: Co
     _store(connection, incidents.refresh(incident, condition, at))
 
 
-def acknowledge_incident(connection: DbConnection, incident_id: int, by: str) -> tuple[Incident, Incident] | None:
+def acknowledge_incident(
+    connection: DbConnection, incident_id: int, by: str, book: RuleBook
+) -> tuple[Incident, Incident] | None:
     """The incident before and after; None if there is no such incident. Raises NotPossible if it is resolved."""
     with connection.cursor(row_factory=class_row(Incident)) as cursor:
         before = cursor.execute(
@@ -107,11 +113,13 @@ def acknowledge_incident(connection: DbConnection, incident_id: int, by: str) ->
     after = incidents.acknowledge(before, by, _now(connection))
     if after != before:
         _store(connection, after)
-        _rewrite(connection, after)
+        _rewrite(connection, after, book)
     return before, after
 
 
-def resolve_incident(connection: DbConnection, incident: Incident, editing: Collection[str]) -> Incident:
+def resolve_incident(
+    connection: DbConnection, incident: Incident, editing: Collection[str], book: RuleBook
+) -> Incident:
     """End the incident, and say so: in the message that was sent, or in a second one.
 
     `editing`: the kinds of channels that edit their messages.
@@ -119,10 +127,10 @@ def resolve_incident(connection: DbConnection, incident: Incident, editing: Coll
     resolved = incidents.resolve(incident, _now(connection))
     _store(connection, resolved)
     shown = connection.execute(_SHOWN, (incidents.record_id(incident.id), incident.rule, list(editing))).fetchall()
-    _rewrite(connection, resolved)
+    _rewrite(connection, resolved, book)
     message = NewNotification(
-        incidents.resolution_id(incident.id), incident.rule, _event_key(incident), resolution_text(resolved),
-        incident_content(resolved),
+        incidents.resolution_id(incident.id), incident.rule, _event_key(incident),
+        incident_text(resolved, book, is_second=True), incident_content(resolved),
     )  # fmt: skip
     record_notifications(connection, [message], [address for (address,) in shown])
     return resolved
@@ -138,10 +146,9 @@ def _store(connection: DbConnection, incident: Incident) -> None:
     )  # fmt: skip
 
 
-def _rewrite(connection: DbConnection, incident: Incident) -> None:
-    rewrite_notification(
-        connection, incidents.record_id(incident.id), incident.rule, incident_text(incident), incident_content(incident)
-    )
+def _rewrite(connection: DbConnection, incident: Incident, book: RuleBook) -> None:
+    text, content = incident_text(incident, book), incident_content(incident)
+    rewrite_notification(connection, incidents.record_id(incident.id), incident.rule, text, content)
 
 
 def _event_key(incident: Incident) -> str:

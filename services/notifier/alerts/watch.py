@@ -17,6 +17,7 @@ from services.notifier.alerts.evaluator import CLEAR_S, AlertEvaluator, Incident
 from services.notifier.alerts.incidents import Incident
 from services.notifier.alerts.postgres_reading import read_pipeline
 from services.notifier.alerts.timers import IncidentKey
+from services.notifier.rules.rule_book import RuleBook
 from shared.database.connection import DbConnection, ReconnectingConnection
 from shared.errors import TransientError
 
@@ -34,13 +35,18 @@ class AlertWatch:
         self,
         conninfo: str,
         rules: Callable[[], Sequence[AlertRule]],
+        book: Callable[[], RuleBook],
         editing: Collection[str],
         clear_s: float = CLEAR_S,
         interval_s: float = INTERVAL_S,
     ) -> None:
-        """`rules`: returns the current rules. `editing`: the kinds of channels that edit messages that were sent."""
+        """`rules`, `book`: return the current rules, and their templates.
+
+        `editing`: the kinds of channels that edit messages that were sent.
+        """
         self._link = ReconnectingConnection(conninfo, "notifier alerts", autocommit=True, settings=_SETTINGS)
         self._rules = rules
+        self._book = book
         self._editing = frozenset(editing)
         self._evaluator = AlertEvaluator(clear_s)
         self._interval_s = interval_s
@@ -89,12 +95,12 @@ class AlertWatch:
         incidents: dict[IncidentKey, Incident],
     ) -> tuple[list[Incident], list[Incident]]:
         """The incidents that were opened and resolved."""
-        addresses = {rule.name: rule.addresses for rule in rules}
+        addresses, book = {rule.name: rule.addresses for rule in rules}, self._book()
         opened = [
-            storage.open_incident(connection, key.rule, condition, addresses[key.rule])
+            storage.open_incident(connection, key.rule, condition, addresses[key.rule], book)
             for key, condition in changes.opening.items()
         ]
-        resolved = [storage.resolve_incident(connection, incidents[key], self._editing) for key in changes.ending]
+        resolved = [storage.resolve_incident(connection, incidents[key], self._editing, book) for key in changes.ending]
         return [incident for incident in opened if incident is not None], resolved
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -15,8 +16,9 @@ from services.notifier.alerts.conditions import Severity
 from services.notifier.alerts.incidents import Incident, IncidentState
 from services.notifier.alerts.postgres_incidents import acknowledge_incident as store_acknowledgement
 from services.notifier.alerts.postgres_incidents import list_incidents as read_incidents
-from services.notifier.alerts.text import incident_text
+from services.notifier.alerts.text import rendering_of
 from services.notifier.kinds import PipelineKind
+from services.notifier.rules.rule_book import RuleBook
 from services.notifier.texts.message import plain_text
 from shared.database.connection import DbConnection
 from shared.runtime.api.context import AdminContext
@@ -69,7 +71,8 @@ class IncidentPage(BaseModel):
     next: int | None
 
 
-def router(context: AdminContext) -> APIRouter:
+def router(context: AdminContext, book: Callable[[], RuleBook]) -> APIRouter:
+    """`book` returns the current rules."""
     router = APIRouter(prefix="/incidents", tags=["alerts"])
 
     @router.get("", summary="List incidents")
@@ -78,7 +81,7 @@ def router(context: AdminContext) -> APIRouter:
         with context.transaction() as connection:
             rows = read_incidents(connection, state or (), before, limit + 1)
         page, last = page_of(rows, limit)
-        return IncidentPage(incidents=[body_of(each) for each in page], next=None if last is None else last.id)
+        return IncidentPage(incidents=[body_of(each, book()) for each in page], next=None if last is None else last.id)
 
     @router.post(
         "/{incident_id}/acknowledge",
@@ -91,17 +94,19 @@ def router(context: AdminContext) -> APIRouter:
         acknowledgement counts; repeating it changes nothing."""
 
         def work(connection: DbConnection) -> ChangeResult:
-            stored = store_acknowledgement(connection, incident_id, caller_of(request).subject)
+            stored = store_acknowledgement(connection, incident_id, caller_of(request).subject, book())
             if stored is None:
                 raise HTTPException(HTTPStatus.NOT_FOUND, f"there is no incident {incident_id}")
             before, after = stored
-            return ChangeResult(HTTPStatus.OK, body_of(after), {}, {"state": before.state}, {"state": after.state})
+            return ChangeResult(
+                HTTPStatus.OK, body_of(after, book()), {}, {"state": before.state}, {"state": after.state}
+            )
 
         return apply_change(context, request, ACTION, f"incident {incident_id}", work)
 
     return router
 
 
-def body_of(incident: Incident) -> IncidentBody:
+def body_of(incident: Incident, book: RuleBook) -> IncidentBody:
     values = {name: getattr(incident, name) for name in IncidentBody.model_fields if name != "text"}
-    return IncidentBody(**values, text=plain_text(incident_text(incident)))
+    return IncidentBody(**values, text=plain_text(rendering_of(incident, book).text))

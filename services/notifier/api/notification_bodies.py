@@ -63,8 +63,12 @@ class TestMessageRequest(BaseModel):
 
     __test__ = False  # not a test class for pytest
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"channels": ["discord"]}]})
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"channels": ["discord-bot"]}]})
 
     channels: list[str] | None = Field(
-        default=None, min_length=1, max_length=20, description="addresses; default: all of notifier.channels"
+        default=None,
+        min_length=1,
+        max_length=20,
+        description="addresses, such as console, email/night-shift, or discord-bot for the bot's channel;"
+        " default: all of notifier.channels, and the bot's channel",
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Annotated
 from uuid import uuid5
@@ -11,6 +11,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from psycopg.rows import dict_row
 from starlette.exceptions import HTTPException
 
+from services.notifier.api.destinations import Destinations
 from services.notifier.api.notification_bodies import (
     Notification,
     NotificationDiscardRequest,
@@ -21,7 +22,6 @@ from services.notifier.api.notification_bodies import (
 from services.notifier.storage import postgres_ledger as ledger
 from services.notifier.storage.postgres_ledger import NewNotification, record_notifications
 from shared.database.connection import DbConnection
-from shared.errors import ConfigError
 from shared.events import NAMESPACE
 from shared.ops.operations import NotPossible, Operation
 from shared.ops.tables import operations as operations_table
@@ -58,8 +58,8 @@ WHERE coalesce(state = %(state)s, true) AND coalesce(%(channel)s IN (channel, sp
 ORDER BY id DESC LIMIT %(limit)s"""
 
 
-def router(context: AdminContext, channels: Sequence[str]) -> APIRouter:
-    """`channels`: the channels that this notifier sends to."""
+def router(context: AdminContext, destinations: Destinations) -> APIRouter:
+    """`destinations`: where this notifier can send test messages."""
     router = APIRouter(tags=["notifier"])
 
     @router.get("/notifications", summary="List sent and pending notifications")
@@ -77,27 +77,25 @@ def router(context: AdminContext, channels: Sequence[str]) -> APIRouter:
         "/test", status_code=202, summary="Send a test message", response_model=OperationBody, responses=ACCEPTED
     )
     def send_test_message(body: TestMessageRequest, request: Request) -> Response:
-        """To all channels or the given ones. The operation ends when each has accepted or refused the message."""
+        """To `notifier.channels` and the bot's channel, or to the given addresses, also those of the rule file only.
+
+        The operation ends when each channel has accepted or refused the message. 422: nothing can be sent to an
+        address.
+        """
+        targets = body.channels or destinations.defaults
 
         def work(connection: DbConnection) -> ChangeResult:
-            target_channels = list(dict.fromkeys(body.channels or channels))
-            if unknown := sorted(set(target_channels) - set(channels)):
-                raise ConfigError(
-                    f"expected channels among {', '.join(channels)} (notifier.channels), got {unknown[0]!r}"
-                )
+            addresses = list(dict.fromkeys(map(destinations.resolve, targets)))
             caller = caller_of(request)
             operation = operations_table.create(
-                connection, context.service, KIND, {"channels": target_channels}, caller.subject, caller.request_id
+                connection, context.service, KIND, {"channels": addresses}, caller.subject, caller.request_id
             )
             text = f"Test message from Headrace (operation {operation.id})."
-            record_notifications(
-                connection,
-                [NewNotification(uuid5(NAMESPACE, f"test/{operation.id}"), KIND, "test", text)],
-                target_channels,
-            )
+            message = NewNotification(uuid5(NAMESPACE, f"test/{operation.id}"), KIND, "test", text)
+            record_notifications(connection, [message], addresses)
             return accepted(operation)
 
-        return apply_change(context, request, KIND, ", ".join(body.channels or channels), work)
+        return apply_change(context, request, KIND, ", ".join(targets), work)
 
     _add_decisions(context, router)
     return router

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
+from services.notifier.alerts.alert_rules import limits_of
 from services.notifier.kinds import FindingKind
 from services.notifier.rules.active_rules import ActiveRules
 from services.notifier.rules.model import QuietHours
@@ -50,9 +51,9 @@ class RuleBody(BaseModel):
     name: str
     finding: FindingKind
     addresses: list[str] = Field(description="where its notifications go, besides subscriptions")
-    threshold: float | None = Field(description="null: that of its kind")
+    threshold: float | None = Field(description="null: its kind has none")
     filters: dict[str, list[str | int]] = Field(description="values that pass, by filter")
-    for_s: float | None = Field(description="seconds that the cause of an alert must last")
+    for_s: float | None = Field(description="seconds that the cause of an alert lasts; null: not an alert")
     expires_s: float | None = Field(description="seconds after which a notification is no longer sent")
     quiet_hours: QuietHoursBody | None
     template: str | None = Field(description="null: that of its kind")
@@ -123,14 +124,14 @@ def record_load(metrics: Metrics, book: RuleBook | None) -> None:
 
 
 def _rule_body(named: NamedRule, book: RuleBook, channels: Sequence[str]) -> RuleBody:
-    rule = named.rule
+    rule, limits = named.rule, limits_of(named, book)
     return RuleBody(
         name=named.name,
         finding=rule.finding,
         addresses=list(book.addresses(named.name, channels)),
-        threshold=named.threshold if rule.finding in book.thresholds else rule.threshold,
+        threshold=limits.threshold,
         filters={key: list(values) for key in FILTERS if (values := getattr(rule, key)) is not None},
-        for_s=rule.for_s,
+        for_s=limits.for_s,
         expires_s=rule.expires_s,
         quiet_hours=_quiet_hours_body(rule.quiet_hours),
         template=rule.template,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from services.notifier.bot.board import StatusBoard
 from services.notifier.bot.bot import BotConfig, DiscordBot, Task
@@ -11,10 +11,12 @@ from services.notifier.bot.channel import BotChannel
 from services.notifier.bot.commands import alerts, dead_letters, events, model, replay, status, steering, subscriptions
 from services.notifier.bot.commands.confirmation import confirmation_buttons
 from services.notifier.bot.context import Command
+from services.notifier.bot.dispatcher import InteractionResult
 from services.notifier.bot.link import BotLink
 from services.notifier.bot.records import BotRecords
 from services.notifier.settings import NotifierSettings
 from shared.runtime.exit_codes import Background
+from shared.runtime.metrics import Metrics
 
 COMMANDS: Mapping[str, Command] = {
     **status.COMMANDS,
@@ -42,7 +44,9 @@ class CreatedBot(NamedTuple):
     channel: BotChannel
 
 
-def create_bot(settings: NotifierSettings, rule_names: Callable[[], Sequence[str]]) -> CreatedBot | None:
+def create_bot(
+    settings: NotifierSettings, rule_names: Callable[[], Sequence[str]], metrics: Metrics
+) -> CreatedBot | None:
     """The bot; None if the settings have no token for it."""
     options = settings.notifier
     if options.bot_token_file is None or options.bot_guild_id is None:
@@ -59,8 +63,19 @@ def create_bot(settings: NotifierSettings, rule_names: Callable[[], Sequence[str
     board = options.bot_board_channel
     tasks: list[Task] = [] if board is None else [StatusBoard(board)]
     conninfo = settings.database.conninfo("headrace notifier bot")
+    for result in get_args(InteractionResult):  # from 0, so that a rate has the first failure
+        metrics.bot_interactions_total.labels(result)
     link, records = BotLink(), BotRecords(conninfo, options.bot_addresses)
     bot = DiscordBot(
-        config, conninfo, settings.clock.clock(), link, COMMANDS, BUTTONS, tasks, rule_names, records.record_login
+        config,
+        conninfo,
+        settings.clock.clock(),
+        link,
+        COMMANDS,
+        BUTTONS,
+        tasks,
+        rule_names,
+        records.record_login,
+        metrics,
     )
     return CreatedBot(bot.run, BotChannel(link, records.drop_blocking_person))

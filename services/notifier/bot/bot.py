@@ -35,6 +35,7 @@ from shared.backoff import Backoff
 from shared.clock import Clock
 from shared.database.connection import limited_connection
 from shared.errors import ConfigError, HeadraceError
+from shared.runtime.metrics import Metrics
 from shared.settings.sections import read_secret
 
 LOCK_ANSWER_S = 5.0
@@ -79,6 +80,7 @@ class DiscordBot:
         tasks: Sequence[Task],
         rule_names: Callable[[], Sequence[str]],
         on_token: Callable[[bool], None],
+        metrics: Metrics,
     ) -> None:
         self._config = config
         self._conninfo = conninfo
@@ -89,6 +91,7 @@ class DiscordBot:
         self._tasks = tasks
         self._rule_names = rule_names
         self._on_token = on_token
+        self._metrics = metrics
 
     def run(self, stop: threading.Event) -> None:
         """Run until `stop` is set."""
@@ -144,8 +147,10 @@ class DiscordBot:
             api = AdminApi(session, self._api_token, lambda service: database.call(live_urls, service))
             context = BotContext(database, api, self._clock, config.guild_id, config.roles, self._rule_names)
             responder = Responder(session, config.base_url)
-            dispatcher = Dispatcher(context, responder, config.replica, self._commands, self._buttons)
-            client = DiscordClient(config.base_url, config.gateway_url, dispatcher.receive)
+            dispatcher = Dispatcher(context, responder, config.replica, self._commands, self._buttons, self._metrics)
+            client = DiscordClient(
+                config.base_url, config.gateway_url, dispatcher.receive, self._metrics.bot_connected.set
+            )
             try:
                 application_id = await client.authenticate(read_secret(config.token_file))
                 await asyncio.to_thread(self._on_token, True)

@@ -33,6 +33,7 @@ FINAL_CLOSE_CODES = frozenset({4004, 4010, 4011, 4012, 4013, 4014})
 log = structlog.get_logger("notifier.bot")
 
 OnInteraction = Callable[[Mapping[str, Any]], None]
+OnConnected = Callable[[bool], None]
 
 
 class TokenRefused(ChannelRefused):
@@ -69,9 +70,14 @@ class _Http(HTTPClient):
 
 
 class DiscordClient(discord.Client):
-    """One login. `on_interaction` gets the data of each INTERACTION_CREATE event, in the event loop."""
+    """One login. `on_interaction` gets the data of each INTERACTION_CREATE event, in the event loop.
 
-    def __init__(self, base_url: str, gateway_url: str | None, on_interaction: OnInteraction) -> None:
+    `on_connected` is called with True when the session is ready or resumed, and with False when its connection ends.
+    """
+
+    def __init__(
+        self, base_url: str, gateway_url: str | None, on_interaction: OnInteraction, on_connected: OnConnected
+    ) -> None:
         trace = aiohttp.TraceConfig()
         trace.on_request_start.append(_note_start)
         trace.on_request_end.append(_raise_if_failed)
@@ -82,9 +88,10 @@ class DiscordClient(discord.Client):
         self._connection.http = self.http
         self._connection.parsers = {
             "READY": self._on_ready,
-            "RESUMED": lambda _: log.info("bot_session_resumed"),
+            "RESUMED": self._on_resumed,
             "INTERACTION_CREATE": on_interaction,
         }
+        self._on_connected = on_connected
         self.identity = 0
         self.session: BotSession | None = None
 
@@ -140,13 +147,21 @@ class DiscordClient(discord.Client):
             parameters["gateway"] = URL(resumed.gateway)
         socket = await asyncio.wait_for(DiscordWebSocket.from_client(self, **parameters), CONNECT_TIMEOUT_S)
         self.ws = socket
-        while True:
-            await socket.poll_event()
-            if socket.session_id is not None and socket.sequence is not None:
-                self.session = BotSession(socket.session_id, socket.sequence, str(socket.gateway))
+        try:
+            while True:
+                await socket.poll_event()
+                if socket.session_id is not None and socket.sequence is not None:
+                    self.session = BotSession(socket.session_id, socket.sequence, str(socket.gateway))
+        finally:
+            self._on_connected(False)
 
     def _on_ready(self, data: Mapping[str, Any]) -> None:
+        self._on_connected(True)
         log.info("bot_ready", bot_user=data.get("user", {}).get("id"))
+
+    def _on_resumed(self, _: Mapping[str, Any]) -> None:
+        self._on_connected(True)
+        log.info("bot_session_resumed")
 
 
 async def _note_start(_: object, context: Any, __: object) -> None:

@@ -8,8 +8,9 @@ depends on the interaction only.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Coroutine, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import structlog
 
@@ -21,12 +22,15 @@ from services.notifier.storage import postgres_interactions as inbox
 from services.notifier.texts.message import escape
 from shared.errors import HeadraceError
 from shared.ops.tokens import allows
+from shared.runtime.metrics import Metrics
 
 # Discord accepts answers for 15 minutes.
 HANDLING_LIMIT_S = 14 * 60.0
 COMPLETION_LIMIT_S = 1.5
 # Each may follow an operation for minutes.
 MAX_CONCURRENT = 200
+_BUSY = note("The bot handles too many commands now. Nothing was changed; try again.", "warning", "Busy")
+InteractionResult = Literal["answered", "refused", "failed"]
 log = structlog.get_logger("notifier.bot")
 
 
@@ -40,18 +44,20 @@ class Dispatcher:
         replica: str,
         commands: Mapping[str, Command],
         buttons: Mapping[str, Command],
+        metrics: Metrics,
     ) -> None:
         self._context = context
         self._responder = responder
         self._replica = replica
         self._commands = commands
         self._buttons = buttons
+        self._metrics = metrics
         self._tasks: set[asyncio.Task[None]] = set()
 
     def receive(self, payload: Mapping[str, Any]) -> None:
         """Begin to handle an interaction. Errors are logged; they never end the connection to Discord."""
         is_full = len(self._tasks) >= MAX_CONCURRENT
-        self._start(self._refuse_as_busy(payload) if is_full else self._receive(payload))
+        self._start(self._receive(payload, time.monotonic(), is_full))
 
     async def take_over(self) -> None:
         """Handle the interactions that a replica left without an answer."""
@@ -69,51 +75,65 @@ class Dispatcher:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _refuse_as_busy(self, payload: Mapping[str, Any]) -> None:
-        try:
-            interaction = interaction_of(payload)
-            if interaction.kind != "completion":
-                busy = note("The bot handles too many commands now. Nothing was changed; try again.", "warning", "Busy")
-                await self._responder.answer_at_once(interaction, busy)
-        except (InvalidInteraction, NotAnswered) as error:
-            log.warning("bot_interaction_failed", error=str(error))
-
-    async def _receive(self, payload: Mapping[str, Any]) -> None:
+    async def _receive(self, payload: Mapping[str, Any], received_s: float, is_full: bool) -> None:
+        """`received_s`: time of a monotonic clock. `is_full`: too many interactions are handled already."""
+        result: InteractionResult | None = "failed"
         try:
             interaction = interaction_of(payload)
             if interaction.kind == "completion":
-                await self._complete(interaction)
-                return
-            command = self._command_of(interaction)
-            if (refusal := self._refusal(interaction, command)) is not None:
-                await self._responder.answer_at_once(interaction, refusal)
-                return
-            # Promised first: the database may be slow, and Discord waits only 3 s.
-            await self._responder.defer(interaction, private=command.private, in_place=command.in_place)
-            if await self._context.database.call(inbox.receive, payload, self._replica):
-                await self._handle(interaction, command)
+                result = None
+                if not is_full:
+                    await self._complete(interaction)
+            else:
+                result = await self._answer(interaction, payload, received_s, is_full)
         except InvalidInteraction as error:
             log.warning("bot_interaction_invalid", error=str(error))
         except (NotAnswered, HeadraceError) as error:
             log.warning("bot_interaction_failed", error=str(error))
         except Exception:
             log.exception("bot_interaction_failed", interaction=str(payload.get("id")))
+        self._count(result)
+
+    async def _answer(
+        self, interaction: Interaction, payload: Mapping[str, Any], received_s: float, is_full: bool
+    ) -> InteractionResult | None:
+        """Answer a command or a button; None if another replica does."""
+        command = self._command_of(interaction)
+        if (refusal := _BUSY if is_full else self._refusal(interaction, command)) is not None:
+            await self._responder.answer_at_once(interaction, refusal)
+        else:
+            # Promised first: the database may be slow, and Discord waits only 3 s.
+            await self._responder.defer(interaction, private=command.private, in_place=command.in_place)
+        self._metrics.bot_first_answer_seconds.observe(time.monotonic() - received_s)
+        if refusal is not None:
+            return "refused"
+        if not await self._context.database.call(inbox.receive, payload, self._replica):
+            return None
+        return await self._handle(interaction, command)
 
     async def _resume(self, payload: Mapping[str, Any]) -> None:
+        result: InteractionResult = "failed"
         try:
             interaction = interaction_of(payload)
-            await self._handle(interaction, self._command_of(interaction))
+            result = await self._handle(interaction, self._command_of(interaction))
         except (HeadraceError, InvalidInteraction) as error:
             log.warning("bot_interaction_failed", error=str(error))
+        self._count(result)
 
-    async def _handle(self, interaction: Interaction, command: Command) -> None:
+    def _count(self, result: InteractionResult | None) -> None:
+        if result is not None:
+            self._metrics.bot_interactions_total.labels(result).inc()
+
+    async def _handle(self, interaction: Interaction, command: Command) -> InteractionResult:
         """Show the answers of the command, or why there is none, and mark the interaction as done."""
+        result: InteractionResult = "failed"
         about = log.bind(interaction=interaction.id, name=interaction.name, person=interaction.person.id)
         try:
             async with asyncio.timeout(HANDLING_LIMIT_S):
                 async for answer in command.handle(self._context, interaction):
                     await self._responder.edit(interaction, answer)
             about.info("bot_interaction_answered")
+            result = "answered"
         except NotAnswered as error:
             about.warning("bot_interaction_failed", error=str(error))
         except HeadraceError as error:
@@ -125,6 +145,7 @@ class Dispatcher:
             text = f"The command failed unexpectedly. The notifier's log has the cause (interaction {interaction.id})."
             await self._show(interaction, command, note(text, "critical", "Failed"))
         await self._context.database.call(inbox.finish, interaction.id)
+        return result
 
     async def _show(self, interaction: Interaction, command: Command, answer: Answer) -> None:
         """Show a failure. It must not replace a message that others see, such as an alert."""

@@ -37,6 +37,15 @@ def duration_s(value: object) -> object:
     return seconds
 
 
+def duration_text(seconds: float) -> str:
+    """Whole seconds as a rule file writes them: the inverse of `duration_s`."""
+    parts, rest = [], int(seconds)
+    for unit, unit_s in reversed(_UNITS_S.items()):
+        count, rest = divmod(rest, int(unit_s))
+        parts.append(f"{count}{unit}" if count else "")
+    return "".join(parts) or "0s"
+
+
 def _time_of_day(value: object) -> object:
     match = _TIME_OF_DAY.fullmatch(value) if isinstance(value, str) else None
     if match is None:

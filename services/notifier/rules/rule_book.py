@@ -97,9 +97,10 @@ class RuleBook:
     def text_of(self, rule: str, kind: FindingKind, variables: Mapping[str, object]) -> Rendering:
         """The text of a finding by the template of the rule with this name, or by the default one of its kind.
 
+        An incident may be older than its rule, which then may be about another kind: its template is not used.
         `variables` are those of texts/variables.py for the kind.
         """
-        return render_or_default(self._templates.get(rule), self._default_templates[kind], variables)
+        return render_or_default(self._templates.get((rule, kind)), self._default_templates[kind], variables)
 
     def expires_s(self, rule: str) -> float | None:
         """The seconds after which a notification of the rule is no longer sent; None if it does not expire."""
@@ -131,9 +132,9 @@ class RuleBook:
         return frozenset(name for name, rule in self.file.rules.items() if rule.finding in PIPELINE_KINDS)
 
     @cached_property
-    def _templates(self) -> Mapping[str, Template]:
+    def _templates(self) -> Mapping[tuple[str, FindingKind], Template]:
         return {
-            name: compile_template(rule.template, samples_of(rule.finding))
+            (name, rule.finding): compile_template(rule.template, samples_of(rule.finding))
             for name, rule in self.file.rules.items()
             if rule.template is not None
         }

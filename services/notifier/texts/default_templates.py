@@ -8,13 +8,23 @@ from types import MappingProxyType
 from services.notifier.kinds import PIPELINE_KINDS
 
 _ALERT = """\
-**{{ title }}** · {{ subject }}
+**{% if state == "acknowledged" %}Acknowledged: {% elif state == "resolved" %}Resolved: {% endif %}{{ title }}** · \
+{{ subject }}
+{% if not is_second %}
 {{ summary }}
-{% if state == "acknowledged" %}
-Acknowledged by {{ acknowledged_by }}
+Since {{ opened_at|time }}.
+{% if acknowledged_at is not none %}
+Acknowledged by {{ acknowledged_by }}, {{ acknowledged_at|time }}.
+{% endif %}
 {% endif %}
 {% if state == "resolved" %}
-Resolved at {{ resolved_at|time }}
+Resolved {{ resolved_at|time }}, after {{ duration }}.
+{% else %}
+{{ meaning }}
+{% for command in commands %}
+`{{ command }}`
+{% endfor %}
+Runbook: {{ runbook }}
 {% endif %}
 """
 _TEMPLATES = {

@@ -20,6 +20,7 @@ from services.notifier.texts.template_syntax import SyntaxProblem, problems_of
 
 # Rendering stops here; `truncate` then cuts the text to what a channel accepts.
 MAX_RENDERED_LENGTH = 10_000
+EMPTY_TEXT = "it gives an empty text for possible values; print a variable or word outside of all conditions"
 UNKNOWN = "unknown"
 # A line of tags, and the line break after it. jinja2 ignores a line break in a comment, but counts it.
 _TAG = r"\{%(?:(?!%\}).)*%\}"
@@ -67,12 +68,15 @@ def compile_template(source: str, samples: Sequence[Mapping[str, object]]) -> Te
         except RENDER_ERRORS as error:
             raise InvalidTemplate([SyntaxProblem(_line_of(error), _render_problem(error))]) from None
         if not text.strip():
-            raise InvalidTemplate([SyntaxProblem(1, "it gives an empty text; print at least one variable or word")])
+            raise InvalidTemplate([SyntaxProblem(1, EMPTY_TEXT)])
     return template
 
 
 def render(template: Template, variables: Mapping[str, object]) -> str:
-    """The text in Discord's markdown, at most MAX_LENGTH long. Raises one of RENDER_ERRORS."""
+    """The text in Discord's markdown, at most MAX_LENGTH long. Raises one of RENDER_ERRORS.
+
+    It begins with a line that is not empty, because channels use the first line as a title.
+    """
     parts: list[str] = []
     length = 0
     for part in template.generate(variables):
@@ -80,7 +84,7 @@ def render(template: Template, variables: Mapping[str, object]) -> str:
         length += len(part)
         if length > MAX_RENDERED_LENGTH:
             break
-    return truncate(CONTROL_CHARACTERS.sub(" ", "".join(parts)[:MAX_RENDERED_LENGTH]).strip("\n"))
+    return truncate(CONTROL_CHARACTERS.sub(" ", "".join(parts)[:MAX_RENDERED_LENGTH]).rstrip("\n").lstrip())
 
 
 def render_or_default(template: Template | None, default: Template, variables: Mapping[str, object]) -> Rendering:
@@ -94,6 +98,14 @@ def render_or_default(template: Template | None, default: Template, variables: M
     if not text.strip():
         return Rendering(render(default, variables), "the template gives an empty text")
     return Rendering(text)
+
+
+def time_text(value: datetime | None, zone: str = "UTC") -> str:
+    """A time for people, to the minute in the time zone `zone`."""
+    if value is None:
+        return UNKNOWN
+    local = value.astimezone(ZoneInfo(zone))
+    return f"{local:%Y-%m-%d %H:%M} {local.tzname()}"
 
 
 def _render_problem(error: Exception) -> str:
@@ -145,13 +157,6 @@ def _plural(value: int | None, noun: str) -> str:
     return f"1 {noun}" if value == 1 else f"{value:,} {noun}s"
 
 
-def _time(value: datetime | None, zone: str = "UTC") -> str:
-    if value is None:
-        return UNKNOWN
-    local = value.astimezone(ZoneInfo(zone))
-    return f"{local:%Y-%m-%d %H:%M} {local.tzname()}"
-
-
 def _join(values: Iterable[object], separator: str = ", ") -> RenderedText:
     """The separator is part of the template, so it is not escaped."""
     return RenderedText(separator.join(_printed(value) for value in values))
@@ -170,7 +175,7 @@ PRINTED: Sequence[tuple[type, Callable[[Any], str]]] = (
     (bool, lambda value: "yes" if value else "no"),
     (int, str),
     (float, "{:.15g}".format),
-    (datetime, _time),
+    (datetime, time_text),
     (date, date.isoformat),
 )
 FILTERS: Mapping[str, Callable[..., object]] = {
@@ -178,7 +183,7 @@ FILTERS: Mapping[str, Callable[..., object]] = {
     "number": _number,
     "decimals": _decimals,
     "plural": _plural,
-    "time": _time,
+    "time": time_text,
     "join": _join,
     "length": len,
 }

@@ -1,8 +1,8 @@
 """The variables of templates by kind of finding, and made-up samples of them.
 
-findings/variables.py computes those of events. docs/notifications.md has a table of them, which a test compares.
-A template is checked against the first sample of its kind, in which everything is known. The other samples have an
-unknown (None) or an empty list wherever these are possible.
+findings/variables.py computes those of events, alerts/variables.py those of alerts. docs/notifications.md has a table
+of them, which a test compares. A template is checked against the first sample of its kind, in which everything is
+known. The other samples have an unknown (None) or an empty list wherever these are possible.
 """
 
 from __future__ import annotations
@@ -79,14 +79,21 @@ _RESULT = (
     ),
 )
 _ALERT = (
-    _same("title", "what is wrong, in two or three words", "Stage down"),
-    _same("subject", "service, partition or day that it concerns", "cleaner"),
-    _same("summary", "what is wrong, in a sentence", RenderedText("no replica of the cleaner has reported for 60 s")),
+    _same("title", "what is wrong, in a few words", "Stage down"),
+    _same("subject", "service, topic, model or day that it concerns", "cleaner"),
+    _same("summary", "what is wrong, in figures; one or more lines", RenderedText("0 of 1 replicas work.")),
+    _same("meaning", "what that means for the pipeline", RenderedText("Nothing is lost.")),
+    _same("commands", "list of the commands that help", (RenderedText("headrace status"),)),
+    _same("runbook", "where the runbook is", RenderedText("docs/runbooks.md#targetdown")),
     _same("severity", "`critical` or `warning`", "critical"),
-    _same("state", "`firing`, `acknowledged` or `resolved`", "firing"),
+    Variable("state", "`open`, `acknowledged` or `resolved`", "resolved", "open"),
+    _same("is_second", "whether it is the second message, which gives the end where messages are not edited", False),
+    _same("incident", "number of the incident", 12),
     _same("opened_at", "time at which it was noticed", _START),
+    Variable("acknowledged_at", "time of the acknowledgement; can be unknown", _START, None),
     Variable("acknowledged_by", "who acknowledged it; can be unknown", "discord:42 (Ada)", None),
     Variable("resolved_at", "time at which it ended; can be unknown", _START, None),
+    Variable("duration", "time from the opening to the end, such as `12 min`; can be unknown", "12 min", None),
 )
 _STATUSES = ({"status": "cancelled", "count": 1}, {"status": "settled", "count": 23})
 _PAYOUTS = ({"event": "Weir 4", "market": "trifecta", "selection": "2-1-3", "amount": 123_450},)
@@ -137,6 +144,10 @@ VARIABLES: Mapping[str, Sequence[Variable]] = MappingProxyType(_VARIABLES)
 
 
 def samples_of(kind: str) -> list[dict[str, object]]:
-    """The samples with which templates for this kind are checked."""
+    """The samples with which templates for this kind are checked. An alert has one for each of its messages."""
     variables = VARIABLES[kind]
-    return [{each.name: each.sample for each in variables}, {each.name: each.sparse for each in variables}]
+    known, sparse = ({each.name: each.sample for each in variables}, {each.name: each.sparse for each in variables})
+    if kind not in PIPELINE_KINDS:
+        return [known, sparse]
+    acknowledged = {**known, "state": "acknowledged", "resolved_at": None, "duration": None}
+    return [known, sparse, acknowledged, {**known, "is_second": True}]

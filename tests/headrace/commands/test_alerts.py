@@ -16,6 +16,7 @@ from services.notifier.alerts import postgres_incidents as storage
 from services.notifier.alerts.conditions import Condition
 from services.notifier.storage.postgres_mutes import active_mutes
 from tests.services.apps import server_of
+from tests.services.notifier.books import default_book
 from tests.shared.runtime.api.admin_apps import FILE_TOKEN, as_role, write_token_file
 
 Database = psycopg.Connection[Any]
@@ -40,7 +41,7 @@ def alerts(
 @pytest.fixture
 def incident(database: Database) -> int:
     condition = Condition("dead-letters", "cleaner", "warning", {"new": 12, "open": 30, "cause": "InvalidEvent"})
-    opened = storage.open_incident(database, "dead-letters", condition, ["console"])
+    opened = storage.open_incident(database, "dead-letters", condition, ["console"], default_book())
     assert opened is not None
     return opened.id
 
@@ -54,7 +55,7 @@ def test_open_alerts_are_listed(alerts: Alerts, incident: int) -> None:
 
 
 def test_resolved_alerts_are_listed_on_request(alerts: Alerts, incident: int, database: Database) -> None:
-    storage.resolve_incident(database, next(iter(storage.open_incidents(database).values())), [])
+    storage.resolve_incident(database, next(iter(storage.open_incidents(database).values())), [], default_book())
 
     assert alerts("list")[1] == "no alerts\n"
     assert "dead-letters" in alerts("list", "--all")[1]

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import get_args
 
 import psycopg
 import pytest
 
 from headrace.cli import command
 from headrace.database.embedded import OWNER, EmbeddedPostgres
-from services.notifier.kinds import PipelineKind
 from shared.broker.postgres.broker import PostgresBroker
 from tests.headrace.rules.made_up_days import Connection, follow, made_up_days
 from tests.services.notifier.books import default_book
@@ -67,10 +66,29 @@ def test_a_check_shows_what_goes_where(headrace: Headrace, file: Path) -> None:
     lines = [line.split("  ") for line in out.splitlines()]
     assert [each.strip() for each in lines[2] if each.strip()] == [
         "tip", "tip", "0.05", "venues: 7", "discord-bot/channel/111111111111111111, console",
-        "13:00 to 14:00, then drop", "10800 s",
+        "13:00 to 14:00, then drop", "3h",
     ]  # fmt: skip
     assert [each.strip() for each in lines[3] if each.strip()] == ["daily", "daily", "console"]
     assert err == f"{file} is valid; quiet hours are in Asia/Tokyo\n"
+
+
+def test_a_check_shows_thresholds_and_durations_of_alerts(headrace: Headrace, file: Path) -> None:
+    file.write_text("rules: {lag: {finding: lag-growing, threshold: 2000, for: 90m}, model: {finding: model-behind}}")
+
+    own = headrace("check", str(file), "--wide")[1].splitlines()[2:]
+    shipped = headrace("check", "--wide")[1].splitlines()[8:]
+
+    assert [re.split(" {2,}", line)[2:4] for line in own] == [["2,000 records", "1h30m"], ["0 nats", "1h"]]
+    assert [re.split(" {2,}", line)[1:4] for line in shipped] == [
+        ["stage-down", "1 replica", "3m"],
+        ["partition-held", "1 partition", "10s"],
+        ["lag-growing", "500 records", "15m"],
+        ["windows-failed", "1 window", "3h"],
+        ["dead-letters", "10 dead letters", "at once"],
+        ["model-behind", "0 nats", "1h"],
+        ["audit-missing", "26 hours", "at once"],
+        ["bot-token", "at once", "console"],
+    ]
 
 
 def test_a_check_reports_every_problem(headrace: Headrace, file: Path) -> None:
@@ -95,7 +113,8 @@ def test_the_rules_in_use_are_those_of_the_settings(
     assert shipped["file"] == "default.yaml"
     assert [(rule["rule"], rule["threshold"]) for rule in shipped["rules"]] == [
         ("tip", 0.6), ("big-payout", 50_000), ("grade", 2), ("surprise", 0.05), ("called-off", 1), ("daily", None),
-        *((kind, None) for kind in get_args(PipelineKind)),
+        ("stage-down", 1), ("partition-held", 1), ("lag-growing", 500), ("windows-failed", 1), ("dead-letters", 10),
+        ("model-behind", 0), ("audit-missing", 26), ("bot-token", None),
     ]  # fmt: skip
     assert [rule["rule"] for rule in own["rules"]] == ["tip", "daily"]
 

@@ -29,6 +29,7 @@ from tests.contract.records import write
 from tests.deploy.service_faults import FEEDS, YESTERDAY, Parts, followed_source
 from tests.services.notifier.alerts.pipeline_rows import Database
 from tests.services.notifier.alerts.readings import rule
+from tests.services.notifier.books import default_book
 from tests.shared.runtime.views import GivenView
 from tests.waiting import wait_until
 
@@ -86,7 +87,7 @@ class Alerts:
 
     def __init__(self, database: Database, *kinds: PipelineKind) -> None:
         self._database = database
-        self._watch = AlertWatch("", lambda: [rule(kind, for_s=0) for kind in kinds], set(), clear_s=0)
+        self._watch = AlertWatch("", lambda: [rule(kind, for_s=0) for kind in kinds], default_book, set(), clear_s=0)
 
     def states(self, subject: str) -> list[str]:
         """Of all incidents, the oldest first, after another evaluation."""

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import io
-import threading
 from collections.abc import Iterator
-from functools import partial
 
-import psycopg
 import pytest
 
 from services.notifier.alerts import postgres_incidents as storage
 from services.notifier.alerts.watch import AlertWatch
 from services.notifier.channels.base import Message, Receipt
 from services.notifier.channels.console import ConsoleChannel
-from services.notifier.delivery.channel_loop import DeliveryOptions
-from services.notifier.delivery.sender import Sender
-from services.notifier.pacing import DeliveryPolicy, RateLimit
+from services.notifier.pacing import RateLimit
 from tests.services.notifier.alerts.pipeline_rows import Database, PipelineRows
 from tests.services.notifier.alerts.readings import rule
-from tests.waiting import DEADLINE_S, wait_until
+from tests.services.notifier.books import book_of, default_book
+from tests.services.notifier.sending import sending
+from tests.waiting import wait_until
 
 DOWN = rule("stage-down", for_s=0, addresses=("console", "board/alerts"))
 
@@ -52,22 +49,15 @@ def console() -> io.StringIO:
 @pytest.fixture
 def board(database_url: str, console: io.StringIO) -> Iterator[Board]:
     """The channel, while a sender works."""
-    board, stop = Board(), threading.Event()
-    options = DeliveryOptions(DeliveryPolicy(poll_s=0.01), lambda *_: None)
-    sender = Sender(partial(psycopg.connect, database_url), [ConsoleChannel(console), board], options)
-    thread = threading.Thread(target=sender.run, args=(stop,))
-    thread.start()
-    try:
+    board = Board()
+    with sending(database_url, ConsoleChannel(console), board):
         yield board
-    finally:
-        stop.set()
-        thread.join(DEADLINE_S)
 
 
 def test_an_incident_is_one_message_that_follows_it_and_two_where_messages_cannot_be_edited(
     database: Database, database_url: str, console: io.StringIO, board: Board
 ) -> None:
-    rows, watch = PipelineRows(database), AlertWatch(database_url, lambda: [DOWN], {"board"}, clear_s=0)
+    rows, watch = PipelineRows(database), AlertWatch(database_url, lambda: [DOWN], default_book, {"board"}, clear_s=0)
     rows.start()
     rows.stop("loader")
 
@@ -75,7 +65,7 @@ def test_an_incident_is_one_message_that_follows_it_and_two_where_messages_canno
     wait_until(lambda: board.titles() == ["**Stage down** · loader"] and console.getvalue())
     watch.step(database)
     with database.transaction():
-        storage.acknowledge_incident(database, storage.list_incidents(database)[0].id, "token:a")
+        storage.acknowledge_incident(database, storage.list_incidents(database)[0].id, "token:a", default_book())
     wait_until(lambda: board.titles() == ["**Acknowledged: Stage down** · loader"])
     rows.start("loader")
     watch.step(database)
@@ -85,3 +75,34 @@ def test_an_incident_is_one_message_that_follows_it_and_two_where_messages_canno
     first, second = console.getvalue().splitlines()
     assert first.startswith("Stage down · loader · 0 of 1 replicas work.")
     assert second.startswith("Resolved: Stage down · loader · Resolved 20")
+
+
+TEMPLATE = """\
+{{ title }} of {{ subject }}: {{ state }}
+{% if is_second %}
+(see above)
+{% endif %}
+"""
+
+
+def test_a_template_gives_the_text_of_every_message_of_an_incident(
+    database: Database, database_url: str, console: io.StringIO, board: Board
+) -> None:
+    book = book_of(stage_down={"finding": "stage-down", "template": TEMPLATE})
+    rows, watch = PipelineRows(database), AlertWatch(database_url, lambda: [DOWN], lambda: book, {"board"}, clear_s=0)
+    rows.start()
+    rows.stop("loader")
+
+    watch.step(database)
+    wait_until(lambda: board.texts == ["Stage down of loader: open"] and console.getvalue())
+    with database.transaction():
+        storage.acknowledge_incident(database, storage.list_incidents(database)[0].id, "token:a", book)
+    wait_until(lambda: board.texts == ["Stage down of loader: acknowledged"])
+    rows.start("loader")
+    watch.step(database)
+    wait_until(lambda: board.texts == ["Stage down of loader: resolved"])
+    wait_until(lambda: console.getvalue().count("\n") == 2)
+
+    assert console.getvalue().splitlines() == [
+        "Stage down of loader: open", "Stage down of loader: resolved · (see above)",
+    ]  # fmt: skip

@@ -20,6 +20,7 @@ from services.notifier.alerts.watch import AlertWatch
 from shared.ops.operations import NotPossible
 from tests.services.notifier.alerts.pipeline_rows import Database, PipelineRows
 from tests.services.notifier.alerts.readings import rule
+from tests.services.notifier.books import default_book
 from tests.waiting import DEADLINE_S, terminate_backends, wait_until
 
 CONSOLE, BOT = "console", "discord-bot/channel/11111111111111111"
@@ -39,7 +40,7 @@ def rows(database: Database) -> PipelineRows:
 
 def watch_of(url: str, *rules: AlertRule, **options: Any) -> AlertWatch:
     """Opens and ends at once, unless `options` say otherwise: test_evaluator.py has the durations."""
-    return AlertWatch(url, lambda: rules or (DOWN, HELD), {"discord-bot"}, **{"clear_s": 0, **options})
+    return AlertWatch(url, lambda: rules or (DOWN, HELD), default_book, {"discord-bot"}, **{"clear_s": 0, **options})
 
 
 def messages(database: Database) -> list[tuple[Any, ...]]:
@@ -123,7 +124,7 @@ def test_an_acknowledgement_rewrites_the_messages_and_sends_none(
 
     for by in ("token:a", "token:b"):
         with database.transaction():
-            storage.acknowledge_incident(database, incident.id, by)
+            storage.acknowledge_incident(database, incident.id, by, default_book())
 
     assert messages(database) == [(each, "**Acknowledged: Stage down** · loader", "sent", 2) for each in ADDRESSES]
     (acknowledged,) = storage.list_incidents(database)
@@ -137,7 +138,7 @@ def test_an_acknowledged_incident_stays_open_and_ends_with_its_condition(
     rows.stop("loader")
     watch.step(database)
     with database.transaction():
-        storage.acknowledge_incident(database, storage.list_incidents(database)[0].id, "token:a")
+        storage.acknowledge_incident(database, storage.list_incidents(database)[0].id, "token:a", default_book())
 
     watch.step(database)
     during = incidents(database)
@@ -256,7 +257,7 @@ class Pipeline:
         stored = storage.list_incidents(self.database)
         if stored:
             with suppress(NotPossible), self.database.transaction():
-                storage.acknowledge_incident(self.database, stored[number % len(stored)].id, "token:a")
+                storage.acknowledge_incident(self.database, stored[number % len(stored)].id, "token:a", default_book())
 
     def send(self, number: int) -> None:
         self.database.execute(

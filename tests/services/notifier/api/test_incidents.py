@@ -19,6 +19,7 @@ from services.notifier.settings import NotifierSettings
 from services.notifier.storage.postgres_mutes import active_mutes, muted_until
 from shared.runtime.api.context import AdminContext
 from tests.services.endpoints import served, settings_of
+from tests.services.notifier.books import default_book
 from tests.shared.runtime.api.admin_apps import assert_problem
 
 Database = psycopg.Connection[Any]
@@ -27,7 +28,7 @@ DETAIL = {"new": 12, "open": 30, "cause": "InvalidEvent"}
 
 def routers(context: AdminContext) -> APIRouter:
     router = APIRouter()
-    router.include_router(incidents.router(context))
+    router.include_router(incidents.router(context, default_book))
     router.include_router(mutes.router(context, lambda: ["dead-letters", "tip"]))
     return router
 
@@ -40,7 +41,10 @@ def client(postgres: EmbeddedPostgres, database_url: str, tmp_path: Path) -> Ite
 
 def open_incidents(database: Database, *services: str) -> list[int]:
     conditions = [Condition("dead-letters", service, "warning", DETAIL) for service in services]
-    opened = [storage.open_incident(database, "dead-letters", condition, ["console"]) for condition in conditions]
+    opened = [
+        storage.open_incident(database, "dead-letters", condition, ["console"], default_book())
+        for condition in conditions
+    ]
     return [incident.id for incident in opened if incident is not None]
 
 
@@ -50,7 +54,7 @@ def trail(database: Database) -> list[tuple[Any, ...]]:
 
 def test_incidents_are_listed_by_state_in_pages(client: httpx.Client, database: Database) -> None:
     first, second, third = open_incidents(database, "cleaner", "loader", "predictor")
-    storage.resolve_incident(database, next(iter(storage.open_incidents(database).values())), [])
+    storage.resolve_incident(database, next(iter(storage.open_incidents(database).values())), [], default_book())
 
     page = client.get("/incidents", params={"limit": 1}).json()
     rest = client.get("/incidents", params={"before": page["next"]}).json()
@@ -75,7 +79,7 @@ def test_an_acknowledgement_is_stored_once_and_recorded(client: httpx.Client, da
 
 def test_what_is_resolved_or_unknown_cannot_be_acknowledged(client: httpx.Client, database: Database) -> None:
     (incident,) = open_incidents(database, "cleaner")
-    storage.resolve_incident(database, next(iter(storage.open_incidents(database).values())), [])
+    storage.resolve_incident(database, next(iter(storage.open_incidents(database).values())), [], default_book())
 
     resolved = client.post(f"/incidents/{incident}/acknowledge")
     unknown = client.post("/incidents/4711/acknowledge")

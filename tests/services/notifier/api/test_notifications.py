@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,40 +15,35 @@ import pytest
 
 from headrace.cli import command
 from headrace.database.embedded import EmbeddedPostgres
+from services.notifier.api.destinations import Destinations
 from services.notifier.api.notifications import delivery_progress, router
 from services.notifier.channels.console import ConsoleChannel
-from services.notifier.delivery.channel_loop import DeliveryOptions
-from services.notifier.delivery.sender import Sender
-from services.notifier.pacing import DeliveryPolicy
-from services.notifier.settings import NotifierSettings
+from services.notifier.channels.email import EmailChannel, MailServer
+from services.notifier.channels.secret_url import SecretUrl
+from services.notifier.channels.slack import SlackChannel
+from services.notifier.settings import NotifierSection, NotifierSettings
 from services.notifier.storage.postgres_claims import claim
 from services.notifier.storage.postgres_ledger import NewNotification, record_notifications
 from tests.services.endpoints import finished_operation, served, settings_of
+from tests.services.notifier.books import default_book
+from tests.services.notifier.http_receiver import Answer, Receiver
+from tests.services.notifier.mail_server import mail_server
+from tests.services.notifier.sending import sending
 from tests.shared.runtime.api.admin_apps import assert_problem
 
 Connection = psycopg.Connection[Any]
+CONSOLE = Destinations(NotifierSection(), ["console"], default_book)
 
 
 def test_a_test_message_is_sent_and_its_operation_ends(
     postgres: EmbeddedPostgres, database_url: str, tmp_path: Path
 ) -> None:
     settings = settings_of(NotifierSettings, postgres, database_url, tmp_path)
-    conninfo, out = settings.database.conninfo(), io.StringIO()
-    stop = threading.Event()
-    sender = Sender(
-        lambda: psycopg.connect(conninfo, autocommit=True),
-        [ConsoleChannel(out)],
-        DeliveryOptions(DeliveryPolicy(), lambda *_: None),
-    )
-    thread = threading.Thread(target=sender.run, args=(stop,))
-    with served(settings, lambda context: router(context, ["console"])) as client:
-        thread.start()
-        try:
+    out = io.StringIO()
+    with served(settings, lambda context: router(context, CONSOLE)) as client:
+        with sending(settings.database.conninfo(), ConsoleChannel(out)):
             operation = finished_operation(client, client.post("/test", json={}), settings, "test", delivery_progress)
             sent = client.get("/notifications", params={"state": "sent"}).json()
-        finally:
-            stop.set()
-            thread.join()
 
         assert (operation["state"], operation["counts"]) == ("succeeded", {"console": "sent"})
         assert [each["rule"] for each in sent["notifications"]] == ["test"]
@@ -58,10 +52,32 @@ def test_a_test_message_is_sent_and_its_operation_ends(
         assert "'pigeon'" in assert_problem(response, 422, "invalid-input")
 
 
+def test_a_test_message_is_sent_by_mail_and_to_slack(
+    postgres: EmbeddedPostgres, database_url: str, tmp_path: Path, receiver: Receiver
+) -> None:
+    settings = settings_of(NotifierSettings, postgres, database_url, tmp_path)
+    receiver.usual = Answer(200, b"ok")
+    slack = SlackChannel({"": SecretUrl(receiver.url)})
+    section = NotifierSection(
+        channels=("slack",), slack_webhook_files=("unused",), email_host="127.0.0.1", email_from="h@example.org",
+        email_security="none", email_to=("night=a@example.org",),
+    )  # fmt: skip
+    destinations = Destinations(section, ["slack", "email"], default_book)
+    with mail_server() as box, served(settings, lambda context: router(context, destinations)) as client:
+        server = MailServer("127.0.0.1", box.port, "h@example.org", "none")
+        with sending(settings.database.conninfo(), slack, EmailChannel(server, lambda _: ["a@example.org"])):
+            response = client.post("/test", json={"channels": ["email/night", "slack"]})
+            operation = finished_operation(client, response, settings, "test", delivery_progress)
+
+    assert (operation["state"], operation["counts"]) == ("succeeded", {"email/night": "sent", "slack": "sent"})
+    assert operation["id"] in str(box.mails[0]["Subject"])
+    assert operation["id"] in receiver.seen[0].body["text"]
+
+
 @pytest.fixture
 def client(postgres: EmbeddedPostgres, database_url: str, tmp_path: Path) -> Iterator[httpx.Client]:
     settings = settings_of(NotifierSettings, postgres, database_url, tmp_path)
-    with served(settings, lambda context: router(context, ["console"])) as client:
+    with served(settings, lambda context: router(context, CONSOLE)) as client:
         yield client
 
 

@@ -51,7 +51,7 @@ def test_the_rules_are_shown_and_loaded_again(postgres: EmbeddedPostgres, databa
         "filters": {"venues": [7]}, "for_s": None, "expires_s": 1_800, "template": None,
         "quiet_hours": {"from": "22:00:00", "to": "07:00:00", "then": "wait"},
     }  # fmt: skip
-    assert (stage_down["addresses"], stage_down["threshold"], stage_down["for_s"]) == (["console"], None, 60)
+    assert (stage_down["addresses"], stage_down["threshold"], stage_down["for_s"]) == (["console"], 1, 60)
     assert "rules.yaml:9: rules.tip.expires: expected a duration" in assert_problem(refused, 422, "invalid-input")
     assert failed["rules"] == first["rules"]
     assert "rules.tip.expires" in failed["error"]

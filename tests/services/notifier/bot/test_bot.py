@@ -99,3 +99,51 @@ def test_a_second_bot_waits_until_the_first_has_stopped(fake: FakeDiscord, datab
             used = fake.slash(fake.person("Ana"), fake.channel("general"), "/status")
             fake.wait_for(lambda: used.is_answered)
         assert first.logins == []
+
+
+def test_only_the_bot_with_a_session_is_connected(fake: FakeDiscord, database_url: str, tmp_path: Path) -> None:
+    with running_bot(fake, database_url, tmp_path, replica="b") as first:
+        wait_until(lambda: first.measured("connected") == 1)
+        with running_bot(fake, database_url, tmp_path, replica="a") as second:
+            used = fake.slash(fake.person("Ana"), fake.channel("general"), "/status")
+            fake.wait_for(lambda: used.is_answered)
+            assert (first.measured("connected"), second.measured("connected")) == (1, 0)
+    assert first.measured("connected") == 0
+
+
+def test_a_bot_whose_token_is_refused_is_not_connected(fake: FakeDiscord, database_url: str, tmp_path: Path) -> None:
+    with running_bot(fake, database_url, tmp_path, token="wrong") as running:
+        wait_until(lambda: running.logins == [False])
+        assert running.measured("connected") == 0
+
+
+def test_a_session_is_connected_again_after_a_lost_connection(fake: FakeDiscord, bot: RunningBot) -> None:
+    wait_until(lambda: bot.measured("connected") == 1)
+    fake.faults.gateway.delays_sessions = True
+    fake.faults.drop_gateway()
+    wait_until(lambda: bot.measured("connected") == 0)
+    fake.faults.gateway.delays_sessions = False
+    wait_until(lambda: bot.measured("connected") == 1)
+
+
+def test_interactions_are_counted_by_result_and_their_first_answer_is_timed(fake: FakeDiscord, bot: RunningBot) -> None:
+    ana, channel = fake.person("Ana"), fake.channel("general")
+    olga = fake.person("Olga", ["operator"])
+    pause = {"service": "cleaner", "topic": "raw-events", "reason": "test"}
+    answered, refused = fake.slash(ana, channel, "/status"), fake.slash(ana, channel, "/pause", pause)
+    failed = fake.slash(olga, channel, "/ack", {"id": "12"})  # there is no token for the services' API
+    fake.wait_for(lambda: all(each.is_answered for each in (answered, refused, failed)))
+
+    for result in ("answered", "refused", "failed"):
+        wait_until(lambda result=result: bot.measured("interactions_total", result=result) == 1)  # type: ignore[misc]
+    assert bot.measured("first_answer_seconds_count") == 3
+
+
+def test_a_completion_is_not_counted(fake: FakeDiscord, bot: RunningBot) -> None:
+    ana, channel = fake.person("Ana"), fake.channel("general")
+    completion = fake.autocomplete(ana, channel, "/event", {"key": "river"}, "key")
+    fake.wait_for(lambda: completion.callback == 8)
+    used = fake.slash(ana, channel, "/status")
+    fake.wait_for(lambda: used.is_answered)
+    wait_until(lambda: bot.measured("interactions_total", result="answered") == 1)
+    assert bot.measured("first_answer_seconds_count") == 1

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from services.notifier.kinds import EventKind, FindingKind, PipelineKind
 from services.notifier.rules.file import DEFAULT_FILE, read_rules
-from services.notifier.rules.model import Rule, RuleFile
+from services.notifier.rules.model import MAX_DURATION_S, Rule, RuleFile, duration_s, duration_text
 from services.notifier.rules.validation import parse_rules
 from services.notifier.rules.yaml_tree import MAX_SIZE_BYTES
 from shared.errors import ConfigError
@@ -330,3 +330,13 @@ def test_a_channel_to_which_the_notifier_does_not_send_is_refused() -> None:
         "rules.yaml:4: channels.ops: this notifier cannot send to discord-bot/channel/222222222222222222; configure it"
         " in the settings, or remove it here"
     )
+
+
+@given(st.integers(1, int(MAX_DURATION_S)))
+def test_a_duration_is_shown_as_it_is_written(seconds: int) -> None:
+    assert duration_s(duration_text(seconds)) == seconds
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0, "0s"), (90, "1m30s"), (5_400, "1h30m"), (86_400, "1d")])
+def test_a_duration_is_short(seconds: float, text: str) -> None:
+    assert duration_text(seconds) == text

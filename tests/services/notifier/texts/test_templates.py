@@ -115,7 +115,7 @@ def test_a_filter_does_not_make_a_name_safe() -> None:
         ("{{ at|time('Asia/Tokio') }}", "it fails for a possible value"),
         ("{{ title > 3 }}", "it fails for a possible value"),
         ("{{ share|decimals(99) }}", "expected 0 to 10 digits, got 99"),
-        ("{% if number > 9999 %}x{% endif %}", "it gives an empty text; print at least one variable or word"),
+        ("{% if number > 9999 %}x{% endif %}", "it gives an empty text for possible values"),
         ("{{ name", "unexpected end of template"),
         ("{% if %}", "see the chapter Templates"),
         ("{{ " + "(" * 3_000, "it is nested too deeply"),
@@ -163,6 +163,16 @@ def test_a_template_that_gives_nothing_falls_back_to_the_default() -> None:
     template, default = (compile_template(source, [VALUES]) for source in ("{% if number %}x{% endif %}", "default"))
 
     assert render_or_default(template, default, {**VALUES, "number": 0}).text == "default"
+
+
+def test_a_text_begins_with_a_line_that_is_not_empty() -> None:
+    assert rendered(" {% if number > 9999 %}x{% endif %} \n\n{{ name }}") == r"A\*B"
+
+
+@pytest.mark.parametrize("state", ["open", "acknowledged", "resolved"])
+def test_a_template_of_an_alert_is_checked_in_every_state(state: str) -> None:
+    with pytest.raises(InvalidTemplate, match="empty text for possible values"):
+        compile_template(f"{{% if state != '{state}' %}}x{{% endif %}}", samples_of("stage-down"))
 
 
 def test_every_kind_has_a_default_template() -> None:
