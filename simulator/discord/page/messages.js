@@ -175,6 +175,10 @@ function timeOfDay(instant) {
   return instant.toLocaleTimeString([], {hour: "2-digit", minute: "2-digit", hourCycle: "h23"});
 }
 
+function countOf(count, noun) {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+}
+
 function sizeOf(bytes) {
   return bytes < 1000 ? `${bytes} bytes` : bytes < 1e6 ? `${(bytes / 1e3).toFixed(1)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
 }
@@ -203,7 +207,7 @@ export function messageElement(message, actions) {
     ...message.attachments.map(attachmentElement),
     ...message.components.map((row) => componentElement(row, message, actions)),
     message.thread ? element("button", {type: "button", className: "thread-link", onclick: () => actions.open(message.thread.id)},
-      icon("thread"), `${message.thread.name} · messages: ${message.thread.total_message_sent}`) : null,
+      icon("thread"), `${message.thread.name} · ${countOf(message.thread.total_message_sent, "message")}`) : null,
     message.only_you ? element("p", {className: "quiet"}, icon("eye"), " Only you can see this") : null);
   return element("li", {className: classes.join(" ")}, askedNote(message), avatar, body);
 }

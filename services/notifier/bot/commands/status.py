@@ -71,7 +71,7 @@ def stage_line(pipeline: PipelineReading, service: str) -> tuple[str, str]:
     records = sum(each.records for _, each in backlogs)
     ages = [each.oldest_s for _, each in backlogs if each.oldest_s is not None and each.records]
     state = "down" if not live else "not ready" if not ready else "paused" if paused else "running"
-    parts = [f"**{service}** {state}", f"{ready} of {len(live)} replicas ready"]
+    parts = [f"**{service}** {state}", f"{ready} of {len(live)} ready"]
     if backlogs:
         parts.append(f"{records:,} records wait" + (f", the oldest {max(ages):,.0f} s" if ages else ""))
     if paused:

@@ -167,7 +167,6 @@ def test_a_pause_is_previewed_confirmed_and_in_the_trail(operated: Operated) -> 
         ("Now", "running"),
         ("Waiting records", "0"),
     ]
-    # Another person, and a double click, change nothing more.
     operated.click("Olga", preview, "Confirm")
     operated.wait_for_title(preview, "succeeded")
     [[orders]] = operated.rows("SELECT count(*) FROM ops.operations WHERE kind = 'pause'")
@@ -180,6 +179,17 @@ def test_a_pause_is_previewed_confirmed_and_in_the_trail(operated: Operated) -> 
     resumed = operated.use("Olga", "/resume", {"service": "cleaner", "topic": "raw-events"})
     operated.click("Olga", resumed, "Confirm")
     operated.wait_for_title(resumed, "succeeded")
+
+
+def test_a_double_click_is_one_operation(operated: Operated) -> None:
+    before = len(operated.rows("SELECT FROM ops.operations"))
+    preview = operated.use("Olga", "/resume", {"service": "cleaner", "topic": "raw-events"})
+    with operated.fake.faults.held("POST /interactions/*") as held:
+        operated.click("Olga", preview, "Confirm")
+        operated.click("Olga", preview, "Confirm")
+        wait_until(lambda: held.hits > 1)
+    operated.wait_for_title(preview, "succeeded")
+    assert len(operated.rows("SELECT FROM ops.operations")) == before + 1
 
 
 def test_a_time_that_is_none_is_explained(operated: Operated) -> None:
