@@ -140,7 +140,11 @@ async function followInteraction(id) {
     const view = await call("/fake/interactions/" + id);
     if (view.dialog) return showDialog(id, view.dialog);
     if (view.answered) return null;
-    if (view.failed) return notice("The application did not respond within 3 seconds.");
+    if (view.failed) {
+      const {name, connected} = state.overview.bot;
+      return notice(connected ? "The application did not respond within 3 seconds."
+        : `${name} is not connected. Start a notifier with the settings that the simulation printed.`);
+    }
     await new Promise((resolve) => setTimeout(resolve, 150));
   }
 }
