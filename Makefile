@@ -115,7 +115,7 @@ bench-predict: $(STAMP) ## Measure the model's quality and speed on a recorded a
 bench-scale: $(STAMP) ## Measure each stage by replicas on both brokers (half an hour; ARGS=--write updates docs/scaling.md)
 	@$(BIN)/python -m bench.scale $(ARGS)
 
-pictures: $(STAMP) ## Draw the pictures of the documents from a demonstration (ARGS=)
+pictures: $(STAMP) ## Draw the pictures of the documents from a demonstration (needs Chromium; ARGS=--help)
 	@$(BIN)/python -m tests.documents.pictures $(ARGS)
 
 clean: ## Remove the environment, caches and build output; keep the data

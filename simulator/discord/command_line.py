@@ -110,7 +110,7 @@ def is_for_bot(typed: TypedCommand, line: str) -> bool:
 def value_completion(typed: TypedCommand, name: str, value: object) -> LineCompletion:
     """A completion of the value that is being typed."""
     text = str(value).lower() if isinstance(value, bool) else str(value)
-    return LineCompletion(f"{typed.prefix}{text} ", name, "" if name == text else text)
+    return LineCompletion(f"{typed.prefix}{text} ", name, "" if text in name else text)
 
 
 def _with_values(words: tuple[str, ...], options: tuple[Payload, ...], line: str, rest: str) -> TypedCommand:

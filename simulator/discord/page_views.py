@@ -55,11 +55,13 @@ def interaction_view(simulation: DiscordSimulation, record: InteractionRecord) -
 def _message(simulation: DiscordSimulation, message: PostedMessage, person: ChatUser) -> Payload:
     state = simulation.state
     payload = message.payload(state.guild)
-    asked_by = None if message.interaction is None else message.interaction["interaction_metadata"]["user"]
+    about = None if message.interaction is None else message.interaction["interaction_metadata"]
+    used = None if about is None else state.interactions.get(int(about["id"]))
     return payload | {
         "only_you": message.is_ephemeral,
         "thinking": bool(message.flags & LOADING),
-        "asked_by": None if asked_by is None else asked_by["global_name"],
+        "asked_by": None if used is None else used.person.name,
+        "asked_with": None if used is None else used.data.get("name"),
         "edited": message.edited_at is not None,
         "notifies_you": bool({"everyone", f"user:{person.id}", *_roles(person)} & set(message.mentions.pings)),
         "pings": list(message.mentions.pings),

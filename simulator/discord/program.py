@@ -8,7 +8,6 @@ import secrets
 import shlex
 import signal
 import sys
-import tempfile
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +17,8 @@ from simulator.discord.fake import FakeDiscord
 TOKEN_FILE = "discord-bot-token"  # noqa: S105 - the name of a file
 API_TOKEN_FILE = "api-token"  # noqa: S105  # a name
 DEFAULT_PORT = 8650
+# In the default data directory of `headrace run`, because the token for the services is valid for its database only.
+DEFAULT_FOLDER = Path(".headrace/discord")
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -30,7 +31,8 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--folder",
         type=Path,
-        help="folder for the file with the bot's token, which is the same after each start (default: a temporary one)",
+        default=DEFAULT_FOLDER,
+        help="folder for the files with the bot's tokens, which are the same after each start (default: %(default)s)",
     )
     parser.add_argument("--no-rate-limits", action="store_true", help="accept requests at any rate")
     return parser
@@ -42,23 +44,22 @@ def run(options: Sequence[str]) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    with tempfile.TemporaryDirectory(prefix="headrace-discord-") as temporary:
-        file = (chosen.folder or Path(temporary)) / TOKEN_FILE
-        try:
-            token = _token_in(file)
-        except (OSError, ValueError) as error:
-            print(f"simulator: cannot use {file}: {error}", file=sys.stderr)
-            return 2
-        fake = FakeDiscord(chosen.port, token, rate_limits=not chosen.no_rate_limits)
-        try:
-            fake.server.start()
-        except OSError as error:
-            where = f"port {chosen.port} of 127.0.0.1"
-            print(f"simulator: cannot listen on {where} ({error.strerror}); use --port 0", file=sys.stderr)
-            return 2
-        print("\n".join(announcement(fake, file)), flush=True)
-        stop.wait()
-        fake.server.stop()
+    file = chosen.folder / TOKEN_FILE
+    try:
+        token = _token_in(file)
+    except (OSError, ValueError) as error:
+        print(f"simulator: cannot use {file}: {error}", file=sys.stderr)
+        return 2
+    fake = FakeDiscord(chosen.port, token, rate_limits=not chosen.no_rate_limits)
+    try:
+        fake.server.start()
+    except OSError as error:
+        where = f"port {chosen.port} of 127.0.0.1"
+        print(f"simulator: cannot listen on {where} ({error.strerror}); use --port 0", file=sys.stderr)
+        return 2
+    print("\n".join(announcement(fake, file)), flush=True)
+    stop.wait()
+    fake.server.stop()
     return 0
 
 
@@ -66,7 +67,6 @@ def announcement(fake: FakeDiscord, token_file: Path) -> list[str]:
     """What the program prints: the page's address and the settings of a notifier, as lines for a shell."""
     guild = fake.simulation.state.guild
     roles = f"{guild.role_named('operator').id}=operate,{guild.role_named('reader').id}=read"
-    api_token = shlex.quote(str(token_file.absolute().with_name(API_TOKEN_FILE)))
     settings = {
         "CHANNELS": "console,discord-bot",
         "BOT_TOKEN_FILE": str(token_file.absolute()),
@@ -82,12 +82,23 @@ def announcement(fake: FakeDiscord, token_file: Path) -> list[str]:
         f"simulated Discord: {fake.url}",
         "It is a simulation: nothing leaves this machine. Open the page and be one of its people.",
         f"channels (for rules): {channels}",
-        "To connect a notifier, set these variables where it runs:",
-        *(f"export HEADRACE_NOTIFIER__{name}={shlex.quote(value)}" for name, value in settings.items()),
-        "Commands that change something need a token for the services, which a database must exist for:",
-        f"headrace token create bot --scope operate --delegate > {api_token} && chmod 600 {api_token}",
-        f"export HEADRACE_NOTIFIER__BOT_API_TOKEN_FILE={api_token}",
+        "To connect a notifier, run these lines in another shell, and then `headrace run` there:",
+        *(_export(name, value) for name, value in settings.items()),
+        *_api_token_lines(token_file.absolute().with_name(API_TOKEN_FILE)),
     ]
+
+
+def _api_token_lines(file: Path) -> list[str]:
+    """The lines that make the token for commands that change something, unless an earlier start has left it."""
+    export = _export("BOT_API_TOKEN_FILE", str(file))
+    if file.is_file() and file.stat().st_size:
+        return [export]
+    create = f"headrace token create bot --scope operate --delegate > {shlex.quote(str(file))}"
+    return ["headrace migrate", f"(umask 077; {create})", export]
+
+
+def _export(name: str, value: str) -> str:
+    return f"export HEADRACE_NOTIFIER__{name}={shlex.quote(value)}"
 
 
 def _token_in(file: Path) -> str:

@@ -1,7 +1,8 @@
 """Makes the pictures of the documents, from a demonstration that really runs: `python -m` this, or `make pictures`.
 
 live-view.svg is a frame of the live day. For calibration.png, the month after it is loaded and predicted by a replay,
-as of before each event: one day has too few events to compare probabilities with frequencies.
+as of before each event: one day has too few events to compare probabilities with frequencies. discord-bot.png is in
+bot_picture.py.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from services.predictor.evaluation.charts import draw_reliability
 from services.predictor.storage.postgres_facts import read_predictions
 from shared.settings.sections import Settings
 from shared.topics import LOADED
+from tests.documents.bot_picture import draw_bot
 
 PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
 WIDTH, HEIGHT = 150, 42
@@ -74,13 +76,19 @@ def interest(frame: Frame) -> tuple[bool, ...]:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.documents.pictures", description=__doc__)
     parser.add_argument("--data-dir", type=Path, help="where the demonstration runs [default: a temporary directory]")
-    given: Path | None = parser.parse_args(arguments).data_dir
-    with tempfile.TemporaryDirectory() as temporary:
-        make_pictures((given or Path(temporary) / "headrace").resolve())
-
-
-def make_pictures(data_dir: Path) -> None:
+    parser.add_argument("--bot-only", action="store_true", help="only discord-bot.png, after an earlier demonstration")
+    options = parser.parse_args(arguments)
     console = Console(stderr=True, highlight=False)
+    with tempfile.TemporaryDirectory() as temporary:
+        data_dir = (options.data_dir or Path(temporary) / "headrace").resolve()
+        if not options.bot_only:
+            make_pictures(data_dir, console)
+        draw_bot(data_dir, console, PICTURES / "discord-bot.png")
+    for picture in sorted(PICTURES.iterdir()):
+        console.print(f"{picture}: {picture.stat().st_size // 1024} KB", soft_wrap=True)
+
+
+def make_pictures(data_dir: Path, console: Console) -> None:
     view = CapturingView(console)
     with prepared_environment(Settings(data_dir=data_dir), None, console, lambda _: view) as environment:
         demonstrate(environment, RunOptions(source=SOURCE))
@@ -89,8 +97,6 @@ def make_pictures(data_dir: Path) -> None:
         (PICTURES / "live-view.svg").write_text(svg_of(view.best, WIDTH, HEIGHT, "make run"), encoding="utf-8")
         predict_days_after(environment, next_day(environment.data_dir))
         draw_calibration(environment, PICTURES / "calibration.png")
-    for picture in sorted(PICTURES.iterdir()):
-        console.print(f"{picture}: {picture.stat().st_size // 1024} KB", soft_wrap=True)
 
 
 def predict_days_after(environment: RunEnvironment, next_up: DemonstrationDay) -> None:

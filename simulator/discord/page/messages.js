@@ -156,41 +156,60 @@ function componentElement(component, message, actions) {
 }
 
 function attachmentElement(file) {
-  const name = element("p", {}, link(file.url, [file.filename]), element("span", {className: "quiet"}, ` ${file.size} bytes`));
+  const name = element("p", {}, link(file.url, [file.filename]), element("span", {className: "quiet"}, sizeOf(file.size)));
   const isPicture = file.content_type.startsWith("image/");
   return element("div", {className: "attachment"}, isPicture ? picture(file.url) : null, name);
 }
 
-function replyNote(message) {
-  return message.asked_by ? element("p", {className: "quiet"}, `${message.asked_by} used the bot`) : null;
+function askedNote(message) {
+  if (!message.asked_by) return null;
+  const used = message.asked_with ? [" used ", mention("/" + message.asked_with)] : [" used a button"];
+  return element("p", {className: "asked"}, element("span", {}, element("b", {}, message.asked_by), ...used));
+}
+
+function icon(name) {
+  return element("i", {className: "icon " + name, ariaHidden: "true"});
+}
+
+function timeOfDay(instant) {
+  return instant.toLocaleTimeString([], {hour: "2-digit", minute: "2-digit", hourCycle: "h23"});
+}
+
+function countOf(count, noun) {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+}
+
+function sizeOf(bytes) {
+  return bytes < 1000 ? `${bytes} bytes` : bytes < 1e6 ? `${(bytes / 1e3).toFixed(1)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
 }
 
 export function messageElement(message, actions) {
   const author = message.author.global_name ?? message.author.username;
   const at = new Date(message.timestamp);
   if (message.type === 6) {
-    return element("li", {className: "message notice"}, `📌 ${author} pinned a message to this channel.`);
+    return element("li", {className: "message notice"}, icon("pin"), `${author} pinned a message to this channel.`);
   }
   const classes = ["message", message.only_you && "ephemeral", message.notifies_you && "notifies"].filter(Boolean);
   const hue = [...author].reduce((sum, letter) => sum + letter.charCodeAt(0) * 7, 0) % 360;
-  const avatar = element("div", {className: "avatar", ariaHidden: "true"}, author.slice(0, 1));
-  avatar.style.background = `hsl(${hue} 45% 38%)`;
+  const isBot = message.author.bot === true;
+  const avatar = element("div", {className: isBot ? "avatar bot" : "avatar", ariaHidden: "true"}, isBot ? null : author.slice(0, 1));
+  if (!isBot) avatar.style.background = `hsl(${hue} 45% 38%)`;
   const head = element("div", {className: "head"}, element("span", {className: "name"}, author),
-    message.author.bot ? element("span", {className: "tag"}, "APP") : null,
-    element("time", {dateTime: message.timestamp, title: at.toLocaleString()}, at.toLocaleTimeString([], {timeStyle: "short"})),
+    isBot ? element("span", {className: "tag"}, "APP") : null,
+    element("time", {dateTime: message.timestamp, title: at.toLocaleString()}, timeOfDay(at)),
     message.edited ? element("span", {className: "quiet"}, "(edited)") : null,
-    message.pinned ? element("span", {className: "quiet"}, "📌 pinned") : null,
+    message.pinned ? element("span", {className: "quiet"}, icon("pin"), " pinned") : null,
     message.notifies_you ? element("span", {className: "quiet"}, "notifies you") : null);
-  const body = element("div", {}, replyNote(message), head,
+  const body = element("div", {}, head,
     message.thinking ? element("p", {className: "quiet"}, `${author} is thinking…`) : null,
     message.content ? markdown(message.content, actions.context) : null,
     ...message.embeds.map((embed) => embedElement(embed, actions.context)),
     ...message.attachments.map(attachmentElement),
     ...message.components.map((row) => componentElement(row, message, actions)),
     message.thread ? element("button", {type: "button", className: "thread-link", onclick: () => actions.open(message.thread.id)},
-      `🧵 ${message.thread.name} · messages: ${message.thread.total_message_sent}`) : null,
-    message.only_you ? element("p", {className: "quiet"}, "👁 Only you can see this") : null);
-  return element("li", {className: classes.join(" ")}, avatar, body);
+      icon("thread"), `${message.thread.name} · ${countOf(message.thread.total_message_sent, "message")}`) : null,
+    message.only_you ? element("p", {className: "quiet"}, icon("eye"), " Only you can see this") : null);
+  return element("li", {className: classes.join(" ")}, askedNote(message), avatar, body);
 }
 
 // Keeps what did not change, so that the focus stays where it is.

@@ -33,8 +33,13 @@ function context() {
     channels: names([...state.overview.channels, ...state.overview.threads])};
 }
 
+function showBot(isConnected, text) {
+  $("bot").textContent = text;
+  $("bot").className = isConnected ? "connected" : "";
+}
+
 function channelButton(channel) {
-  const prefix = {text: "# ", thread: "🧵 ", direct: "@ "}[channel.kind];
+  const prefix = {text: "# ", thread: "↳ ", direct: "@ "}[channel.kind];
   const button = element("button", {type: "button", onclick: () => openChannel(channel.id)},
     prefix + (channel.kind === "direct" ? state.overview.bot.name : channel.name));
   if (channel.id === state.channel) button.setAttribute("aria-current", "page");
@@ -49,7 +54,7 @@ async function refreshOverview() {
   state.person ??= people[0].id;
   state.channel ??= channels[0].id;
   $("guild").textContent = guild.name;
-  $("bot").textContent = bot.connected ? `● ${bot.name} is connected` : `○ ${bot.name} is not connected`;
+  showBot(bot.connected, `${bot.name} is ${bot.connected ? "" : "not "}connected`);
   $("person").replaceChildren(...people.map((person) =>
     element("option", {value: person.id, selected: person.id === state.person}, person.name)));
   const me = people.find((person) => person.id === state.person);
@@ -71,13 +76,14 @@ async function refreshChannel() {
   if (channel !== state.channel) return;
   $("title").textContent = (view.channel.kind === "text" ? "# " : "") + view.channel.name;
   $("topic").textContent = view.channel.topic;
+  $("line").placeholder = `Message ${$("title").textContent}, or / for the bot's commands`;
   const log = $("messages");
   const isAtEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 80;
   const actions = {use: useComponent, open: openChannel, context: context()};
   renderInto(log, view.messages, state.shown, (message) => messageElement(message, actions));
   const pinned = view.messages.filter((message) => view.pinned.includes(message.id));
   $("pin-count").textContent = pinned.length;
-  renderInto($("pins"), pinned, state.pinned, (message) => messageElement(message, actions));
+  renderInto($("pinned"), pinned, state.pinned, (message) => messageElement(message, actions));
   if (isAtEnd) log.scrollTop = log.scrollHeight;
   if (view.channel.last_message) state.seen.set(channel, view.channel.last_message);
 }
@@ -94,7 +100,7 @@ async function refresh() {
       await refreshChannel();
     } while (isAgain);
   } catch (error) {
-    $("bot").textContent = "○ the simulation does not answer: " + error.message;
+    showBot(false, "The simulation does not answer. Is it still running?");
   } finally {
     isRefreshing = false;
   }
@@ -105,9 +111,16 @@ async function openChannel(id) {
   state.shown.clear();
   state.pinned.clear();
   $("messages").replaceChildren();
-  $("pins").replaceChildren();
+  $("pinned").replaceChildren();
+  showSide(false);
   await refresh();
   $("messages").scrollTop = $("messages").scrollHeight;
+}
+
+// On a narrow screen the channels are a drawer.
+function showSide(isOpen) {
+  $("side").classList.toggle("open", isOpen);
+  $("show-side").setAttribute("aria-expanded", String(isOpen));
 }
 
 function openDirect() {
@@ -127,7 +140,11 @@ async function followInteraction(id) {
     const view = await call("/fake/interactions/" + id);
     if (view.dialog) return showDialog(id, view.dialog);
     if (view.answered) return null;
-    if (view.failed) return notice("The application did not respond within 3 seconds.");
+    if (view.failed) {
+      const {name, connected} = state.overview.bot;
+      return notice(connected ? "The application did not respond within 3 seconds."
+        : `${name} is not connected. Start a notifier with the settings that the simulation printed.`);
+    }
     await new Promise((resolve) => setTimeout(resolve, 150));
   }
 }
@@ -233,6 +250,9 @@ $("show-pins").addEventListener("click", () => {
   $("pins").hidden = !$("pins").hidden;
   $("show-pins").setAttribute("aria-expanded", String(!$("pins").hidden));
 });
+$("show-side").addEventListener("click", () => showSide(!$("side").classList.contains("open")));
+document.addEventListener("keydown", (event) => event.key === "Escape" && showSide(false));
+$("content").addEventListener("click", () => showSide(false));
 setInterval(() => document.hidden || refresh(), 30_000);
 
 await refresh();

@@ -21,6 +21,8 @@ from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[3]
 PORT = "8600"
+# The reader repeats it until it shows what the document shows.
+REPEATED = ".venv/bin/headrace alerts"
 END = "-- end of the output of a command, status "
 pytestmark = pytest.mark.slow
 
@@ -62,7 +64,7 @@ class Terminal:
     def start_other(self, command: str) -> None:
         with self.other_log.open("ab") as log:
             self.other = subprocess.Popen(
-                ["bash", "-c", f"exec {command}"],
+                ["bash", "-c", f"exec env {command}"],
                 cwd=self.folder,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
@@ -126,6 +128,8 @@ def follow(terminal: Terminal, step: Step, port: str) -> None:
         return
     if terminal.other is not None and not terminal.is_paused:
         wait_until(terminal.is_idle, forgive=(psycopg.Error, httpx.TransportError))
+    if command == REPEATED:
+        wait_until(lambda: shows(step.output, terminal.run(command)[0]), f"{command} shows an alert")
     lines, status = terminal.run(command)
     print("$", command, *lines, sep="\n")
     assert status == 0, f"{command}\n" + "\n".join(lines)

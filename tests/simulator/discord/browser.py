@@ -15,12 +15,13 @@ from typing import Any
 from tests.waiting import wait_until
 
 VARIABLE = "HEADRACE_CHROMIUM"
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 KEYS = {"Enter": (13, "\r"), "Tab": (9, ""), "Escape": (27, ""), "ArrowDown": (40, ""), "ArrowUp": (38, "")}
 
 
 def chromium() -> str | None:
     """The browser's program, if this machine has one."""
-    return os.environ.get(VARIABLE) or shutil.which("chromium")
+    return os.environ.get(VARIABLE) or next(filter(None, map(shutil.which, PROGRAMS)), None)
 
 
 class Browser:
@@ -60,6 +61,14 @@ class Browser:
 
     def open(self, url: str) -> None:
         self._send("Page.navigate", url=url)
+
+    def show_as(self, width: int, height: int, scale: float = 1.0, scheme: str = "dark") -> None:
+        """Set the size of the page in CSS pixels, and what else differs from machine to machine."""
+        size = {"width": width, "height": height, "deviceScaleFactor": scale, "mobile": False}
+        self._send("Emulation.setDeviceMetricsOverride", **size)
+        self._send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        self._send("Emulation.setTimezoneOverride", timezoneId="UTC")
+        self._send("Emulation.setLocaleOverride", locale="en-GB")
 
     def evaluate(self, expression: str) -> Any:
         """The value of a JavaScript expression. Raises AssertionError if it throws."""

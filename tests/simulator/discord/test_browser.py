@@ -17,6 +17,24 @@ pytestmark = pytest.mark.browser
 
 SCRIPT = "<script>document.title = 'hacked'</script><img src=x onerror=\"document.title = 'hacked'\">"
 
+# The pairs of text and background whose contrast is too low.
+CONTRASTS = """(() => {
+  const probe = document.body.appendChild(document.createElement("i"));
+  const luminance = (name) => {
+    probe.style.color = `var(--${name})`;
+    const parts = getComputedStyle(probe).color.match(/[\\d.]+/g).slice(0, 3).map((part) => part / 255);
+    const [r, g, b] = parts.map((part) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const pairs = ["text", "quiet", "strong", "link", "accent", "wrong"].flatMap((text) =>
+    ["back", "side", "deep", "hover"].map((back) => [text, back]));
+  pairs.push(["banner-text", "banner"], ["text", "mine"]);
+  return pairs.map(([text, back]) => {
+    const [dark, light] = [luminance(text), luminance(back)].sort((one, other) => one - other);
+    return `${text} on ${back}: ${((light + 0.05) / (dark + 0.05)).toFixed(2)}`;
+  }).filter((line) => Number(line.split(": ")[1]) < 4.5);
+})()"""
+
 
 class PauseBot(RealBot):
     def __init__(self, fake: FakeDiscord) -> None:
@@ -56,6 +74,7 @@ def test_a_command_is_typed_completed_sent_and_confirmed_with_the_keyboard(fake:
         browser.press("Enter")
         browser.wait_for_text("Pause cleaner? none", "#messages")
         browser.wait_for_text("Only you can see this", "#messages")
+        browser.wait_for_text("Ana Operator used /pause", "#messages")
         browser.evaluate("document.querySelector('[data-id=confirm]').focus()")
         browser.press("Enter")
         browser.wait_for_text("paused", "#messages")
@@ -91,3 +110,31 @@ def test_a_new_message_appears_and_another_person_sees_it_differently(fake: Fake
     browser.evaluate(choice + "select.dispatchEvent(new Event('change'))")
     browser.wait_for_text("notifies you", "#messages")
     assert browser.text("#roles") == "Role: reader"
+
+
+def test_on_a_narrow_screen_the_channels_are_a_drawer(fake: FakeDiscord, browser: Browser) -> None:
+    browser.show_as(390, 800)
+    browser.open(fake.url)
+    browser.wait_for_text("# races", "#title")
+    is_shown = "document.querySelector('#side').checkVisibility({visibilityProperty: true})"
+    assert browser.evaluate("document.documentElement.scrollWidth") == 390
+    assert not browser.evaluate(is_shown)
+
+    browser.evaluate("document.querySelector('#show-side').focus()")
+    browser.press("Enter")
+    assert browser.evaluate(is_shown)
+    browser.evaluate("document.querySelectorAll('#channels button')[1].focus()")
+    browser.press("Enter")
+
+    browser.wait_for_text("# operations", "#title")
+    assert not browser.evaluate(is_shown)
+
+
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+def test_text_has_enough_contrast(fake: FakeDiscord, browser: Browser, scheme: str) -> None:
+    """At least 4.5:1, as WCAG 2.2 AA asks for."""
+    browser.show_as(1200, 900, scheme=scheme)
+    browser.open(fake.url)
+    browser.wait_for_text("# races", "#title")
+
+    assert browser.evaluate(CONTRASTS) == []

@@ -77,9 +77,10 @@ def test_a_typed_command_is_completed_by_the_bot_and_answered_to_one_person(
         fake.wait_for(lambda: page.get(f"/fake/interactions/{sent}").json()["answered"])
 
     assert [each["line"] for each in names] == ["/event "]
-    assert keys == [{"line": "/event key:7:02 ", "label": "Race 7:02", "description": "7:02"}]
+    assert keys == [{"line": "/event key:7:02 ", "label": "Race 7:02", "description": ""}]
     [message] = view(page, fake, "Ben Reader")
-    assert (message["content"], message["only_you"], message["asked_by"]) == ("card of 7:02", True, "Ben Reader")
+    assert (message["content"], message["only_you"]) == ("card of 7:02", True)
+    assert (message["asked_by"], message["asked_with"]) == ("Ben Reader", "event")
     assert view(page, fake, "Ana Operator") == []
 
 

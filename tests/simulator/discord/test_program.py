@@ -19,17 +19,19 @@ ROOT = Path(__file__).parents[3]
 
 @contextmanager
 def running(folder: Path) -> Iterator[dict[str, str]]:
-    """The settings that the program prints, with `page`."""
+    """The settings that the program prints, with `page` and the other `commands`."""
     command = [sys.executable, "-m", "simulator", "--discord", "--port", "0", "--folder", str(folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         assert process.stdout is not None
-        settings = {}
+        settings = {"commands": ""}
         for line in process.stdout:
+            if line.startswith(("headrace", "(")):
+                settings["commands"] += line
             if match := re.fullmatch(r"simulated Discord: (\S+)\n", line):
                 settings["page"] = match[1]
             if match := re.fullmatch(r"export HEADRACE_NOTIFIER__(\w+)=(\S+)\n", line):
                 settings[match[1]] = match[2].strip("'")
-            if "BOT_BOARD_CHANNEL" in settings:
+            if "BOT_API_TOKEN_FILE" in settings:
                 break
         try:
             yield settings
@@ -63,10 +65,20 @@ def test_the_token_is_readable_by_its_owner_only_and_ids_stay_the_same(tmp_path:
     assert [first[name] for name in names] == [second[name] for name in names]
 
 
-def test_a_port_in_use_is_explained() -> None:
+def test_the_token_for_the_services_is_created_once(tmp_path: Path) -> None:
+    with running(tmp_path) as first:
+        assert first["commands"].startswith("headrace migrate\n(umask 077; headrace token create bot ")
+        assert first["commands"].endswith(f"> {first['BOT_API_TOKEN_FILE']})\n")
+    Path(first["BOT_API_TOKEN_FILE"]).write_text("a token")
+
+    with running(tmp_path) as second:
+        assert second["commands"] == ""
+
+
+def test_a_port_in_use_is_explained(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken_port:
         port = str(taken_port.getsockname()[1])
-        command = [sys.executable, "-m", "simulator", "--discord", "--port", port]
+        command = [sys.executable, "-m", "simulator", "--discord", "--port", port, "--folder", str(tmp_path)]
         result = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)
 
     assert result.returncode == 2

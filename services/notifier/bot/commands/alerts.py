@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 
 from services.notifier.bot.answers import Answer, note
@@ -12,6 +13,8 @@ from services.notifier.texts.message import escape
 
 ACKNOWLEDGE = "ack"
 SERVICE = "notifier"
+# As the notifier's API takes it.
+DURATION = re.compile(r"[0-9]{1,9}[smhdw]")
 DURATIONS = ("15m", "1h", "4h", "12h", "1d", "7d")
 
 
@@ -36,11 +39,11 @@ async def mute(context: BotContext, interaction: Interaction) -> Answer:
     rule, span = interaction.text("rule"), interaction.text("for")
     if rule not in context.rule_names():
         return note(f"There is no rule {escape(rule)}. Choose one of the list.", "warning", "Unknown rule")
+    if DURATION.fullmatch(span) is None:
+        return note("Expected a time like 30m, 4h or 7d. Nothing was changed.", "warning", "Unknown time")
     created = await context.change(interaction, "POST", SERVICE, "/mutes", {"rule": rule, "for": span})
     until = str(created["until"])[:16].replace("T", " ")
-    return note(
-        f"**{escape(rule)}** is muted until {until} UTC. What it finds until then is not told.", "good", "Muted"
-    )
+    return note(f"**{escape(rule)}** sends nothing until {until} UTC.", "good", "Muted")
 
 
 async def complete_incident(context: BotContext, interaction: Interaction) -> list[tuple[str, str]]:
@@ -79,7 +82,7 @@ COMMANDS = {
         mute,
         {
             "name": "mute",
-            "description": "Tell nothing of a rule for some time",
+            "description": "Send nothing of a rule for some time",
             "options": [
                 text_option("rule", "The rule", complete=True),
                 text_option("for", "For example 30m, 4h, 7d", complete=True, max_length=10),

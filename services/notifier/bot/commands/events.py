@@ -50,7 +50,8 @@ async def show_next(context: BotContext, interaction: Interaction) -> Answer:
     keys = await context.database.call(coming_events, now, interaction.number("venue"), limit)
     cards = await context.database.call(read_cards, keys, MARKET)
     if not cards:
-        return note("No event is listed for the next two days.", "muted", "Nothing to come")
+        where = f" at venue {venue}" if (venue := interaction.number("venue")) else ""
+        return note(f"No event is listed{where} for the next two days.", "muted", "Nothing to come")
     return Answer((coming_embed(cards, now),))
 
 
@@ -125,7 +126,7 @@ def day_embed(day: date, cards: Sequence[Card], picture: str | None) -> Embed:
         loss = sum(-log(max(prediction.win[winner], 1e-15)) for _, prediction, winner in scored) / len(scored)
         equal = sum(log(len(prediction.win)) for _, prediction, _ in scored) / len(scored)
         fields += [
-            EmbedField("Favourite won", f"{hits:,} of {len(scored):,} ({100 * hits / len(scored):.0f} %)"),
+            EmbedField("Favourite won", f"{hits:,} of {len(scored):,} ({100 * hits / len(scored):.0f}%)"),
             EmbedField("Log loss", f"{loss:.3f} (equal chances: {equal:.3f}; lower is better)"),
         ]
     amounts = sorted(
@@ -212,7 +213,7 @@ def _time(instant: datetime | None) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
+    return f"{100 * share:.1f}%"
 
 
 def _definition(name: str, description: str, options: Iterable[object] = ()) -> dict[str, object]:

@@ -33,9 +33,9 @@ async def follow(context: BotContext, service: str, operation: Mapping[str, Any]
 def operation_answer(operation: Mapping[str, Any], title: str) -> Answer:
     """The operation's state in words, what it waits for, and its counts."""
     state = str(operation["state"])
-    lines = [f"**{state}** · operation {operation['id']} of the {operation['service']}"]
+    lines = [f"**{state}** · operation {int(operation['id'])} of the {operation['service']}"]
     if state not in END_STATES:
-        lines.append(f"{100 * float(operation['progress']):.0f} %")
+        lines.append(f"{100 * float(operation['progress']):.0f}%")
     if operation.get("waiting_for"):
         lines.append(f"waits for {escape_words(operation['waiting_for'])}")
     if operation.get("error"):

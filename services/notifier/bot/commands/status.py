@@ -52,8 +52,8 @@ def status_embed(reading: StatusReading) -> Embed:
     fields = [
         EmbedField("Windows", _windows(pipeline)),
         EmbedField("Open dead letters", f"{sum(each.open for each in pipeline.dead_letters.values()):,}"),
-        EmbedField("Model", _model(pipeline)),
         EmbedField("Last prediction", _time(reading.last_prediction)),
+        EmbedField("Log loss of the model (lower is better)", _model(pipeline), inline=False),
         EmbedField("Open alerts", cut_lines(reading.alerts, 1_000) or "none", inline=False),
     ]
     colour: Colour = "warning" if troubled else "good"
@@ -71,7 +71,7 @@ def stage_line(pipeline: PipelineReading, service: str) -> tuple[str, str]:
     records = sum(each.records for _, each in backlogs)
     ages = [each.oldest_s for _, each in backlogs if each.oldest_s is not None and each.records]
     state = "down" if not live else "not ready" if not ready else "paused" if paused else "running"
-    parts = [f"**{service}** {state}", f"{ready} of {len(live)} replicas ready"]
+    parts = [f"**{service}** {state}", f"{ready} of {len(live)} ready"]
     if backlogs:
         parts.append(f"{records:,} records wait" + (f", the oldest {max(ages):,.0f} s" if ages else ""))
     if paused:
@@ -100,7 +100,7 @@ def _model(pipeline: PipelineReading) -> str:
 
 def _model_lines(pipeline: PipelineReading) -> Iterable[str]:
     for each in pipeline.models or ():
-        yield f"{escape(each.model)} ({each.state}): {each.log_loss:.3f}, base {each.base_log_loss:.3f}"
+        yield f"{escape(each.model)} from the {each.state}: {each.log_loss:.3f}, base rate {each.base_log_loss:.3f}"
 
 
 def _time(instant: datetime | None) -> str:

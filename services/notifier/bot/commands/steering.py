@@ -13,7 +13,6 @@ from services.notifier.bot.commands.operations import escape_words, follow
 from services.notifier.bot.commands.options import SERVICE_OPTION, TOPIC_OPTION, complete_topic, text_option
 from services.notifier.bot.context import BotContext, Command
 from services.notifier.bot.interaction import Interaction
-from services.notifier.texts.message import escape
 
 MAX_REASON_LENGTH = 200
 
@@ -27,21 +26,19 @@ async def preview(context: BotContext, interaction: Interaction) -> AsyncIterato
         context.api.get(service, "/topics"),
     )
     waiting = sum(int(each["records"] or 0) for each in lag if each["topic"] == topic)
-    replicas = len(status["replicas"])
     effect = (
         "New records wait until it is resumed; nothing is lost."
         if action == "pause"
         else "It continues where it stopped. Partitions that a breaker holds back are released too."
     )
     fields = [
-        EmbedField("Now", escape(str(state["effective"] or state["desired"]))),
+        EmbedField("Now", str(state["desired"]) + ("" if state["effective"] else " (not yet effective)")),
         EmbedField("Waiting records", f"{waiting:,}"),
-        EmbedField("Replicas", f"{replicas}"),
+        EmbedField("Replicas", f"{len(status['replicas'])}"),
     ]
     if reason := interaction.text("reason"):
         fields.append(EmbedField("Reason", escape_words(reason), inline=False))
-    text = f"{service} has {waiting:,} records waiting in {escape(topic)}; {replicas} replicas run. {effect}"
-    embed = Embed(f"{action.capitalize()} {service} · {topic}?", text, tuple(fields), "warning")
+    embed = Embed(f"{action.capitalize()} {service} · {topic}?", effect, tuple(fields), "warning")
     yield confirmable(Answer((embed,)), interaction)
 
 

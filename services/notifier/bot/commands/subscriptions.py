@@ -89,7 +89,7 @@ COMMANDS = {
             "name": "subscribe",
             "description": "Get direct messages for a rule",
             "options": [
-                text_option("rule", "What to be told", complete=True),
+                text_option("rule", "The rule whose messages you want", complete=True),
                 number_option("venue", "Only of this venue", 1, 999),
                 text_option("entity", "Only with this entity", required=False, complete=True),
             ],

@@ -163,8 +163,10 @@ def test_dead_letters_and_model_answer_without_any(operated: Operated) -> None:
 
 def test_a_pause_is_previewed_confirmed_and_in_the_trail(operated: Operated) -> None:
     preview = operated.use("Olga", "/pause", PAUSE)
-    assert "0 records waiting" in str(preview.embeds)
-    # Another person, and a double click, change nothing more.
+    assert [(each["name"], each["value"]) for each in preview.embeds[0]["fields"]][:2] == [
+        ("Now", "running"),
+        ("Waiting records", "0"),
+    ]
     operated.click("Olga", preview, "Confirm")
     operated.wait_for_title(preview, "succeeded")
     [[orders]] = operated.rows("SELECT count(*) FROM ops.operations WHERE kind = 'pause'")
@@ -177,6 +179,21 @@ def test_a_pause_is_previewed_confirmed_and_in_the_trail(operated: Operated) -> 
     resumed = operated.use("Olga", "/resume", {"service": "cleaner", "topic": "raw-events"})
     operated.click("Olga", resumed, "Confirm")
     operated.wait_for_title(resumed, "succeeded")
+
+
+def test_a_double_click_is_one_operation(operated: Operated) -> None:
+    before = len(operated.rows("SELECT FROM ops.operations"))
+    preview = operated.use("Olga", "/resume", {"service": "cleaner", "topic": "raw-events"})
+    with operated.fake.faults.held("POST /interactions/*") as held:
+        operated.click("Olga", preview, "Confirm")
+        operated.click("Olga", preview, "Confirm")
+        wait_until(lambda: held.hits > 1)
+    operated.wait_for_title(preview, "succeeded")
+    assert len(operated.rows("SELECT FROM ops.operations")) == before + 1
+
+
+def test_a_time_that_is_none_is_explained(operated: Operated) -> None:
+    assert "30m, 4h or 7d" in str(operated.use("Olga", "/mute", {"rule": "tip", "for": "banana"}).embeds)
 
 
 def test_a_cancelled_pause_changes_nothing(operated: Operated) -> None:
