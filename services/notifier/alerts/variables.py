@@ -63,9 +63,13 @@ def _facts(incident: Incident) -> Iterable[str]:
 
 
 def _actor(incident: Incident) -> str | None:
-    """The person alone, if a token acted on behalf of one: `token:NAME on behalf of discord:USERID (name)`."""
+    """The person's name alone, if a token acted on behalf of one: `token:NAME on behalf of discord:USERID (name)`.
+
+    The id stays in the trail.
+    """
     token, _, person = (incident.acknowledged_by or "").partition(" on behalf of ")
-    return person or token or ("an operator" if incident.acknowledged_at is not None else None)
+    name = person.partition(" (")[2].removesuffix(")")
+    return name or person or token or ("an operator" if incident.acknowledged_at is not None else None)
 
 
 def _duration(incident: Incident) -> str | None:

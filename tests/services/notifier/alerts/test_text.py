@@ -83,9 +83,9 @@ def test_the_text_names_who_has_acknowledged_and_has_no_button_then() -> None:
 
 
 def test_the_text_names_the_person_on_whose_behalf_a_token_acts() -> None:
-    acknowledged = incidents.acknowledge(incident(), "token:bot on behalf of discord:80351110224678912 (Ada)", later(5))
+    actor = "token:bot on behalf of discord:80351110224678912 (Ada (night))"
 
-    assert r"Acknowledged by discord:80351110224678912 \(Ada\), 2031" in text_of(acknowledged)
+    assert r"Acknowledged by Ada \(night\), 2031" in text_of(incidents.acknowledge(incident(), actor, later(5)))
 
 
 def test_the_text_of_a_resolved_incident_gives_its_duration_and_nothing_to_do() -> None:
