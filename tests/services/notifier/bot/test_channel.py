@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from services.notifier.bot.channel import MAX_INVALID, InvalidRequests
+from services.notifier.bot.channel import MAX_INVALID_OF_ONE, InvalidRequests
 from services.notifier.channels.base import ChannelBusy, ChannelRefused, ChannelUncertain, Message
 from services.notifier.texts.content import Content
 from simulator.discord.fake import FakeDiscord
@@ -128,13 +128,16 @@ def test_a_channel_without_permission_is_refused(fake: FakeDiscord, bot: Running
         bot.channel.send(message(place))
 
 
-def test_an_unknown_channel_is_asked_only_so_often(fake: FakeDiscord, bot: RunningBot) -> None:
-    for _ in range(MAX_INVALID):
+def test_an_unknown_channel_is_asked_only_so_often_and_stops_no_other(
+    fake: FakeDiscord, bot: RunningBot, place: str
+) -> None:
+    for _ in range(MAX_INVALID_OF_ONE):
         with pytest.raises(ChannelRefused):
             bot.channel.send(message("channel/123456789012345678"))
     with pytest.raises(ChannelBusy):
         bot.channel.send(message("channel/123456789012345678"))
-    assert len(fake.requests(CREATE)) == MAX_INVALID
+    bot.channel.send(message(place))
+    assert len(fake.requests(CREATE)) == MAX_INVALID_OF_ONE + 1
 
 
 def test_a_token_that_is_revoked_makes_the_channel_unavailable(fake: FakeDiscord, bot: RunningBot, place: str) -> None:
@@ -145,9 +148,12 @@ def test_a_token_that_is_revoked_makes_the_channel_unavailable(fake: FakeDiscord
 
 
 def test_invalid_requests_are_counted_within_the_window() -> None:
-    invalid = InvalidRequests(limit=2, window_s=10)
-    invalid.record(0)
-    assert invalid.wait_s(1) == 0
-    invalid.record(1)
-    assert invalid.wait_s(2) == 8
-    assert invalid.wait_s(10) == 0
+    invalid = InvalidRequests(limit=3, limit_of_one=2, window_s=10)
+    invalid.record("a", 0)
+    assert invalid.wait_s("a", 1) == 0
+    invalid.record("a", 1)
+    assert invalid.wait_s("a", 2) == 8
+    assert invalid.wait_s("b", 2) == 0
+    invalid.record("b", 2)
+    assert invalid.wait_s("c", 2) == 8
+    assert invalid.wait_s("a", 10) == 0

@@ -92,6 +92,8 @@ class IgnoresRepeats(Receiver):
 class Verifies(Receiver):
     """It can be asked for a message, and its messages can be edited."""
 
+    ignores_repeats_s = 0.0
+
     def find(self, message: Message) -> Receipt | None:
         match self.find_behaviour:
             case "die":
@@ -294,6 +296,20 @@ class VerifyingRetryingDelivery(Delivery):
         assert not [row for row in self._rows() if row[2] == "unknown"]
 
 
+class VerifiesAndIgnoresRepeats(Verifies):
+    """Where it cannot tell, the message is sent again, which it ignores."""
+
+    ignores_repeats, ignores_repeats_s = True, 3_600.0
+
+
+class VerifyingRepeatIgnoringDelivery(Delivery):
+    receiver_class = VerifiesAndIgnoresRepeats
+
+    @invariant()
+    def nothing_is_left_to_an_operator(self) -> None:
+        assert not [row for row in self._rows() if row[2] == "unknown"]
+
+
 class RepeatIgnoringDelivery(Delivery):
     receiver_class, retries = IgnoresRepeats, True
 
@@ -308,7 +324,14 @@ class RetryingDelivery(Delivery):
 
 @pytest.mark.parametrize(
     "machine",
-    [VerifyingDelivery, VerifyingRetryingDelivery, RepeatIgnoringDelivery, ParkingDelivery, RetryingDelivery],
+    [
+        VerifyingDelivery,
+        VerifyingRetryingDelivery,
+        VerifyingRepeatIgnoringDelivery,
+        RepeatIgnoringDelivery,
+        ParkingDelivery,
+        RetryingDelivery,
+    ],
     ids=lambda machine: machine.__name__,
 )
 def test_delivery_keeps_its_promises_under_faults_in_any_order(database_url: str, machine: type[Delivery]) -> None:
