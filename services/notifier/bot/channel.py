@@ -69,10 +69,12 @@ class BotChannel:
     # Discord ignores a repeated nonce for "a few minutes".
     ignores_repeats_s = 120.0
 
-    def __init__(self, link: BotLink, on_blocked: Callable[[int], None]) -> None:
+    def __init__(
+        self, link: BotLink, on_blocked: Callable[[int], None], invalid: InvalidRequests | None = None
+    ) -> None:
         self._link = link
         self._on_blocked = on_blocked
-        self._invalid = InvalidRequests()
+        self._invalid = invalid or InvalidRequests()
 
     def available(self) -> bool:
         return self._link.is_open()

@@ -26,7 +26,7 @@ CONNECT_TIMEOUT_S = 30.0
 STABLE_S = 10.0
 # Discord repeats what was missed when a session is resumed, and a person waits 3 s at most. It allows one new session
 # in 5 s and 1,000 a day, and resets the bot's token after more.
-RESUME_BACKOFF, IDENTIFY_BACKOFF = Backoff(0.1, 5.0), Backoff(1.0, 120.0, factor=1.5)
+RESUME_BACKOFF, IDENTIFY_BACKOFF = Backoff(0.1, 2.0), Backoff(1.0, 120.0, factor=1.5)
 IDENTIFY_INTERVAL_S = 5.0
 REFUSED_TOKEN_CODE = 4004
 # With 1000, Discord would end the session.

@@ -12,14 +12,16 @@ from shared.database.connection import ReconnectingConnection
 # Any constant that no other lock of the database has: "hrbot" in ASCII.
 LOCK = 0x6872626F74
 POLL_S = 0.5
-IDLE_S = 10
+IDLE_S = 10.0
 
 
 class Leadership:
-    """The advisory lock in one database session. Used by one thread at a time."""
+    """The advisory lock in one database session. Used by one thread at a time. The server ends a session that does not
+    check the lock for `idle_s`."""
 
-    def __init__(self, link: ReconnectingConnection) -> None:
+    def __init__(self, link: ReconnectingConnection, idle_s: float = IDLE_S) -> None:
         self._link = link
+        self._idle_s = idle_s
         self._backend = 0
 
     def keep(self) -> bool:
@@ -36,7 +38,9 @@ class Leadership:
     def try_take(self) -> bool:
         """Raises TransientError if the database does not answer."""
         with self._link.use() as connection:
-            connection.execute("SELECT set_config('idle_session_timeout', %s, false)", (f"{IDLE_S}s",))
+            connection.execute(
+                "SELECT set_config('idle_session_timeout', %s, false)", (f"{self._idle_s * 1000:.0f}ms",)
+            )
             row = connection.execute("SELECT pg_try_advisory_lock(%s)", (LOCK,)).fetchone()
             self._backend = connection.info.backend_pid
             return bool(row and row[0])

@@ -24,7 +24,9 @@ RESPONSE_DEADLINE_S = 2.5
 # Discord accepts edits for 15 minutes.
 EDIT_DEADLINE_S = 300.0
 REQUEST_TIMEOUT_S = 10.0
-RETRY = Backoff(0.2, 30.0)
+# A refused request counts towards Discord's limit of invalid requests, whatever wait Discord asks for. Within
+# RESPONSE_DEADLINE_S there are seven attempts, within EDIT_DEADLINE_S about twenty.
+RESPONSE_RETRY, RETRY = Backoff(0.1, 0.5), Backoff(0.2, 30.0)
 _ALREADY_ANSWERED = 40060
 _TYPES = {"message": 4, "deferred": 5, "deferred-update": 6, "choices": 8}
 
@@ -69,10 +71,16 @@ class Responder:
 
     async def _respond(self, interaction: Interaction, kind: ResponseType, data: dict[str, Any]) -> None:
         path = f"/interactions/{interaction.id}/{interaction.token}/callback"
-        await self._send("POST", path, {"type": _TYPES[kind], "data": data}, (), RESPONSE_DEADLINE_S)
+        await self._send("POST", path, {"type": _TYPES[kind], "data": data}, (), RESPONSE_DEADLINE_S, RESPONSE_RETRY)
 
     async def _send(
-        self, method: str, path: str, body: dict[str, Any], files: tuple[AttachedFile, ...], deadline_s: float
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any],
+        files: tuple[AttachedFile, ...],
+        deadline_s: float,
+        backoff: Backoff = RETRY,
     ) -> None:
         """Repeat until Discord takes it: an interaction has one response, and an edit can be repeated."""
         give_up_s = time.monotonic() + deadline_s
@@ -81,8 +89,7 @@ class Responder:
             if cause is None:
                 return
             if retry_s is not None:
-                # A refused request counts towards Discord's limit of invalid requests, whatever it asks to wait.
-                retry_s = max(retry_s, RETRY.delay_s(number))
+                retry_s = max(retry_s, backoff.delay_s(number))
             if retry_s is None or time.monotonic() + retry_s >= give_up_s:
                 raise NotAnswered(f"Discord did not take the answer: {cause}")
             await asyncio.sleep(retry_s)

@@ -15,7 +15,7 @@ from discord.http import Route
 from services.notifier.bot.answers import AttachedFile
 from services.notifier.bot.client import DiscordClient, SendAttempt, ServerFailed, TokenRefused
 from services.notifier.bot.responder import form_of
-from services.notifier.channels.base import ChannelBusy, ChannelRefused, ChannelUncertain, retry_after_of
+from services.notifier.channels.base import ChannelBusy, ChannelRefused, ChannelUncertain
 
 FAILURES = (discord.DiscordException, ServerFailed, aiohttp.ClientError, OSError)
 CANNOT_MESSAGE_PERSON = 50007
@@ -196,5 +196,5 @@ def _failure_of_status(error: discord.HTTPException) -> Exception:
     if error.status == 404:
         return UnknownTarget(f"{reason}: the channel or message does not exist, or the bot cannot see it")
     if error.status == 429 or error.status >= 500:
-        return ChannelBusy(reason, retry_after_of(error.response.headers.get("Retry-After")))
+        return ChannelBusy(reason)
     return ChannelRefused(f"{reason}: it does not accept this message")
