@@ -260,9 +260,20 @@ class Delivery(RuleBasedStateMachine):
                 self.leases_end()
                 for sender in SENDERS:
                     self._step(sender)
+                if self._is_decided():
+                    break
             self._check_end()
         finally:
             self.connection.close()
+
+    def _is_decided(self) -> bool:
+        """Nothing is left to send, verify or edit."""
+        edits = isinstance(self.receiver, Verifies)
+        return not self.connection.execute(
+            "SELECT FROM notifier.ledger WHERE state IN ('pending', 'sending')"
+            " OR (%s AND state = 'sent' AND version > shown_version)",
+            (edits,),
+        ).fetchall()
 
     def _check_end(self) -> None:
         rows = self._rows()
