@@ -11,14 +11,15 @@ from fnmatch import fnmatchcase
 class Fault:
     """What happens to the next `times` requests whose "METHOD /path" matches `route` (with * and ?).
 
-    `status` 429: refused for `retry_after_s`. Another `status`: this response. `disconnects`: the connection ends
-    without a response. `is_executed`: the request has its effect before that. `delay_s`: the wait before the response.
-    `is_held`: the response waits as long as this returns True.
+    `status` 429: refused for `retry_after_s`. Another `status`: this response, with Discord's error `code`.
+    `disconnects`: the connection ends without a response. `is_executed`: the request has its effect before that.
+    `delay_s`: the wait before the response. `is_held`: the response waits as long as this returns True.
     """
 
     route: str
     times: int = 1
     status: int | None = None
+    code: int = 0
     retry_after_s: float = 0.1
     is_global: bool = False
     disconnects: bool = False

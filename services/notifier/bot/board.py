@@ -12,6 +12,7 @@ from dataclasses import replace
 import structlog
 
 from services.notifier.bot.answers import Answer, Button, payload_of
+from services.notifier.bot.client import TokenRefused
 from services.notifier.bot.commands.status import REFRESH, read_status, status_embed
 from services.notifier.bot.context import BotContext
 from services.notifier.bot.interaction import custom_id
@@ -40,6 +41,8 @@ class StatusBoard:
             wait_s = self._edit_s
             try:
                 message_id = await self._show(context, rest, message_id)
+            except TokenRefused:
+                raise
             except ChannelRefused as error:
                 log.warning("bot_board_refused", error=str(error))
                 message_id = None

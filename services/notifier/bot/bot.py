@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +34,7 @@ from services.notifier.storage.postgres_replicas import live_urls
 from shared.backoff import Backoff
 from shared.clock import Clock
 from shared.database.connection import limited_connection
-from shared.errors import ConfigError, HeadraceError
+from shared.errors import ConfigError, HeadraceError, TransientError
 from shared.runtime.metrics import Metrics
 from shared.settings.sections import read_secret
 
@@ -141,10 +141,15 @@ class DiscordBot:
 
     async def _lead(self, stop: threading.Event, leadership: Leadership) -> None:
         """One login, until `stop` is set, leadership is lost or something fails. Raises what ended it."""
+        confirmed = asyncio.Event()
+        await _run_until_failure([_keep_lead(stop, leadership, confirmed), self._log_in(confirmed)])
+
+    async def _log_in(self, confirmed: asyncio.Event) -> None:
         config = self._config
         database = Database(self._conninfo)
-        async with aiohttp.ClientSession() as session:
-            api = AdminApi(session, self._api_token, lambda service: database.call(live_urls, service))
+        # Two sessions: a service that does not answer must not take the connections for answers to people.
+        async with aiohttp.ClientSession() as session, aiohttp.ClientSession() as api_session:
+            api = AdminApi(api_session, self._api_token, lambda service: database.call(live_urls, service))
             context = BotContext(database, api, self._clock, config.guild_id, config.roles, self._rule_names)
             responder = Responder(session, config.base_url)
             dispatcher = Dispatcher(context, responder, config.replica, self._commands, self._buttons, self._metrics)
@@ -156,7 +161,7 @@ class DiscordBot:
                 await asyncio.to_thread(self._on_token, True)
                 rest = DiscordRest(client)
                 self._link.open(asyncio.get_running_loop(), rest, lambda content: files_of(content, database, api))
-                await self._work(stop, leadership, client, rest, context, dispatcher, application_id)
+                await self._work(confirmed, client, rest, context, dispatcher, application_id)
             finally:
                 self._link.close()
                 await dispatcher.close()
@@ -165,8 +170,7 @@ class DiscordBot:
 
     async def _work(
         self,
-        stop: threading.Event,
-        leadership: Leadership,
+        confirmed: asyncio.Event,
         client: DiscordClient,
         rest: DiscordRest,
         context: BotContext,
@@ -181,8 +185,7 @@ class DiscordBot:
             {**each.definition, **in_guilds} for each in self._commands.values() if each.definition is not None
         ]
         work: list[Awaitable[None]] = [
-            _until_stopped(stop, leadership),
-            client.receive(earlier),
+            client.receive(earlier, confirmed),
             store_session(client, context.database),
             self._link.refusal(),
             dispatcher.take_over(),
@@ -190,14 +193,10 @@ class DiscordBot:
             purge_interactions(context.database),
             *(task.run(context, rest) for task in self._tasks),
         ]
-        running = {asyncio.ensure_future(each) for each in work}
         try:
-            await _first_end(running)
+            await _run_until_failure(work)
         finally:
-            for each in running:
-                each.cancel()
             await client.leave()
-            await asyncio.gather(*running, return_exceptions=True)
 
     def _api_token(self) -> str:
         if self._config.api_token_file is None:
@@ -212,22 +211,40 @@ class _Stopped(Exception):
     """The process stops, or another replica leads."""
 
 
-async def _until_stopped(stop: threading.Event, leadership: Leadership) -> None:
-    """Raises _Stopped if the process stops, and what the check of the lock raises if the database is lost."""
+async def _keep_lead(stop: threading.Event, leadership: Leadership, confirmed: asyncio.Event) -> None:
+    """Check the lock until the process stops or another replica leads; raises _Stopped then.
+
+    `confirmed` is set while the lock is known to be held. While the database is away, the bot stays connected and
+    answers that it cannot do anything.
+    """
     while not stop.is_set():
-        if not await asyncio.to_thread(leadership.is_held):
-            log.warning("bot_leadership_lost")
-            raise _Stopped
+        try:
+            is_held = await asyncio.to_thread(leadership.keep)
+        except TransientError as error:
+            if confirmed.is_set():
+                log.warning("bot_database_lost", error=str(error))
+            confirmed.clear()
+        else:
+            if not is_held:
+                log.warning("bot_leadership_lost")
+                raise _Stopped
+            confirmed.set()
         await asyncio.sleep(POLL_S)
     raise _Stopped
 
 
-async def _first_end(running: Set[asyncio.Future[None]]) -> None:
-    """Wait for the first failure; work that ends without one is done. Raises the failure, except _Stopped."""
-    done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_EXCEPTION)
-    with suppress(_Stopped):
-        for each in done:
-            each.result()
+async def _run_until_failure(work: Iterable[Awaitable[None]]) -> None:
+    """Run all work until the first failure; work that ends without one is done. Raises the failure, except _Stopped."""
+    running = {asyncio.ensure_future(each) for each in work}
+    try:
+        done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_EXCEPTION)
+        with suppress(_Stopped):
+            for each in done:
+                each.result()
+    finally:
+        for each in running:
+            each.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
 
 
 def _content_of(file: Path) -> bytes | None:

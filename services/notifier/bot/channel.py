@@ -17,7 +17,7 @@ from services.notifier.bot.client import TokenRefused
 from services.notifier.bot.interaction import custom_id
 from services.notifier.bot.link import BotLink
 from services.notifier.bot.messages import details_body, mark_of, notification_body, thread_name
-from services.notifier.bot.rest import DiscordRest, PersonBlocks, UnknownTarget
+from services.notifier.bot.rest import ArchivedThread, DiscordRest, PersonBlocks, UnknownMessage, UnknownTarget
 from services.notifier.channels.base import ChannelBusy, ChannelRefused, Message, Receipt
 from services.notifier.pacing import RateLimit
 from services.notifier.texts.content import Content
@@ -26,7 +26,8 @@ R = TypeVar("R")
 
 SEND_LIMIT_S = 20.0
 # Discord bans an address after 10,000 invalid requests in 10 minutes; a wrong channel id must not come near that.
-MAX_INVALID, INVALID_WINDOW_S = 50, 600.0
+# Of these, one destination may cause 50, so that it does not stop the others.
+MAX_INVALID, MAX_INVALID_OF_ONE, INVALID_WINDOW_S = 1_000, 50, 600.0
 # A refused token is noticed by the connection too, which then ends; until then the sender waits.
 REFUSED_WAIT_S = 30.0
 log = structlog.get_logger("notifier.bot")
@@ -35,19 +36,25 @@ log = structlog.get_logger("notifier.bot")
 class InvalidRequests:
     """Counts requests that Discord called invalid within the window. Times are seconds of a monotonic clock."""
 
-    def __init__(self, limit: int = MAX_INVALID, window_s: float = INVALID_WINDOW_S) -> None:
+    def __init__(
+        self, limit: int = MAX_INVALID, limit_of_one: int = MAX_INVALID_OF_ONE, window_s: float = INVALID_WINDOW_S
+    ) -> None:
         self._limit = limit
+        self._limit_of_one = limit_of_one
         self._window_s = window_s
-        self._at_s: deque[float] = deque()
+        self._requests: deque[tuple[float, str]] = deque()
 
-    def record(self, now_s: float) -> None:
-        self._at_s.append(now_s)
+    def record(self, destination: str, now_s: float) -> None:
+        self._requests.append((now_s, destination))
 
-    def wait_s(self, now_s: float) -> float:
-        """Seconds until the next request may be made; 0 if it may be made now."""
-        while self._at_s and self._at_s[0] <= now_s - self._window_s:
-            self._at_s.popleft()
-        return 0.0 if len(self._at_s) < self._limit else self._at_s[0] + self._window_s - now_s
+    def wait_s(self, destination: str, now_s: float) -> float:
+        """Seconds until the next request to the destination may be made; 0 if it may be made now."""
+        while self._requests and self._requests[0][0] <= now_s - self._window_s:
+            self._requests.popleft()
+        every = [at_s for at_s, _ in self._requests]
+        own = [at_s for at_s, each in self._requests if each == destination]
+        full = [times for times, limit in ((every, self._limit), (own, self._limit_of_one)) if len(times) >= limit]
+        return max((times[0] + self._window_s - now_s for times in full), default=0.0)
 
 
 class BotChannel:
@@ -59,11 +66,15 @@ class BotChannel:
     # A burst becomes a digest, which fits into the description of an embed.
     pace = RateLimit(burst=5, per_s=0.2)
     max_digest_length = MAX_DESCRIPTION - 96
+    # Discord ignores a repeated nonce for "a few minutes".
+    ignores_repeats_s = 120.0
 
-    def __init__(self, link: BotLink, on_blocked: Callable[[int], None]) -> None:
+    def __init__(
+        self, link: BotLink, on_blocked: Callable[[int], None], invalid: InvalidRequests | None = None
+    ) -> None:
         self._link = link
         self._on_blocked = on_blocked
-        self._invalid = InvalidRequests()
+        self._invalid = invalid or InvalidRequests()
 
     def available(self) -> bool:
         return self._link.is_open()
@@ -76,7 +87,7 @@ class BotChannel:
             content = message.content or Content()
             files = await self._link.files_of(content)
             body = _body_of(message, mark, _picture_in(files))
-            return await rest.create_message(channel_id, body, mark, files)
+            return await rest.create_message(channel_id, body, mark, files, message.deadline_s)
 
         message_id = self._call(message, work)
         try:
@@ -122,13 +133,17 @@ class BotChannel:
                 shown = None
             if shown is None:
                 await rest.create_message(message_id, body, nonce=mark)
-            else:
+                return
+            try:
+                await rest.edit_message(message_id, shown, body)
+            except ArchivedThread:
+                await rest.reopen_thread(message_id)
                 await rest.edit_message(message_id, shown, body)
 
         self._call(message, work)
 
     def _call(self, message: Message, work: Callable[[DiscordRest], Awaitable[R]]) -> R:
-        wait_s = self._invalid.wait_s(time.monotonic())
+        wait_s = self._invalid.wait_s(message.destination, time.monotonic())
         if wait_s > 0:
             raise ChannelBusy("Discord refused too many requests; check channels and permissions", wait_s)
         try:
@@ -138,13 +153,15 @@ class BotChannel:
             self._link.report_refused()
             raise ChannelBusy(str(error), REFUSED_WAIT_S) from None
         except PersonBlocks:
-            self._invalid.record(time.monotonic())
+            self._invalid.record(message.destination, time.monotonic())
             person = _person_of(message.destination)
             if person is not None:
                 self._on_blocked(person)
             raise
+        except UnknownMessage:
+            raise  # Discord does not count it, and people may delete many messages at once
         except ChannelRefused:
-            self._invalid.record(time.monotonic())
+            self._invalid.record(message.destination, time.monotonic())
             raise
 
 

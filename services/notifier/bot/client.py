@@ -15,15 +15,19 @@ from typing import Any, NamedTuple
 import aiohttp
 import discord
 import structlog
-from discord.backoff import ExponentialBackoff
 from discord.gateway import DiscordWebSocket, ReconnectWebSocket
 from discord.http import HTTPClient, Route
 from yarl import URL
 
 from services.notifier.channels.base import ChannelRefused
+from shared.backoff import Backoff
 
 CONNECT_TIMEOUT_S = 30.0
 STABLE_S = 10.0
+# Discord repeats what was missed when a session is resumed, and a person waits 3 s at most. It allows one new session
+# in 5 s and 1,000 a day, and resets the bot's token after more.
+RESUME_BACKOFF, IDENTIFY_BACKOFF = Backoff(0.1, 2.0), Backoff(1.0, 120.0, factor=1.5)
+IDENTIFY_INTERVAL_S = 5.0
 REFUSED_TOKEN_CODE = 4004
 # With 1000, Discord would end the session.
 RESUMABLE_CLOSE_CODE = 4000
@@ -49,9 +53,14 @@ class BotSession(NamedTuple):
 
 
 class SendAttempt:
-    """Tells whether a request reached the network, and so may have an effect although it failed."""
+    """Tells whether a request reached the network, and so may have an effect although it failed.
 
-    def __init__(self) -> None:
+    It is not sent after `deadline_s` of the monotonic clock: a process that was stopped for a while may have lost its
+    claim of the message to another one.
+    """
+
+    def __init__(self, deadline_s: float) -> None:
+        self.deadline_s = deadline_s
         self.may_have_effect = False
 
 
@@ -66,7 +75,13 @@ class _Http(HTTPClient):
 
     async def request(self, route: Route, **options: Any) -> Any:
         route.url = self.base_url + route.url.removeprefix(Route.BASE)
-        return await super().request(route, **options)
+        try:
+            return await super().request(route, **options)
+        except asyncio.CancelledError:
+            # The request may have been waiting for the end of a global limit, during which discord.py holds back all
+            # others. Nothing else would release them.
+            self._global_over.set()
+            raise
 
 
 class DiscordClient(discord.Client):
@@ -93,6 +108,7 @@ class DiscordClient(discord.Client):
         }
         self._on_connected = on_connected
         self.identity = 0
+        self._identified_s = 0.0
         self.session: BotSession | None = None
 
     async def authenticate(self, token: str) -> int:
@@ -106,20 +122,23 @@ class DiscordClient(discord.Client):
         self.identity = int(user["id"])
         return int(application["id"])
 
-    async def receive(self, earlier: BotSession | None = None) -> None:
+    async def receive(self, earlier: BotSession | None, may_connect: asyncio.Event) -> None:
         """Receive events until the task is cancelled. Resumes its session after a lost connection, and at first the
-        session of an earlier client, so that no event is lost in between.
+        session of an earlier client, so that no event is lost in between. Waits for `may_connect` before it connects:
+        another replica may have resumed the session.
 
         Raises TokenRefused, and discord.ConnectionClosed if Discord does not want this client again.
         """
-        backoff: ExponentialBackoff[Any] = ExponentialBackoff()
+        short_ones = new_sessions = 0
         resumed, initial = earlier, True
         while True:
+            await may_connect.wait()
             began_s = time.monotonic()
             try:
                 await self._connect(resumed, initial)
             except ReconnectWebSocket as reconnect:
-                resumed, cause = self.session if reconnect.resume else None, "Discord asks for it"
+                resumed = (self.session or resumed) if reconnect.resume else None
+                cause = "Discord asks for it"
             except discord.ConnectionClosed as closed:
                 if closed.code == REFUSED_TOKEN_CODE:
                     raise TokenRefused(TOKEN_REFUSED) from closed
@@ -130,9 +149,18 @@ class DiscordClient(discord.Client):
                 resumed, cause = self.session or resumed, type(error).__name__
             initial = False
             # A connection that ends soon after its start may do so again and again.
-            delay_s = 0.0 if time.monotonic() - began_s > STABLE_S else backoff.delay()
+            if time.monotonic() - began_s > STABLE_S:
+                short_ones = new_sessions = 0
+            short_ones, new_sessions = short_ones + 1, new_sessions + (resumed is None)
+            delay_s = RESUME_BACKOFF.delay_s(short_ones) if resumed else IDENTIFY_BACKOFF.delay_s(new_sessions)
             log.warning("bot_connection_lost", cause=cause, retry_s=round(delay_s, 2), resumes=resumed is not None)
             await asyncio.sleep(delay_s)
+
+    async def before_identify_hook(self, _: int | None, *, initial: bool = False) -> None:
+        """Keep Discord's interval between new sessions. discord.py waits for all of it each time."""
+        if not initial:
+            await asyncio.sleep(max(0.0, self._identified_s + IDENTIFY_INTERVAL_S - time.monotonic()))
+        self._identified_s = time.monotonic()
 
     async def leave(self) -> None:
         """Close the connection so that the session can be resumed by a successor."""
@@ -167,6 +195,8 @@ class DiscordClient(discord.Client):
 async def _note_start(_: object, context: Any, __: object) -> None:
     attempt = context.trace_request_ctx
     if isinstance(attempt, SendAttempt):
+        if time.monotonic() >= attempt.deadline_s:
+            raise TimeoutError
         attempt.may_have_effect = True
 
 

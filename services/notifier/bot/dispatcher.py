@@ -20,7 +20,7 @@ from services.notifier.bot.interaction import Interaction, InvalidInteraction, i
 from services.notifier.bot.responder import NotAnswered, Responder
 from services.notifier.storage import postgres_interactions as inbox
 from services.notifier.texts.message import escape
-from shared.errors import HeadraceError
+from shared.errors import HeadraceError, TransientError
 from shared.ops.tokens import allows
 from shared.runtime.metrics import Metrics
 
@@ -29,6 +29,7 @@ HANDLING_LIMIT_S = 14 * 60.0
 COMPLETION_LIMIT_S = 1.5
 # Each may follow an operation for minutes.
 MAX_CONCURRENT = 200
+_NOT_STORED = note("The database does not answer. Nothing was changed; try again later.", "critical", "Not possible")
 _BUSY = note("The bot handles too many commands now. Nothing was changed; try again.", "warning", "Busy")
 InteractionResult = Literal["answered", "refused", "failed"]
 log = structlog.get_logger("notifier.bot")
@@ -107,8 +108,12 @@ class Dispatcher:
         self._metrics.bot_first_answer_seconds.observe(time.monotonic() - received_s)
         if refusal is not None:
             return "refused"
-        if not await self._context.database.call(inbox.receive, payload, self._replica):
-            return None
+        try:
+            if not await self._context.database.call(inbox.receive, payload, self._replica):
+                return None
+        except TransientError:
+            await self._show(interaction, command, _NOT_STORED)
+            raise
         return await self._handle(interaction, command)
 
     async def _resume(self, payload: Mapping[str, Any]) -> None:

@@ -54,7 +54,8 @@ def details_body(details: str, mark: str) -> dict[str, Any]:
 
 def thread_name(text: str) -> str:
     """The name of a notification's thread: its first line without marks."""
-    return cut(text.partition("\n")[0].replace("**", "").replace("\\", ""), MAX_THREAD_NAME)
+    name = text.partition("\n")[0].replace("**", "").replace("\\", "").strip()
+    return cut(name, MAX_THREAD_NAME) or "Details"
 
 
 def buttons_of(content: Content) -> tuple[Button, ...]:

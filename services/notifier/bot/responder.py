@@ -7,6 +7,7 @@ wait.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import time
 from typing import Any, Literal
@@ -15,13 +16,17 @@ import aiohttp
 
 from services.notifier.bot.answers import Answer, AttachedFile, payload_of
 from services.notifier.bot.interaction import EPHEMERAL, Interaction
+from shared.backoff import Backoff
 from shared.errors import HeadraceError
 
 # Discord invalidates an interaction that has no response after 3 s.
 RESPONSE_DEADLINE_S = 2.5
-EDIT_DEADLINE_S = 60.0
+# Discord accepts edits for 15 minutes.
+EDIT_DEADLINE_S = 300.0
 REQUEST_TIMEOUT_S = 10.0
-RETRY_S = 0.2
+# A refused request counts towards Discord's limit of invalid requests, whatever wait Discord asks for. Within
+# RESPONSE_DEADLINE_S there are seven attempts, within EDIT_DEADLINE_S about twenty.
+RESPONSE_RETRY, RETRY = Backoff(0.1, 0.5), Backoff(0.2, 30.0)
 _ALREADY_ANSWERED = 40060
 _TYPES = {"message": 4, "deferred": 5, "deferred-update": 6, "choices": 8}
 
@@ -66,17 +71,25 @@ class Responder:
 
     async def _respond(self, interaction: Interaction, kind: ResponseType, data: dict[str, Any]) -> None:
         path = f"/interactions/{interaction.id}/{interaction.token}/callback"
-        await self._send("POST", path, {"type": _TYPES[kind], "data": data}, (), RESPONSE_DEADLINE_S)
+        await self._send("POST", path, {"type": _TYPES[kind], "data": data}, (), RESPONSE_DEADLINE_S, RESPONSE_RETRY)
 
     async def _send(
-        self, method: str, path: str, body: dict[str, Any], files: tuple[AttachedFile, ...], deadline_s: float
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any],
+        files: tuple[AttachedFile, ...],
+        deadline_s: float,
+        backoff: Backoff = RETRY,
     ) -> None:
         """Repeat until Discord takes it: an interaction has one response, and an edit can be repeated."""
         give_up_s = time.monotonic() + deadline_s
-        while True:
+        for number in itertools.count(1):
             retry_s, cause = await self._attempt(method, path, body, files, give_up_s - time.monotonic())
             if cause is None:
                 return
+            if retry_s is not None:
+                retry_s = max(retry_s, backoff.delay_s(number))
             if retry_s is None or time.monotonic() + retry_s >= give_up_s:
                 raise NotAnswered(f"Discord did not take the answer: {cause}")
             await asyncio.sleep(retry_s)
@@ -94,13 +107,13 @@ class Responder:
                     return None, None
                 problem = await _problem_of(response)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            return RETRY_S, type(error).__name__
+            return 0.0, type(error).__name__
         if problem.get("code") == _ALREADY_ANSWERED:
             return None, None
         cause = f"HTTP {response.status}"
         if response.status == 429:
             return float(problem.get("retry_after") or 1.0), cause
-        return (RETRY_S, cause) if response.status >= 500 else (None, cause)
+        return (0.0, cause) if response.status >= 500 else (None, cause)
 
 
 def _body_of(body: dict[str, Any], files: tuple[AttachedFile, ...]) -> dict[str, Any]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,6 +20,10 @@ from services.notifier.channels.base import ChannelBusy, ChannelRefused, Channel
 FAILURES = (discord.DiscordException, ServerFailed, aiohttp.ClientError, OSError)
 CANNOT_MESSAGE_PERSON = 50007
 THREAD_EXISTS = 160004
+UNKNOWN_MESSAGE = 10008
+ARCHIVED_THREAD = 50083
+# Shorter than the sender waits (channel.SEND_LIMIT_S): a message that only waited for a rate limit was not sent.
+CREATE_LIMIT_S = 15.0
 MAX_SEARCH_PAGES, PAGE = 5, 100
 
 
@@ -28,6 +35,14 @@ class UnknownTarget(ChannelRefused):
     """The channel or message does not exist, or the bot cannot see it."""
 
 
+class UnknownMessage(UnknownTarget):
+    """The channel exists, but the message does not: someone deleted it."""
+
+
+class ArchivedThread(ChannelRefused):
+    """The message is in a thread that is archived."""
+
+
 class DiscordRest:
     """Used in the event loop of `client`. Every method raises ChannelBusy (try again later), ChannelRefused (never),
     PersonBlocks or TokenRefused; `create_message` also ChannelUncertain."""
@@ -37,19 +52,30 @@ class DiscordRest:
         self._direct_channels: dict[int, int] = {}
 
     async def create_message(
-        self, channel_id: int, body: Mapping[str, Any], nonce: str, files: Sequence[AttachedFile] = ()
+        self,
+        channel_id: int,
+        body: Mapping[str, Any],
+        nonce: str,
+        files: Sequence[AttachedFile] = (),
+        deadline_s: float = math.inf,
     ) -> int:
-        """Send a message once; returns its id. Discord itself ignores the same nonce for some minutes."""
-        attempt = SendAttempt()
+        """Send a message once, before `deadline_s` of the monotonic clock; returns its id.
+
+        Discord itself ignores the same nonce for some minutes.
+        """
+        deadline_s = min(deadline_s, time.monotonic() + CREATE_LIMIT_S)
+        attempt = SendAttempt(deadline_s)
         route = Route("POST", "/channels/{channel_id}/messages", channel_id=channel_id)
         payload = {**body, "nonce": nonce, "enforce_nonce": True}
         try:
-            message = await self._client.http.request(
-                route, trace_request_ctx=attempt, **_body_options(payload, tuple(files))
-            )
+            async with asyncio.timeout(deadline_s - time.monotonic()):
+                message = await self._client.http.request(
+                    route, trace_request_ctx=attempt, **_body_options(payload, tuple(files))
+                )
         except FAILURES as error:
             failure = _failure_of(error)
-            if attempt.may_have_effect and isinstance(failure, ChannelBusy):
+            was_sent = attempt.may_have_effect and not isinstance(error, aiohttp.ClientConnectorError)
+            if was_sent and isinstance(failure, ChannelBusy):
                 raise ChannelUncertain(str(failure)) from None
             raise failure from None
         return int(message["id"])
@@ -97,6 +123,11 @@ class DiscordRest:
             if not (isinstance(error, discord.HTTPException) and error.code == THREAD_EXISTS):
                 raise _failure_of(error) from None
 
+    async def reopen_thread(self, thread_id: int) -> None:
+        """Open an archived thread, so that its messages can be edited."""
+        route = Route("PATCH", "/channels/{channel_id}", channel_id=thread_id)
+        await self._request(route, json={"archived": False})
+
     async def pin(self, channel_id: int, message_id: int) -> None:
         try:
             await self._request(_pin_route("/channels/{channel_id}/messages/pins/{message_id}", channel_id, message_id))
@@ -122,6 +153,13 @@ class DiscordRest:
             return await self._client.http.request(route, **options)
         except FAILURES as error:
             raise _failure_of(error) from None
+
+
+_BY_CODE: Mapping[int, tuple[type[ChannelRefused], str]] = {
+    CANNOT_MESSAGE_PERSON: (PersonBlocks, "the person does not accept direct messages of the bot"),
+    ARCHIVED_THREAD: (ArchivedThread, "the thread is archived"),
+    UNKNOWN_MESSAGE: (UnknownMessage, "the message was deleted"),
+}
 
 
 def _body_options(payload: dict[str, Any], files: tuple[AttachedFile, ...]) -> dict[str, Any]:
@@ -150,8 +188,9 @@ def _failure_of_status(error: discord.HTTPException) -> Exception:
     reason = f"Discord answered HTTP {error.status} (code {error.code})"
     if error.status == 401:
         return TokenRefused(f"{reason}: put a new token into notifier.bot_token_file")
-    if error.code == CANNOT_MESSAGE_PERSON:
-        return PersonBlocks(f"{reason}: the person does not accept direct messages of the bot")
+    if error.code in _BY_CODE:
+        failure, cause = _BY_CODE[error.code]
+        return failure(f"{reason}: {cause}")
     if error.status == 403:
         return ChannelRefused(f"{reason}: give the bot the permissions of docs/notifications.md in this channel")
     if error.status == 404:

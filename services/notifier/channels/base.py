@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple, Protocol, runtime_checkable
 from uuid import UUID
 
@@ -41,6 +42,8 @@ class Message(NamedTuple):
 
     `destination` is the address without the channel's kind: `channel/1234`, a name, or empty. A digest of several
     notifications has their first lines as `parts`, and `record_id`, `rule` and `event_key` of the first of them.
+    After `deadline_s` of the monotonic clock another sender may have the message: a channel that waits must not send it
+    any more.
     """
 
     message_id: str
@@ -51,6 +54,7 @@ class Message(NamedTuple):
     destination: str = ""
     content: Content | None = None
     parts: tuple[str, ...] = ()
+    deadline_s: float = math.inf
 
 
 class Receipt(NamedTuple):
@@ -82,7 +86,13 @@ class Channel(Protocol):
 
 @runtime_checkable
 class Verifying(Protocol):
-    """A channel that can tell whether it has a message."""
+    """A channel that can tell whether it has a message.
+
+    `ignores_repeats_s`: for how long after a message the receiver ignores the same one.
+    """
+
+    @property
+    def ignores_repeats_s(self) -> float: ...
 
     def find(self, message: Message) -> Receipt | None:
         """The receipt of a message that may have been sent earlier; None if it was certainly not delivered.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Literal, NamedTuple
 
 from services.notifier.addresses import place_of
@@ -19,6 +20,7 @@ from services.notifier.channels.base import (
 from services.notifier.delivery.digest import digest_text, first_line
 from services.notifier.storage.postgres_claims import Claims, CrashPolicy
 
+REPEATED = "it is sent again, because the channel ignores a repeated message"
 NOT_DELIVERED = "the channel does not have the message; it is sent again"
 
 AttemptOutcome = Literal["sent", "failed", "retried", "unknown", "uncertain"]
@@ -60,6 +62,11 @@ def verify(channel: Verifying, claims: Claims, message: Message, crash_policy: C
     except ChannelBusy as busy:
         return Attempt(claims, "uncertain", str(busy), pause(busy.retry_after_s))
     except ChannelRefused as error:
+        # The message was sent after it was recorded, or after an operator requested it again.
+        if claims[0].claimed_at - min(each.created_at for each in claims) < timedelta(
+            seconds=channel.ignores_repeats_s
+        ):
+            return Attempt(claims, "retried", f"{REPEATED}: {error}")
         return _undecided(claims, str(error), crash_policy, 0.0)
     if receipt is None:
         return Attempt(claims, "retried", NOT_DELIVERED)

@@ -110,16 +110,16 @@ class ChannelLoop:
             return False
         admitted = self._admit(connection, claims, is_repeat=claims[0].group_id is not None)
         if admitted:
-            self._send(connection, admitted, alerts)
+            self._send(connection, admitted, alerts, now_s + self._policy.lease_s / 2)
         return True
 
-    def _send(self, connection: DbConnection, claims: Claims, alerts: frozenset[str]) -> None:
+    def _send(self, connection: DbConnection, claims: Claims, alerts: frozenset[str], deadline_s: float) -> None:
         address, now_s = claims[0].address, time.monotonic()
         is_paced = claims[0].rule not in alerts
         if is_paced and self._paces.take_pace(address, now_s) and claims[0].group_id is None:
             claims = self._join_waiting(connection, claims[0], alerts)
         self._paces.take(address, now_s)
-        message = message_of(claims, self._max_digest_length)
+        message = message_of(claims, self._max_digest_length)._replace(deadline_s=deadline_s)
         attempt = attempts.send(self._channel, claims, message, self._crash_policy, self._pause_of(address))
         if attempt.outcome == "retried" and is_paced:
             self._paces.put_back(address, now_s)

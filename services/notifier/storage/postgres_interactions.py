@@ -63,6 +63,19 @@ def stored(connection: DbConnection, interaction_id: int) -> StoredInteraction |
     return None if row is None else StoredInteraction(row[0] | {"token": ""}, row[1])
 
 
+def decide(connection: DbConnection, interaction_id: int, decision: str) -> str | None:
+    """Record the decision about an earlier interaction unless it has one; returns the one that holds.
+
+    None if the interaction is unknown.
+    """
+    row = connection.execute(
+        "UPDATE notifier.interactions SET payload = jsonb_build_object('decision', %s::text) || payload"
+        " WHERE id = %s RETURNING payload ->> 'decision'",
+        (decision, interaction_id),
+    ).fetchone()
+    return None if row is None else str(row[0])
+
+
 def purge(connection: DbConnection) -> None:
     """Delete interactions that are too old to be confirmed or answered."""
     connection.execute(

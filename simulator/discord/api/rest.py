@@ -131,7 +131,7 @@ def _planned_response(fault: Fault) -> web.Response | None:
         return _refusal(limited(fault.retry_after_s, fault.is_global))
     if fault.status == 502:
         return web.Response(status=502, text="<html><h1>502 Bad Gateway</h1></html>", content_type="text/html")
-    return json_response({"message": f"{fault.status}: planned by a test", "code": 0}, fault.status)
+    return json_response({"message": f"{fault.status}: planned by a test", "code": fault.code}, fault.status)
 
 
 async def _delay(fault: Fault) -> None:

@@ -1,7 +1,7 @@
 """Asks a person to confirm a change, and makes it after a click of the same person within a minute.
 
 The buttons carry the id of the interaction that requested it. The change is sent with a key made of this id, so a
-double click, or a successor that handles the click again, changes nothing more.
+double click, or a successor that handles the click again, changes nothing more. The first of the two buttons decides.
 """
 
 from __future__ import annotations
@@ -46,13 +46,19 @@ def confirmation_buttons(executes: Mapping[str, Execute]) -> dict[str, Command]:
         if request.person.id != click.person.id:
             yield note(f"Only the person who request can confirm. {UNCHANGED}", "warning", "Not allowed")
             return
+        if await context.database.call(inbox.decide, int(first_id), CONFIRM) != CONFIRM:
+            yield note(f"Cancelled. {UNCHANGED}", "muted", "Cancelled")
+            return
         # Roles may have changed since; the click has the newest ones.
         current = replace(request, person=click.person)
         async for answer in executes[request.name](context, current, plan_id):
             yield answer
 
-    async def cancel(_: BotContext, __: Interaction) -> AsyncIterator[Answer]:
-        yield note(f"Cancelled. {UNCHANGED}", "muted", "Cancelled")
+    async def cancel(context: BotContext, click: Interaction) -> AsyncIterator[Answer]:
+        """Shows nothing if the change was confirmed before: the message shows its operation."""
+        first_id, _, _ = click.argument.partition(":")
+        if await context.database.call(inbox.decide, int(first_id), CANCEL) != CONFIRM:
+            yield note(f"Cancelled. {UNCHANGED}", "muted", "Cancelled")
 
     return {
         CONFIRM: Command(confirm, scope="operate", private=True, in_place=True),

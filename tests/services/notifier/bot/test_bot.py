@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID
 
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
 from services.notifier.bot.assembly import COMMANDS
+from services.notifier.bot.board import StatusBoard
+from services.notifier.bot.responder import RETRY
 from services.notifier.channels.base import Message
 from services.notifier.texts.content import Content
 from simulator.discord.fake import FakeDiscord
+from simulator.discord.faults import Fault
 from tests.services.notifier.bot.running import RunningBot, running_bot
-from tests.waiting import wait_until
+from tests.waiting import terminate_backends, wait_until
+
+
+@contextmanager
+def without_database(database_url: str) -> Iterator[None]:
+    """The database accepts no connections."""
+    name = conninfo_to_dict(database_url)["dbname"]
+    with psycopg.connect(make_conninfo(database_url, dbname="postgres"), autocommit=True) as admin:
+        admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+        try:
+            terminate_backends(admin, "datname = %s", (name,))
+            yield
+        finally:
+            admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
 
 
 def test_all_commands_are_published(fake: FakeDiscord, bot: RunningBot) -> None:
@@ -60,6 +82,42 @@ def test_a_dropped_connection_is_resumed_and_the_missed_command_answered(fake: F
     fake.faults.drop_gateway()
     used = fake.slash(fake.person("Ana"), fake.channel("general"), "/status")
     fake.wait_for(lambda: used.is_answered)
+
+
+def test_a_connection_that_drops_again_and_again_is_resumed_each_time(fake: FakeDiscord, bot: RunningBot) -> None:
+    for number in range(1, 8):
+        fake.faults.drop_gateway()
+        used = fake.slash(fake.person("Ana"), fake.channel("general"), "/status")
+        wait_until(lambda used=used: used.is_answered, f"the answer after drop {number}", deadline_s=60)  # type: ignore[misc]
+    assert fake.simulation.sessions.identified == 1
+
+
+def test_a_command_while_the_database_is_away_is_answered_and_the_bot_stays(
+    fake: FakeDiscord, bot: RunningBot, database_url: str
+) -> None:
+    with without_database(database_url):
+        used = fake.slash(fake.person("Ana"), fake.channel("general"), "/status")
+        fake.wait_for(lambda: "Not possible" in str(used.embeds))
+    used = fake.slash(fake.person("Ana"), fake.channel("general"), "/status")
+    fake.wait_for(lambda: "Headrace" in str(used.embeds))
+    assert bot.logins == [True]
+
+
+def test_an_answer_that_discord_limits_is_repeated_with_growing_waits(fake: FakeDiscord, bot: RunningBot) -> None:
+    fault = fake.faults.plan(Fault("PATCH /webhooks/*", times=3, status=429, retry_after_s=0.001))
+    began_s = time.monotonic()
+    used = fake.slash(fake.person("Ana"), fake.channel("general"), "/status")
+    fake.wait_for(lambda: used.is_answered)
+    assert fault.hits == 3
+    assert time.monotonic() - began_s >= sum(RETRY.delay_s(number) for number in (1, 2, 3))
+
+
+def test_a_board_whose_token_is_refused_ends_the_login(fake: FakeDiscord, database_url: str, tmp_path: Path) -> None:
+    board = StatusBoard(fake.channel("board").id, edit_s=0.01)
+    with running_bot(fake, database_url, tmp_path, tasks=[board]) as running:
+        wait_until(lambda: fake.messages(fake.channel("board")))
+        fake.faults.plan(Fault("PATCH /channels/*/messages/*", times=1_000, status=401))
+        wait_until(lambda: running.logins == [True, False])
 
 
 def test_an_invalid_session_is_replaced(fake: FakeDiscord, bot: RunningBot) -> None:

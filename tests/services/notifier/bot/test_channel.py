@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import ExitStack
+from pathlib import Path
 from uuid import UUID
 
 import pytest
 
-from services.notifier.bot.channel import MAX_INVALID, InvalidRequests
+from services.notifier.bot.channel import BotChannel, InvalidRequests
+from services.notifier.bot.messages import thread_name
+from services.notifier.bot.rest import ARCHIVED_THREAD, UnknownMessage
 from services.notifier.channels.base import ChannelBusy, ChannelRefused, ChannelUncertain, Message
 from services.notifier.texts.content import Content
 from simulator.discord.fake import FakeDiscord
 from simulator.discord.faults import Fault
-from tests.services.notifier.bot.running import RunningBot
+from tests.services.notifier.bot.running import RunningBot, running_bot
+from tests.waiting import wait_until
 
 CREATE = "POST /channels/*/messages"
 
@@ -71,6 +77,24 @@ def test_details_are_in_a_thread_and_edited_there(fake: FakeDiscord, bot: Runnin
     assert details.embeds[0]["description"] == "10:00 opened\n10:05 resolved"
 
 
+def test_details_in_an_archived_thread_are_edited(fake: FakeDiscord, bot: RunningBot, place: str) -> None:
+    first = message(place, content=Content(details="10:00 opened"))
+    thread = bot.channel.send(first).external_id
+    assert thread is not None
+    refused = fake.faults.plan(Fault(f"PATCH /channels/{thread}/messages/*", status=400, code=ARCHIVED_THREAD))
+    bot.channel.edit(thread, first._replace(content=Content(details="10:05 resolved")))
+    assert refused.hits == 1
+    [shown] = [each for each in fake.simulation.state.guild.channels.values() if each.id == int(thread)]
+    [details] = [each for each in fake.messages(shown) if each.embeds]
+    assert details.embeds[0]["description"] == "10:05 resolved"
+    assert len(fake.requests(f"PATCH /channels/{thread}")) == 1
+
+
+def test_a_thread_has_a_name_whatever_the_text() -> None:
+    assert thread_name("**Stage down** \u00b7 cleaner\nmore") == "Stage down \u00b7 cleaner"
+    assert thread_name("****\nmore") == "Details"
+
+
 def test_a_direct_message_has_a_button_to_unsubscribe(fake: FakeDiscord, bot: RunningBot) -> None:
     ana = fake.person("Ana")
     bot.channel.send(message(f"user/{ana.id}"))
@@ -122,19 +146,61 @@ def test_a_rate_limit_is_waited_for(fake: FakeDiscord, bot: RunningBot, place: s
     assert len(fake.messages(fake.channel("operations"))) == 1
 
 
+def test_a_message_is_not_sent_after_its_deadline(fake: FakeDiscord, bot: RunningBot, place: str) -> None:
+    with pytest.raises(ChannelBusy):
+        bot.channel.send(message(place)._replace(deadline_s=time.monotonic()))
+    assert fake.requests(CREATE) == []
+
+
+def test_a_global_rate_limit_that_is_not_waited_for_holds_back_nothing_else(
+    fake: FakeDiscord, bot: RunningBot, place: str
+) -> None:
+    fault = fake.faults.plan(Fault(CREATE, status=429, retry_after_s=25, is_global=True))
+    with pytest.raises(ChannelBusy):
+        bot.channel.send(message(place)._replace(deadline_s=time.monotonic() + 3))
+    assert fault.hits == 1
+    bot.channel.send(message(place))
+    assert len(fake.messages(fake.channel("operations"))) == 1
+
+
+def test_a_message_that_could_not_be_sent_at_all_is_not_uncertain(database_url: str, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        fake = stack.enter_context(FakeDiscord())
+        rest = stack.pop_all()
+        with rest, running_bot(fake, database_url, tmp_path) as bot:
+            wait_until(lambda: fake.is_connected)
+            place = f"channel/{fake.channel('operations').id}"
+            rest.close()
+            with pytest.raises(ChannelBusy):
+                bot.channel.send(message(place))
+
+
 def test_a_channel_without_permission_is_refused(fake: FakeDiscord, bot: RunningBot, place: str) -> None:
     fake.deny(fake.channel("operations"), "send_messages")
     with pytest.raises(ChannelRefused, match="permissions"):
         bot.channel.send(message(place))
 
 
-def test_an_unknown_channel_is_asked_only_so_often(fake: FakeDiscord, bot: RunningBot) -> None:
-    for _ in range(MAX_INVALID):
+def test_an_unknown_channel_is_asked_only_so_often_and_stops_no_other(
+    fake: FakeDiscord, bot: RunningBot, place: str
+) -> None:
+    channel = BotChannel(bot.link, bot.blocked.append, InvalidRequests(limit_of_one=3))
+    for _ in range(3):
         with pytest.raises(ChannelRefused):
-            bot.channel.send(message("channel/123456789012345678"))
+            channel.send(message("channel/123456789012345678"))
     with pytest.raises(ChannelBusy):
-        bot.channel.send(message("channel/123456789012345678"))
-    assert len(fake.requests(CREATE)) == MAX_INVALID
+        channel.send(message("channel/123456789012345678"))
+    channel.send(message(place))
+    assert len(fake.requests(CREATE)) == 4
+
+
+def test_edits_of_messages_that_people_deleted_stop_nothing(fake: FakeDiscord, bot: RunningBot, place: str) -> None:
+    channel = BotChannel(bot.link, bot.blocked.append, InvalidRequests(limit_of_one=2))
+    for _ in range(3):
+        with pytest.raises(UnknownMessage):
+            channel.edit("123456789012345678", message(place))
+    channel.send(message(place))
+    assert len(fake.messages(fake.channel("operations"))) == 1
 
 
 def test_a_token_that_is_revoked_makes_the_channel_unavailable(fake: FakeDiscord, bot: RunningBot, place: str) -> None:
@@ -145,9 +211,12 @@ def test_a_token_that_is_revoked_makes_the_channel_unavailable(fake: FakeDiscord
 
 
 def test_invalid_requests_are_counted_within_the_window() -> None:
-    invalid = InvalidRequests(limit=2, window_s=10)
-    invalid.record(0)
-    assert invalid.wait_s(1) == 0
-    invalid.record(1)
-    assert invalid.wait_s(2) == 8
-    assert invalid.wait_s(10) == 0
+    invalid = InvalidRequests(limit=3, limit_of_one=2, window_s=10)
+    invalid.record("a", 0)
+    assert invalid.wait_s("a", 1) == 0
+    invalid.record("a", 1)
+    assert invalid.wait_s("a", 2) == 8
+    assert invalid.wait_s("b", 2) == 0
+    invalid.record("b", 2)
+    assert invalid.wait_s("c", 2) == 8
+    assert invalid.wait_s("a", 10) == 0

@@ -59,6 +59,8 @@ class Receiver:
 class VerifyingReceiver(Receiver):
     """`answers` of `find`, in order; an exception is raised."""
 
+    ignores_repeats_s = 0.0
+
     def __init__(self, *answers: Receipt | Exception | None) -> None:
         super().__init__()
         self.answers = list(answers)

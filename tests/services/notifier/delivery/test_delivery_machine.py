@@ -92,6 +92,8 @@ class IgnoresRepeats(Receiver):
 class Verifies(Receiver):
     """It can be asked for a message, and its messages can be edited."""
 
+    ignores_repeats_s = 0.0
+
     def find(self, message: Message) -> Receipt | None:
         match self.find_behaviour:
             case "die":
@@ -258,9 +260,20 @@ class Delivery(RuleBasedStateMachine):
                 self.leases_end()
                 for sender in SENDERS:
                     self._step(sender)
+                if self._is_decided():
+                    break
             self._check_end()
         finally:
             self.connection.close()
+
+    def _is_decided(self) -> bool:
+        """Nothing is left to send, verify or edit."""
+        edits = isinstance(self.receiver, Verifies)
+        return not self.connection.execute(
+            "SELECT FROM notifier.ledger WHERE state IN ('pending', 'sending')"
+            " OR (%s AND state = 'sent' AND version > shown_version)",
+            (edits,),
+        ).fetchall()
 
     def _check_end(self) -> None:
         rows = self._rows()
@@ -294,6 +307,20 @@ class VerifyingRetryingDelivery(Delivery):
         assert not [row for row in self._rows() if row[2] == "unknown"]
 
 
+class VerifiesAndIgnoresRepeats(Verifies):
+    """Where it cannot tell, the message is sent again, which it ignores."""
+
+    ignores_repeats, ignores_repeats_s = True, 3_600.0
+
+
+class VerifyingRepeatIgnoringDelivery(Delivery):
+    receiver_class = VerifiesAndIgnoresRepeats
+
+    @invariant()
+    def nothing_is_left_to_an_operator(self) -> None:
+        assert not [row for row in self._rows() if row[2] == "unknown"]
+
+
 class RepeatIgnoringDelivery(Delivery):
     receiver_class, retries = IgnoresRepeats, True
 
@@ -308,7 +335,14 @@ class RetryingDelivery(Delivery):
 
 @pytest.mark.parametrize(
     "machine",
-    [VerifyingDelivery, VerifyingRetryingDelivery, RepeatIgnoringDelivery, ParkingDelivery, RetryingDelivery],
+    [
+        VerifyingDelivery,
+        VerifyingRetryingDelivery,
+        VerifyingRepeatIgnoringDelivery,
+        RepeatIgnoringDelivery,
+        ParkingDelivery,
+        RetryingDelivery,
+    ],
     ids=lambda machine: machine.__name__,
 )
 def test_delivery_keeps_its_promises_under_faults_in_any_order(database_url: str, machine: type[Delivery]) -> None:
