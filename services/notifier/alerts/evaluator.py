@@ -14,7 +14,10 @@ from services.notifier.alerts.timers import ConditionTimers, IncidentKey
 from services.notifier.kinds import PipelineKind
 
 # An incident ends when its condition has been absent for this long, so that a short recovery does not end it.
-CLEAR_S = 120.0
+CLEAR_S = 60.0
+# These conditions end by an action of a person, and not now and then by themselves.
+DEFINITE_KINDS: frozenset[PipelineKind] = frozenset({"partition-held", "audit-missing", "bot-token"})
+DEFINITE_CLEAR_S = 10.0
 # Readings are 5 s apart. After a longer gap nothing is known about the time between.
 MAX_GAP_S = 30.0
 
@@ -64,8 +67,15 @@ class AlertEvaluator:
         return IncidentChanges(
             {key: each for key, each in new.items() if self._timers.has_been_true(key, _hold_s(by_name[key.rule]))},
             {key: condition for key, condition in true.items() if key in open_incidents},
-            [key for key in open_incidents if self._timers.has_been_absent(key, self._clear_s)],
+            [
+                key
+                for key, kind in open_incidents.items()
+                if self._timers.has_been_absent(key, self._clear_after_s(kind))
+            ],
         )
+
+    def _clear_after_s(self, kind: PipelineKind) -> float:
+        return min(self._clear_s, DEFINITE_CLEAR_S) if kind in DEFINITE_KINDS else self._clear_s
 
 
 def _hold_s(rule: AlertRule) -> float:

@@ -28,6 +28,8 @@ STABLE_S = 10.0
 # in 5 s and 1,000 a day, and resets the bot's token after more.
 RESUME_BACKOFF, IDENTIFY_BACKOFF = Backoff(0.1, 2.0), Backoff(1.0, 120.0, factor=1.5)
 IDENTIFY_INTERVAL_S = 5.0
+# After that many in a row the session is given up, about 15 s: its address may not exist any more.
+MAX_FAILED_RESUMES = 10
 REFUSED_TOKEN_CODE = 4004
 # With 1000, Discord would end the session.
 RESUMABLE_CLOSE_CODE = 4000
@@ -109,6 +111,7 @@ class DiscordClient(discord.Client):
         self._on_connected = on_connected
         self.identity = 0
         self._identified_s = 0.0
+        self._is_ready = False
         self.session: BotSession | None = None
 
     async def authenticate(self, token: str) -> int:
@@ -129,11 +132,11 @@ class DiscordClient(discord.Client):
 
         Raises TokenRefused, and discord.ConnectionClosed if Discord does not want this client again.
         """
-        short_ones = new_sessions = 0
+        short_ones = new_sessions = failed_resumes = 0
         resumed, initial = earlier, True
         while True:
             await may_connect.wait()
-            began_s = time.monotonic()
+            began_s, self._is_ready = time.monotonic(), False
             try:
                 await self._connect(resumed, initial)
             except ReconnectWebSocket as reconnect:
@@ -148,6 +151,9 @@ class DiscordClient(discord.Client):
             except (OSError, aiohttp.ClientError) as error:
                 resumed, cause = self.session or resumed, type(error).__name__
             initial = False
+            failed_resumes = 0 if self._is_ready else failed_resumes + 1
+            if failed_resumes >= MAX_FAILED_RESUMES:
+                resumed = None
             # A connection that ends soon after its start may do so again and again.
             if time.monotonic() - began_s > STABLE_S:
                 short_ones = new_sessions = 0
@@ -184,10 +190,12 @@ class DiscordClient(discord.Client):
             self._on_connected(False)
 
     def _on_ready(self, data: Mapping[str, Any]) -> None:
+        self._is_ready = True
         self._on_connected(True)
         log.info("bot_ready", bot_user=data.get("user", {}).get("id"))
 
     def _on_resumed(self, _: Mapping[str, Any]) -> None:
+        self._is_ready = True
         self._on_connected(True)
         log.info("bot_session_resumed")
 

@@ -15,6 +15,7 @@ from services.notifier.bot.assembly import COMMANDS
 from services.notifier.bot.board import StatusBoard
 from services.notifier.bot.responder import RETRY
 from services.notifier.channels.base import Message
+from services.notifier.storage.postgres_bot_state import SESSION, write_bot_state
 from services.notifier.texts.content import Content
 from simulator.discord.fake import FakeDiscord
 from simulator.discord.faults import Fault
@@ -125,6 +126,17 @@ def test_an_invalid_session_is_replaced(fake: FakeDiscord, bot: RunningBot) -> N
     wait_until(lambda: fake.is_connected and fake.simulation.sessions.identified == 2)
     used = fake.slash(fake.person("Ana"), fake.channel("general"), "/status")
     fake.wait_for(lambda: used.is_answered)
+
+
+def test_a_session_whose_address_does_not_answer_is_given_up(
+    fake: FakeDiscord, database_url: str, tmp_path: Path
+) -> None:
+    session = {"id": "earlier", "sequence": 7, "gateway": "ws://127.0.0.1:1/"}  # no server has port 1
+    with psycopg.connect(database_url) as connection:
+        write_bot_state(connection, SESSION, session)
+    with running_bot(fake, database_url, tmp_path) as running:
+        wait_until(lambda: running.measured("connected") == 1, deadline_s=120)
+        assert fake.simulation.sessions.identified == 1
 
 
 def test_a_refused_token_stops_the_bot_and_a_new_one_starts_it(
