@@ -15,10 +15,11 @@ import pyarrow as pa
 
 from headrace.frames import typed
 from headrace.frames.backtests import read_backtest
-from headrace.frames.catalogue import VIEWS, View
+from headrace.frames.catalogue import PREDICTIONS, VIEWS, View
 from headrace.frames.connection import ReaderConnection, Snapshot, connection_of
 from headrace.frames.days import Day, days_of
 from headrace.frames.errors import BadArgument, ExtraMissing, UnknownView, suggestion
+from headrace.frames.packed import packed_statement, unpack
 from headrace.frames.query import Filters, Values, columns_of, filters_of, statement_of
 from headrace.frames.views import Columns, Views
 
@@ -150,6 +151,9 @@ class Headrace(Views):
 
     def _read(self, view: View, filters: Filters, names: Sequence[str]) -> Snapshot:
         columns = typed.columns_named(view, names)
+        if view is PREDICTIONS:
+            heads = filters.equals.get("head", ())
+            return self._connection.read(packed_statement(filters), lambda batch: unpack(batch, columns, heads))
         return self._connection.read(statement_of(view, filters, names), lambda batch: typed.encode(batch, columns))
 
 

@@ -96,10 +96,15 @@ def statement_of(view: View, filters: Filters, columns: Sequence[str]) -> str:
     """The rows of a view in the order of its key."""
     source = f"analytics.{identifier(view.name)}" if view.is_stored else f"({_results(filters)})"
     selected = ", ".join(f"v.{identifier(name)}" for name in columns)
-    order = ", ".join(f"v.{identifier(name)}" for name in view.key)
+    order = ", ".join(_sort_key(view.column(name)) for name in view.key)
     where = conditions(view, filters) if view.is_stored else []
     clause = f" WHERE {' AND '.join(where)}" if where else ""
     return f"SELECT {selected} FROM {source} v{clause} ORDER BY {order}"
+
+
+def _sort_key(column: Column) -> str:
+    """By code point, whatever the collation of the database."""
+    return f"v.{identifier(column.name)}" + (' COLLATE "C"' if column.is_text else "")
 
 
 def conditions(view: View, filters: Filters) -> list[str]:
