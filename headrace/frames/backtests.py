@@ -8,23 +8,10 @@ import pandas as pd
 
 from headrace.frames.errors import BadArgument, InvalidFrame
 
-NAMES = {
-    "date": "date",
-    "stadium": "venue",
-    "race": "number",
-    "boat": "slot",
-    "p_win": "p_win",
-    "p_top3": "p_top3",
-    "bet": "bet",
-}
-_DTYPES = {
-    "stadium": "Int32",
-    "race": "Int32",
-    "boat": "Int16",
-    "p_win": "float64",
-    "p_top3": "float64",
-    "bet": "boolean",
-}
+NAMES = {"date": "date", "stadium": "venue", "race": "number", "boat": "slot"}
+SLOT = ["date", "venue", "number", "slot"]
+_DTYPES = {"stadium": "Int32", "race": "Int32", "boat": "Int16", "p_win": "float64", "p_top3": "float64"}
+_COLUMNS = ["date", "stadium", "race", "boat", "p_win", "p_top3", "bet"]
 
 
 def read_backtest(file: Path) -> pd.DataFrame:
@@ -37,14 +24,20 @@ def read_backtest(file: Path) -> pd.DataFrame:
         ) from None
     except ValueError as error:
         raise InvalidFrame(f"{file} is not a CSV file of `headrace backtest`: {error}") from None
-    missing = [name for name in NAMES if name not in raw.columns]
+    missing = [name for name in _COLUMNS if name not in raw.columns]
     if missing:
         raise InvalidFrame(f"{file} is not a CSV file of `headrace backtest`: it has no column {', '.join(missing)}")
     try:
-        typed = raw.astype({name: kind for name, kind in _DTYPES.items() if name != "bet"})
-        typed = typed.assign(
-            date=pd.to_datetime(raw["date"], format="%Y-%m-%d").astype("datetime64[s]"), bet=raw["bet"] == "1"
-        )
+        days = pd.to_datetime(raw["date"], format="%Y-%m-%d").astype("datetime64[s]")
+        typed = raw.astype(_DTYPES).assign(date=days, bet=raw["bet"] == "1")
     except ValueError as error:
         raise InvalidFrame(f"{file} is not a CSV file of `headrace backtest`: {error}") from None
-    return typed.rename(columns=NAMES)[list(NAMES.values())]
+    return typed[_COLUMNS].rename(columns=NAMES)
+
+
+def with_results(backtest: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
+    """Adds `won` and `win_amount`; both are missing in events without exactly one winner or without a result."""
+    is_winner = (results["place"] == 1).fillna(False)
+    winners = is_winner.astype("int64").groupby(results["event_key"]).transform("sum")
+    decided = results.assign(won=is_winner.astype("boolean"))[(winners == 1).to_numpy()]
+    return backtest.merge(decided[[*SLOT, "won", "win_amount"]], on=SLOT, how="left", validate="one_to_one")

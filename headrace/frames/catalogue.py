@@ -1,7 +1,7 @@
 """The views that analysts read: columns, types, units and the meaning of missing values.
 
-This is the single source for the data types of frames, the pandera models, docs/views.md and the hints of errors. A test
-compares it with a migrated database.
+This is the single source for the data types of frames, the pandera models, docs/views.md and the hints of errors. A
+test compares it with a migrated database.
 """
 
 from __future__ import annotations
@@ -118,7 +118,8 @@ _DATE = Column("date", "date", "Day of the session in the source's calendar.")
 _VENUE = Column("venue", "integer", "Code of the venue; the view `venues` has its name.")
 _NUMBER = Column("number", "integer", "Number of the event in its session, from 1.")
 _SCHEDULED = Column(
-    "scheduled_at", "timestamp with time zone", "Start of the event (boat races: betting deadline).", none="not announced"
+    "scheduled_at", "timestamp with time zone", "Start of the event (boat races: betting deadline).",
+    none="not announced",
 )  # fmt: skip
 _STATUS = Column(
     "status", "text", "State of the event. `postponed`: cancelled, and the same card follows within three days.",
@@ -176,8 +177,8 @@ EVENTS = View(
         Column("known_at", "timestamp with time zone", "When its newest fact could be known.", none="never stated"),
         Column("title", "text", "Title of the event.", none="the source has none"),
         Column("distance_m", "integer", "Length of the course.", "m", "not announced"),
-        Column("technique", "integer", "Code of the winning technique; see `techniques`.", none="no result, or not named"),
-        Column("conditions", "jsonb", "Conditions in the result: weather, wind, temperatures, waves.", none="no result"),
+        Column("technique", "integer", "Code of the winning technique; see `techniques`.", none="no result"),
+        Column("conditions", "jsonb", "Conditions in the result, for example weather and wind.", none="no result"),
         Column(
             "observed_conditions", "jsonb", "Conditions before the event, with the same fields.", none="not observed"
         ),
@@ -266,7 +267,7 @@ PREDICTIONS = View(
     (
         _EVENT_KEY,
         Column("slot", "smallint", "Number of the entry, from 1.", none="the class is of the event: head `trend`"),
-        Column("head", "text", "What is predicted: winner, first three, trend of the payout, kind of start.", values=HEADS),
+        Column("head", "text", "What is predicted: winner, first three, trend of the payout, start.", values=HEADS),
         Column("class", "text", "The class that has this probability.", category=True),
         Column("probability", "double precision", "Its probability.", "1"),
         _MODEL,

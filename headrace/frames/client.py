@@ -14,10 +14,10 @@ import pandas as pd
 import pyarrow as pa
 
 from headrace.frames import typed
-from headrace.frames.backtests import read_backtest
-from headrace.frames.catalogue import PREDICTIONS, VIEWS, View
+from headrace.frames.backtests import SLOT, read_backtest, with_results
+from headrace.frames.catalogue import PREDICTIONS, RESULTS, VIEWS, View
 from headrace.frames.connection import ReaderConnection, Snapshot, connection_of
-from headrace.frames.days import Day, days_of
+from headrace.frames.days import Day, Days, days_of
 from headrace.frames.errors import BadArgument, ExtraMissing, UnknownView, suggestion
 from headrace.frames.packed import packed_statement, unpack
 from headrace.frames.query import Filters, Values, columns_of, filters_of, statement_of
@@ -122,13 +122,11 @@ class Headrace(Views):
         Example: `hr.polars("entries", "2026-01", venue=7)`
         """
         try:
-            import polars  # noqa: PLC0415 - optional: the extra `frames` does not install it
+            import polars as pl  # noqa: PLC0415 - optional: the extra `frames` does not install it
         except ImportError:
             raise ExtraMissing("hr.polars needs polars: pip install polars") from None
         table = self.table(view, span, day=day, from_day=from_day, to_day=to_day, columns=columns, **selection)
-        frame = polars.from_arrow(table)
-        assert isinstance(frame, polars.DataFrame)
-        return frame
+        return pl.DataFrame(table)
 
     def sql(self, statement: str) -> pd.DataFrame:
         """The rows of one SELECT on the views. Read-only, whatever the statement calls.
@@ -142,12 +140,21 @@ class Headrace(Views):
         frame = typed.frame_of_query(snapshot.table, self._zone)
         return _with_attrs(frame, {"sql": statement}, snapshot)
 
-    def backtest(self, file: Path | str) -> pd.DataFrame:
-        """The CSV file that `headrace backtest --out FILE` wrote: six rows per event, one per slot.
+    def backtest(self, file: Path | str, *, source: str = "boatrace") -> pd.DataFrame:
+        """The CSV file that `headrace backtest --out FILE` wrote, with the results of `source` beside it.
 
-        Example: `hr.backtest("march.csv").headrace.by("month")`
+        Columns: date; venue; number; slot; p_win and p_top3 (probabilities); bet (whether the policy bets on the slot);
+        won and win_amount (payout per 100 staked), missing if the event has no result with exactly one winner here.
+
+        Example: `hr.backtest("march.csv").headrace.by("month", "venue", "favourite")`
         """
-        return read_backtest(Path(file))
+        rows = read_backtest(Path(file))
+        days = Days() if rows.empty else Days(rows["date"].min().date(), rows["date"].max().date())
+        filters = filters_of(RESULTS, days, source=source)
+        results = self.view_frame(RESULTS, filters, [*SLOT, "event_key", "place", "win_amount"])
+        frame = with_results(rows, results)
+        frame.attrs = results.attrs | {"query": {"backtest": str(file), "source": source}}
+        return frame
 
     def _read(self, view: View, filters: Filters, names: Sequence[str]) -> Snapshot:
         columns = typed.columns_named(view, names)

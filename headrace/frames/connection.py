@@ -1,8 +1,8 @@
 """Reads from PostgreSQL through ADBC as the reader. Starts nothing and writes nothing.
 
 Each query runs in its own `REPEATABLE READ READ ONLY` transaction. Its first statement reads the clock: this takes the
-snapshot, after which PostgreSQL refuses to make the transaction writable, also to a superuser. ADBC prepares a statement
-before it reads, and only one statement can be prepared.
+snapshot, after which PostgreSQL refuses to make the transaction writable, also to a superuser. ADBC prepares a
+statement before it reads, and only one statement can be prepared.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 import datetime as dt
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import pyarrow as pa
@@ -216,7 +216,7 @@ def _connect(conninfo: str, data_dir: Path | None) -> dbapi.Connection:
     return connection
 
 
-def _unreachable(given: dict[str, object], error: Error) -> str:
+def _unreachable(given: Mapping[str, object], error: Error) -> str:
     where = f"{given.get('host') or os.environ.get('PGHOST', 'localhost')}:{given.get('port') or 5432}"
     return (
         f"cannot connect to the database {given.get('dbname') or ''} at {where} as {given.get('user') or 'this user'}:"
@@ -224,11 +224,10 @@ def _unreachable(given: dict[str, object], error: Error) -> str:
     )
 
 
-def _value(cursor: dbapi.Cursor, query: str) -> dt.datetime:
+def _value(cursor: dbapi.Cursor, query: str) -> Any:
+    """The only value of a query."""
     cursor.execute(query)
-    row = cursor.fetchone()
-    assert row is not None
-    value: dt.datetime = row[0]
+    ((value,),) = cursor.fetchall()
     return value
 
 
@@ -237,49 +236,56 @@ def _empty_table(schema: pa.Schema, shape: Shape | None) -> pa.Table:
     return pa.Table.from_batches([empty if shape is None else shape(empty)])
 
 
+_LOST = {None, "57P01", "57P02", "57P03", "08000", "08003", "08006"}
+_REFUSED = {
+    "42501": "frames only read the views of the schema analytics",
+    "25001": "frames only read",
+    "25006": "frames only read",
+}
+
+
 def _error_of(error: Error, timeout_s: float, data_dir: Path | None) -> FramesError:
     """The error of a statement, with the name that was probably meant."""
-    reason = _reason(error)
-    match error.sqlstate:
-        case "57014":
-            return QueryTimeout(
-                f"the query took longer than {timeout_s:g} s: ask for fewer days or columns,"
-                " or connect(timeout_s=...) with more"
-            )
-        case "42P01":
-            return UnknownView(f"{reason}{_meant(reason, VIEWS)}")
-        case "42703":
-            hint = _primary(error, b"PG_DIAG_MESSAGE_HINT")
-            columns = sorted({name for view in VIEWS.values() for name in view.names})
-            return UnknownColumn(f"{reason}{f' ({hint})' if hint else _meant(reason, columns)}")
-        case "42501":
-            return BadStatement(f"{reason}: frames only read the views of the schema analytics")
-        case "25001" | "25006":
-            return BadStatement(f"{reason}: frames only read")
-        case None | "57P01" | "57P02" | "57P03" | "08000" | "08003" | "08006":
-            lost = _not_running(data_dir) if data_dir is not None else DatabaseUnavailable("")
-            return type(lost)(f"the connection to the database was lost ({reason}); {lost}".removesuffix("; "))
+    reason, state = _reason(error), error.sqlstate
+    if state in _LOST:
+        lost = "" if data_dir is None else f"; {_not_running(data_dir)}"
+        kind = DatabaseUnavailable if data_dir is None else EmbeddedServerNotRunning
+        return kind(f"the connection to the database was lost ({reason}){lost}")
+    if state == "57014":
+        return QueryTimeout(
+            f"the query took longer than {timeout_s:g} s: ask for fewer days or columns,"
+            " or connect(timeout_s=...) with more"
+        )
+    if state == "42P01":
+        return UnknownView(f"{reason}{_meant(reason, VIEWS)}")
+    if state == "42703":
+        hint = _diagnostic(error, "PG_DIAG_MESSAGE_HINT")
+        columns = sorted({name for view in VIEWS.values() for name in view.names})
+        return UnknownColumn(f"{reason}{f' ({hint})' if hint else _meant(reason, columns)}")
+    return _bad_statement(reason, state)
+
+
+def _bad_statement(reason: str, state: str | None) -> BadStatement:
     if "multiple commands" in reason:
         return BadStatement("expected one statement at a time")
-    return BadStatement(reason)
+    return BadStatement(f"{reason}: {_REFUSED[state]}" if state in _REFUSED else reason)
 
 
 def _reason(error: Error) -> str:
-    return _primary(error, b"PG_DIAG_MESSAGE_PRIMARY") or _line(str(error))
+    return _diagnostic(error, "PG_DIAG_MESSAGE_PRIMARY") or _line(str(error))
 
 
-def _primary(error: Error, name: bytes | str) -> str:
-    wanted = name.decode() if isinstance(name, bytes) else name
+def _diagnostic(error: Error, name: str) -> str:
+    """A field of PostgreSQL's report; empty if there is none."""
     for key, value in error.details or ():
-        if (key.decode() if isinstance(key, bytes) else key) == wanted:
+        if (key.decode() if isinstance(key, bytes) else key) == name:
             return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
     return ""
 
 
-def _meant(reason: str, candidates: object) -> str:
+def _meant(reason: str, candidates: Iterable[str]) -> str:
     name = re.search(r'"([^"]+)"', reason) or re.search(r"column (\S+)", reason)
-    names = [str(each) for each in candidates]  # type: ignore[attr-defined]
-    return suggestion(name[1].split(".")[-1], names) if name else ""
+    return suggestion(name[1].split(".")[-1], candidates) if name else ""
 
 
 def _line(text: str) -> str:

@@ -31,6 +31,9 @@ class Days(NamedTuple):
         return f"{self.first or '..'}/{self.last or '..'}"
 
 
+EVERY_DAY = Days()
+
+
 def days_of(
     span: Day | None = None, day: Day | None = None, from_day: Day | None = None, to_day: Day | None = None
 ) -> Days:
@@ -70,11 +73,11 @@ def _period(text: str, span: str) -> Days:
     match = _PERIOD.fullmatch(text.strip(), 0)
     if not match or not text.isascii():
         raise BadArgument(f"expected days such as {EXAMPLES}, got {span!r}")
-    year, month, day = (int(part) if part else None for part in match.groups())
-    assert year is not None
+    year = int(match[1])
+    month, day = (None if part is None else int(part) for part in match.groups()[1:])
     try:
-        first = dt.date(year, month or 1, day or 1)
-        last = first if day else _last_day(year, month or 12)
+        first = dt.date(year, 1 if month is None else month, 1 if day is None else day)
+        last = first if day is not None else _last_day(year, 12 if month is None else month)
     except ValueError as error:
         raise BadArgument(f"{span!r} is not in the calendar ({error}); expected days such as {EXAMPLES}") from None
     return Days(first, last)

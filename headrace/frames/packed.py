@@ -1,7 +1,7 @@
 """Unpacks predictions: one row per class from one row per prediction.
 
 The view `analytics.predictions` expands JSON in the server, which takes most of the time of a large read. The view
-`analytics.packed_predictions` has the same content as arrays; the rows and their order are equal (a test compares them).
+`analytics.packed_predictions` has the same content as arrays. The rows and their order are equal; a test compares them.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _NO_SLOT = np.iinfo(np.int16).max
 class Layouts(NamedTuple):
     """The classes of all layouts one after another, each layout's in the order of the view's key.
 
-    first, count (L,): where each layout begins, and its number of classes. position (C,): of the class in the
+    first, size (L,): where each layout begins, and its number of classes. position (C,): of the class in the
     prediction's array. slot: _NO_SLOT for a class of the event.
     """
 
     first: Ints
-    count: Ints
+    size: Ints
     position: Ints
     heads: list[str]
     slots: npt.NDArray[np.int16]
@@ -53,8 +53,8 @@ def unpack(batch: pa.RecordBatch, columns: Sequence[Column], heads: Sequence[obj
     """The rows of a batch of `packed_statement`. `heads`: only these; empty: all."""
     encoded = batch.column("layout").dictionary_encode()
     layouts = layouts_of([text or "[]" for text in encoded.dictionary.to_pylist()] + ["[]"], heads)
-    layout = encoded.indices.fill_null(len(layouts.count) - 1).to_numpy(zero_copy_only=False).astype(np.int64)
-    count = layouts.count[layout]
+    layout = encoded.indices.fill_null(len(layouts.size) - 1).to_numpy(zero_copy_only=False).astype(np.int64)
+    count = layouts.size[layout]
     row = np.repeat(np.arange(len(layout)), count)
     within = np.arange(len(row)) - np.repeat(count.cumsum() - count, count)
     which = layouts.first[layout][row] + within
@@ -66,10 +66,10 @@ def layouts_of(texts: Sequence[str], heads: Sequence[object]) -> Layouts:
     """The layouts given as JSON."""
     by_layout = [_classes(orjson.loads(text), heads) for text in texts]
     items = [item for layout in by_layout for item in layout]
-    count = np.array([len(layout) for layout in by_layout], dtype=np.int64)
+    size = np.array([len(layout) for layout in by_layout], dtype=np.int64)
     return Layouts(
-        first=count.cumsum() - count,
-        count=count,
+        first=size.cumsum() - size,
+        size=size,
         position=np.array([position for _, _, _, position in items], dtype=np.int64),
         heads=[head for head, _, _, _ in items],
         slots=np.array([slot for _, slot, _, _ in items], dtype=np.int16),
@@ -107,6 +107,7 @@ def _array(name: str, batch: pa.RecordBatch, layouts: Layouts, row: Ints, which:
 
 def _texts(texts: Sequence[str], which: Ints) -> pa.Array:
     """The text of each row as a dictionary."""
-    vocabulary, codes = np.unique(np.array(texts, dtype=np.object_), return_inverse=True) if texts else ([], [])
-    indices = np.asarray(codes, dtype=np.int32)[which]
-    return pa.DictionaryArray.from_arrays(pa.array(indices), pa.array(list(vocabulary), pa.string()))
+    vocabulary = sorted(set(texts))
+    position = {text: code for code, text in enumerate(vocabulary)}
+    codes = np.array([position[text] for text in texts], dtype=np.int32)
+    return pa.DictionaryArray.from_arrays(pa.array(codes[which]), pa.array(vocabulary, pa.string()))

@@ -9,10 +9,11 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any
 
 from headrace.frames.catalogue import Column, Scope, View
-from headrace.frames.days import Days
+from headrace.frames.days import EVERY_DAY, Days
 from headrace.frames.errors import BadArgument, UnknownColumn, suggestion
 
 Value = str | int | bool
@@ -23,7 +24,7 @@ Values = Value | Sequence[Value]
 class Filters:
     """Which rows of a view. An empty tuple selects all. `equals`: accepted values by column."""
 
-    days: Days = Days()
+    days: Days = EVERY_DAY
     venues: tuple[int, ...] = ()
     sources: tuple[str, ...] = ()
     events: tuple[str, ...] = ()
@@ -231,7 +232,7 @@ def _amount(market: str) -> str:
 def _listed(name: str, values: Any) -> tuple[Any, ...]:
     if values is None:
         return ()
-    listed = (values,) if isinstance(values, str | int | bool) else tuple(values)
+    listed = (values,) if isinstance(values, str | Integral) else tuple(values)
     if not listed:
         raise BadArgument(f"{name} is empty: leave it out to select all rows")
     return listed
@@ -247,11 +248,9 @@ def _require_values(column: Column, values: tuple[Value, ...]) -> None:
 
 
 def _venue(value: Any) -> int:
-    try:
-        if isinstance(value, bool | float) or int(value) != value:
-            raise ValueError(value)
-    except (TypeError, ValueError):
-        raise BadArgument(f"venue is a number, such as venue=7 or venue=[7, 12]; got {value!r}") from None
+    """Also of numpy's integers."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise BadArgument(f"venue is a number, such as venue=7 or venue=[7, 12]; got {value!r}")
     return int(value)
 
 

@@ -1,7 +1,7 @@
 """Turns Arrow tables into DataFrames with the catalogue's data types, also without rows.
 
-Categories arrive as text in each row. `encode` replaces them by dictionaries batch by batch, so that the text of all rows
-is never in memory at once.
+Categories arrive as text in each row. `encode` replaces them by dictionaries batch by batch, so that the text of all
+rows is never in memory at once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,14 @@ import pyarrow.compute as pc
 from headrace.frames.catalogue import Column, View
 
 UTC = "datetime64[us, UTC]"
-_INTEGERS = {pa.int16(): pd.Int16Dtype(), pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype()}
+_TEXT = pd.StringDtype(na_value=float("nan"))
+_PANDAS: dict[pa.DataType, Any] = {
+    pa.int16(): pd.Int16Dtype(),
+    pa.int32(): pd.Int32Dtype(),
+    pa.int64(): pd.Int64Dtype(),
+    pa.string(): _TEXT,
+    pa.large_string(): _TEXT,
+}
 
 
 def arrow_type(column: Column) -> pa.DataType:
@@ -88,15 +95,11 @@ def _series(chunks: pa.ChunkedArray, column: Column) -> Any:
 def series_of(chunks: pa.ChunkedArray) -> Any:
     """A column with the type that its Arrow type has in all frames."""
     kind = chunks.type
-    if kind in _INTEGERS:
-        return _INTEGERS[kind].__from_arrow__(chunks)
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return pd.StringDtype(na_value=float("nan")).__from_arrow__(chunks)
     if pa.types.is_list(kind):
         return _objects(chunks, None)
-    if pa.types.is_boolean(kind):
-        return pd.BooleanDtype().__from_arrow__(chunks) if chunks.null_count else chunks.to_pandas()
-    return chunks.to_pandas()
+    if pa.types.is_boolean(kind) and chunks.null_count:
+        return chunks.to_pandas(types_mapper={kind: pd.BooleanDtype()}.get)
+    return chunks.to_pandas(types_mapper=_PANDAS.get)
 
 
 def frame_of_query(table: pa.Table, zone: str | None = None) -> pd.DataFrame:
@@ -146,9 +149,8 @@ def categorical(chunks: pa.ChunkedArray, values: Iterable[str] = ()) -> pd.Categ
 
 def in_zone(frame: pd.DataFrame, zone: str) -> pd.DataFrame:
     """The frame with its times in a zone."""
-    return frame.assign(**{
-        name: frame[name].dt.tz_convert(zone) for name in frame.columns if isinstance(frame[name].dtype, pd.DatetimeTZDtype)
-    })  # fmt: skip
+    times = [name for name in frame.columns if isinstance(frame[name].dtype, pd.DatetimeTZDtype)]
+    return frame.assign(**{name: frame[name].dt.tz_convert(zone) for name in times})
 
 
 def _objects(chunks: pa.ChunkedArray, load: Any) -> pd.Series[Any]:
