@@ -52,7 +52,11 @@ def connect(
     """
     _require_zone(zone)
     connection = connection_of(database, data_dir, password_file, timeout_s)
-    connection.open()
+    try:
+        connection.open()
+    except BaseException:
+        connection.close()
+        raise
     return Headrace(connection, zone)
 
 

@@ -81,9 +81,8 @@ class ReaderConnection:
                 raise BadStatement("the statement gives no rows: expected a SELECT")
             # In the COPY around it, the statement is followed by a parenthesis: a comment at its end must not hide it.
             cursor.execute(f"{statement.strip().rstrip(';')}\n")
-            reader = cursor.fetch_record_batch()
-            batches = [batch if shape is None else shape(batch) for batch in reader]
-            table = pa.Table.from_batches(batches) if batches else _empty_table(reader.schema, shape)
+            batches = [batch if shape is None else shape(batch) for batch in _batches(cursor)]
+            table = pa.Table.from_batches(batches) if batches else _empty_table(schema, shape)
         return Snapshot(table, as_of)
 
     def open(self) -> None:
@@ -193,7 +192,7 @@ def _not_running(data_dir: Path) -> EmbeddedServerNotRunning:
 
 
 def _connect(conninfo: str, data_dir: Path | None) -> dbapi.Connection:
-    """As the reader if the login may become it, with the settings on which the SQL of `query` depends."""
+    """As the reader if the login may become it, with the settings on which the SQL of query.py depends."""
     given = conninfo_to_dict(conninfo)
     wait = {} if "connect_timeout" in given else {"connect_timeout": CONNECT_TIMEOUT_S}
     try:
@@ -229,6 +228,20 @@ def _value(cursor: dbapi.Cursor, query: str) -> Any:
     cursor.execute(query)
     ((value,),) = cursor.fetchall()
     return value
+
+
+def _batches(cursor: dbapi.Cursor) -> Iterator[pa.RecordBatch]:
+    """The result as it arrives.
+
+    cursor.fetch_record_batch() gives a reader whose errors lack PostgreSQL's report (apache/arrow-adbc#1523); the one
+    inside has it.
+    """
+    reader = cursor._results.reader
+    while True:
+        try:
+            yield reader.read_next_batch()
+        except StopIteration:
+            return
 
 
 def _empty_table(schema: pa.Schema, shape: Shape | None) -> pa.Table:

@@ -67,8 +67,8 @@ def filters_of(
         if name not in view.filters:
             raise BadArgument(f"{view.name} cannot be filtered by {name!r}{suggestion(name, view.filters)}")
         _require_values(view.column(name), values)
-    asked = {"days": not days.is_everything, "venue": bool(filters.venues), "event": bool(filters.events)}
-    refused = [name for name, is_asked in asked.items() if is_asked and name in _REFUSED.get(view.scope, ())]
+    is_given = {"days": not days.is_everything, "venue": bool(filters.venues), "event": bool(filters.events)}
+    refused = [name for name, is_set in is_given.items() if is_set and name in _REFUSED.get(view.scope, ())]
     if filters.sources and view.scope is Scope.TIME:
         refused.append("source")
     if refused:
@@ -136,7 +136,7 @@ def identifier(name: str) -> str:
 
 
 def literal(value: Value | dt.date) -> str:
-    """An SQL literal. Needs `standard_conforming_strings`, which the connection sets. Raises BadArgument."""
+    """An SQL literal. Needs standard_conforming_strings, which the connection sets. Raises BadArgument."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):

@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from headrace.frames.catalogue import VIEWS, View
-from headrace.frames.days import Day, days_of
-from headrace.frames.query import Filters, Values, filters_of
+from headrace.frames.days import Day, Days, days_of
+from headrace.frames.query import Filters, filters_of
 
 Integers = int | Sequence[int] | None
 Texts = str | Sequence[str] | None
@@ -31,19 +31,8 @@ class Views(ABC):
     def view_frame(self, view: View, filters: Filters, columns: Columns) -> pd.DataFrame:
         """The selected rows in the order of the view's key, with the catalogue's data types."""
 
-    def _view(
-        self,
-        name: str,
-        span: Day | None = None,
-        day: Day | None = None,
-        from_day: Day | None = None,
-        to_day: Day | None = None,
-        columns: Columns = None,
-        **selection: Values | None,
-    ) -> pd.DataFrame:
-        view, chosen = VIEWS[name], {key: value for key, value in selection.items() if value is not None}
-        given: dict[str, Any] = chosen
-        return self.view_frame(view, filters_of(view, days_of(span, day, from_day, to_day), **given), columns)
+    def _view(self, name: str, days: Days, columns: Columns, **selection: Any) -> pd.DataFrame:
+        return self.view_frame(VIEWS[name], filters_of(VIEWS[name], days, **selection), columns)
 
     def sessions(
         self,
@@ -72,16 +61,7 @@ class Views(ABC):
 
         Example: `hr.sessions("2026-01", venue=7)`
         """
-        return self._view(
-            "sessions",
-            span=span,
-            day=day,
-            from_day=from_day,
-            to_day=to_day,
-            venue=venue,
-            source=source,
-            columns=columns,
-        )
+        return self._view("sessions", days_of(span, day, from_day, to_day), columns, venue=venue, source=source)
 
     def events(
         self,
@@ -111,8 +91,8 @@ class Views(ABC):
             known_at (datetime64[us, UTC]): When its newest fact could be known. Missing: never stated.
             title (str): Title of the event. Missing: the source has none.
             distance_m (Int32): Length of the course. Unit: m. Missing: not announced.
-            technique (Int32): Code of the winning technique; see `techniques`. Missing: no result, or not named.
-            conditions (object): Conditions in the result: weather, wind, temperatures, waves. Missing: no result.
+            technique (Int32): Code of the winning technique; see `techniques`. Missing: no result.
+            conditions (object): Conditions in the result, for example weather and wind. Missing: no result.
             observed_conditions (object): Conditions before the event, with the same fields. Missing: not
                 observed.
             missing_markets (object): Markets whose payout rows the source lacks. Missing: no result.
@@ -123,15 +103,7 @@ class Views(ABC):
         Example: `hr.events("2026-01-31", venue=[7, 12])`
         """
         return self._view(
-            "events",
-            span=span,
-            day=day,
-            from_day=from_day,
-            to_day=to_day,
-            venue=venue,
-            source=source,
-            event=event,
-            columns=columns,
+            "events", days_of(span, day, from_day, to_day), columns, venue=venue, source=source, event=event
         )
 
     def entities(
@@ -159,15 +131,7 @@ class Views(ABC):
         Example: `hr.entities("2026-01-31")  # those with an entry in an event of the day`
         """
         return self._view(
-            "entities",
-            span=span,
-            day=day,
-            from_day=from_day,
-            to_day=to_day,
-            venue=venue,
-            source=source,
-            event=event,
-            columns=columns,
+            "entities", days_of(span, day, from_day, to_day), columns, venue=venue, source=source, event=event
         )
 
     def entries(
@@ -196,15 +160,7 @@ class Views(ABC):
         Example: `hr.entries("2026-01-05/2026-01-09").headrace.wide()`
         """
         return self._view(
-            "entries",
-            span=span,
-            day=day,
-            from_day=from_day,
-            to_day=to_day,
-            venue=venue,
-            source=source,
-            event=event,
-            columns=columns,
+            "entries", days_of(span, day, from_day, to_day), columns, venue=venue, source=source, event=event
         )
 
     def observations(
@@ -232,15 +188,7 @@ class Views(ABC):
         Example: `hr.observations(event="boatrace:2026-01-31:07:04")`
         """
         return self._view(
-            "observations",
-            span=span,
-            day=day,
-            from_day=from_day,
-            to_day=to_day,
-            venue=venue,
-            source=source,
-            event=event,
-            columns=columns,
+            "observations", days_of(span, day, from_day, to_day), columns, venue=venue, source=source, event=event
         )
 
     def outcomes(
@@ -271,15 +219,7 @@ class Views(ABC):
         Example: `hr.outcomes("2026-01", columns=["event_key", "slot", "place"])`
         """
         return self._view(
-            "outcomes",
-            span=span,
-            day=day,
-            from_day=from_day,
-            to_day=to_day,
-            venue=venue,
-            source=source,
-            event=event,
-            columns=columns,
+            "outcomes", days_of(span, day, from_day, to_day), columns, venue=venue, source=source, event=event
         )
 
     def transactions(
@@ -310,15 +250,12 @@ class Views(ABC):
         """
         return self._view(
             "transactions",
-            span=span,
-            day=day,
-            from_day=from_day,
-            to_day=to_day,
+            days_of(span, day, from_day, to_day),
+            columns,
             venue=venue,
             source=source,
             event=event,
             market=market,
-            columns=columns,
         )
 
     def return_rates(
@@ -341,7 +278,7 @@ class Views(ABC):
 
         Example: `hr.return_rates(scope="venue", market="win")`
         """
-        return self._view("return_rates", source=source, scope=scope, market=market, columns=columns)
+        return self._view("return_rates", Days(), columns, source=source, scope=scope, market=market)
 
     def predictions(
         self,
@@ -366,7 +303,7 @@ class Views(ABC):
         Columns:
             event_key (str): Key of the event: source:date:venue:number.
             slot (Int16): Number of the entry, from 1. Missing: the class is of the event: head `trend`.
-            head (category): What is predicted: winner, first three, trend of the payout, kind of start.
+            head (category): What is predicted: winner, first three, trend of the payout, start.
             class (category): The class that has this probability.
             probability (float64): Its probability. Unit: 1.
             model_version (category): Version of the model.
@@ -378,10 +315,8 @@ class Views(ABC):
         """
         return self._view(
             "predictions",
-            span=span,
-            day=day,
-            from_day=from_day,
-            to_day=to_day,
+            days_of(span, day, from_day, to_day),
+            columns,
             venue=venue,
             source=source,
             event=event,
@@ -389,7 +324,6 @@ class Views(ABC):
             state=state,
             shadow=shadow,
             head=head,
-            columns=columns,
         )
 
     def decisions(
@@ -424,17 +358,14 @@ class Views(ABC):
         """
         return self._view(
             "decisions",
-            span=span,
-            day=day,
-            from_day=from_day,
-            to_day=to_day,
+            days_of(span, day, from_day, to_day),
+            columns,
             venue=venue,
             source=source,
             event=event,
             model_version=model_version,
             state=state,
             shadow=shadow,
-            columns=columns,
         )
 
     def prediction_scores(
@@ -468,17 +399,14 @@ class Views(ABC):
         """
         return self._view(
             "prediction_scores",
-            span=span,
-            day=day,
-            from_day=from_day,
-            to_day=to_day,
+            days_of(span, day, from_day, to_day),
+            columns,
             venue=venue,
             source=source,
             event=event,
             model_version=model_version,
             state=state,
             shadow=shadow,
-            columns=columns,
         )
 
     def regressions(
@@ -508,15 +436,7 @@ class Views(ABC):
         Example: `hr.regressions()`
         """
         return self._view(
-            "regressions",
-            span=span,
-            day=day,
-            from_day=from_day,
-            to_day=to_day,
-            venue=venue,
-            source=source,
-            event=event,
-            columns=columns,
+            "regressions", days_of(span, day, from_day, to_day), columns, venue=venue, source=source, event=event
         )
 
     def corrections(
@@ -547,15 +467,7 @@ class Views(ABC):
         Example: `hr.corrections()`
         """
         return self._view(
-            "corrections",
-            span=span,
-            day=day,
-            from_day=from_day,
-            to_day=to_day,
-            venue=venue,
-            source=source,
-            event=event,
-            columns=columns,
+            "corrections", days_of(span, day, from_day, to_day), columns, venue=venue, source=source, event=event
         )
 
     def parked(
@@ -584,15 +496,7 @@ class Views(ABC):
         Example: `hr.parked()`
         """
         return self._view(
-            "parked",
-            span=span,
-            day=day,
-            from_day=from_day,
-            to_day=to_day,
-            venue=venue,
-            source=source,
-            event=event,
-            columns=columns,
+            "parked", days_of(span, day, from_day, to_day), columns, venue=venue, source=source, event=event
         )
 
     def dead_letters(
@@ -626,15 +530,7 @@ class Views(ABC):
         Example: `hr.dead_letters("2026-01-31", service="cleaner")`
         """
         return self._view(
-            "dead_letters",
-            span=span,
-            day=day,
-            from_day=from_day,
-            to_day=to_day,
-            event=event,
-            service=service,
-            error=error,
-            columns=columns,
+            "dead_letters", days_of(span, day, from_day, to_day), columns, event=event, service=service, error=error
         )
 
     def results(
@@ -681,15 +577,7 @@ class Views(ABC):
         Example: `hr.results("2026-01").headrace.returns(by=["venue", "slot"], market="win")`
         """
         return self._view(
-            "results",
-            span=span,
-            day=day,
-            from_day=from_day,
-            to_day=to_day,
-            venue=venue,
-            source=source,
-            event=event,
-            columns=columns,
+            "results", days_of(span, day, from_day, to_day), columns, venue=venue, source=source, event=event
         )
 
     def venues(self, *, source: Texts = None, columns: Columns = None) -> pd.DataFrame:
@@ -705,7 +593,7 @@ class Views(ABC):
 
         Example: `hr.venues()`
         """
-        return self._view("venues", source=source, columns=columns)
+        return self._view("venues", Days(), columns, source=source)
 
     def markets(self, *, source: Texts = None, columns: Columns = None) -> pd.DataFrame:
         """Reference data: kinds of bets.
@@ -720,7 +608,7 @@ class Views(ABC):
 
         Example: `hr.markets()`
         """
-        return self._view("markets", source=source, columns=columns)
+        return self._view("markets", Days(), columns, source=source)
 
     def grades(self, *, source: Texts = None, columns: Columns = None) -> pd.DataFrame:
         """Reference data: grades of sessions.
@@ -735,7 +623,7 @@ class Views(ABC):
 
         Example: `hr.grades()`
         """
-        return self._view("grades", source=source, columns=columns)
+        return self._view("grades", Days(), columns, source=source)
 
     def classes(self, *, source: Texts = None, columns: Columns = None) -> pd.DataFrame:
         """Reference data: classes of entities.
@@ -750,7 +638,7 @@ class Views(ABC):
 
         Example: `hr.classes()`
         """
-        return self._view("classes", source=source, columns=columns)
+        return self._view("classes", Days(), columns, source=source)
 
     def weathers(self, *, source: Texts = None, columns: Columns = None) -> pd.DataFrame:
         """Reference data: kinds of weather.
@@ -765,7 +653,7 @@ class Views(ABC):
 
         Example: `hr.weathers()`
         """
-        return self._view("weathers", source=source, columns=columns)
+        return self._view("weathers", Days(), columns, source=source)
 
     def wind_directions(self, *, source: Texts = None, columns: Columns = None) -> pd.DataFrame:
         """Reference data: directions of wind.
@@ -780,7 +668,7 @@ class Views(ABC):
 
         Example: `hr.wind_directions()`
         """
-        return self._view("wind_directions", source=source, columns=columns)
+        return self._view("wind_directions", Days(), columns, source=source)
 
     def techniques(self, *, source: Texts = None, columns: Columns = None) -> pd.DataFrame:
         """Reference data: winning techniques.
@@ -795,7 +683,7 @@ class Views(ABC):
 
         Example: `hr.techniques()`
         """
-        return self._view("techniques", source=source, columns=columns)
+        return self._view("techniques", Days(), columns, source=source)
 
     def place_codes(self, *, source: Texts = None, columns: Columns = None) -> pd.DataFrame:
         """Reference data: reasons for an entry without a place.
@@ -810,7 +698,7 @@ class Views(ABC):
 
         Example: `hr.place_codes()`
         """
-        return self._view("place_codes", source=source, columns=columns)
+        return self._view("place_codes", Days(), columns, source=source)
 
     def branches(self, *, source: Texts = None, columns: Columns = None) -> pd.DataFrame:
         """Reference data: branches to which entities belong.
@@ -825,4 +713,4 @@ class Views(ABC):
 
         Example: `hr.branches()`
         """
-        return self._view("branches", source=source, columns=columns)
+        return self._view("branches", Days(), columns, source=source)

@@ -67,13 +67,11 @@ def scored_slots(frame: pd.DataFrame, results: pd.DataFrame | None) -> pd.DataFr
     wins = wins[wins["as_of"] == last]
     winners = outcomes[(outcomes["place"] == 1).fillna(False).to_numpy(dtype=bool)]
     single = winners[~winners["event_key"].duplicated(keep=False)]
-    found = wins.merge(
+    joined = wins.merge(
         single[["event_key", "slot", "date", "venue"]].rename(columns={"slot": "winner"}), on="event_key"
     )
-    scored = found.assign(
-        won=(found["slot"] == found["winner"]).to_numpy(dtype=bool), model_version=found["model_version"].astype("str"),
-        state=found["state"].astype("str"),
-    )  # fmt: skip
+    texts = {name: joined[name].astype("str") for name in ("model_version", "state")}
+    scored = joined.assign(won=(joined["slot"] == joined["winner"]).to_numpy(dtype=bool), **texts)
     complete = scored.groupby(_PREDICTION[:3])["won"].transform("any")
     return scored[complete.to_numpy(dtype=bool)].drop_duplicates(_PREDICTION).reset_index(drop=True)
 

@@ -15,7 +15,7 @@ JSON_COLUMNS = ("measures", "categories", "conditions", "observed_conditions", "
 def wide(frame: pd.DataFrame) -> pd.DataFrame:
     """Each JSON column is replaced by a column for each of its names, in alphabetical order.
 
-    A name that occurs twice gets the column's name as prefix in both places: `measures_x`, `categories_x`. Numbers are
+    A name that occurs twice gets the column's name as prefix in both places, e.g. measures_class. Numbers are
     float64 with NaN for unknown; other values keep their type and are categories if they are text.
     """
     wanted = [name for name in JSON_COLUMNS if name in frame.columns]
@@ -26,14 +26,14 @@ def wide(frame: pd.DataFrame) -> pd.DataFrame:
         )
     names = {column: _names(frame[column]) for column in wanted}
     plain = [name for name in frame.columns if name not in wanted]
-    taken = [*plain, *(name for each in names.values() for name in each)]
+    all_names = [*plain, *(name for each in names.values() for name in each)]
     columns: dict[str, Any] = {}
     for column in frame.columns:
         if column not in wanted:
             columns[column] = frame[column]
             continue
         for name in names[column]:
-            final = f"{column}_{name}" if taken.count(name) > 1 else name
+            final = f"{column}_{name}" if all_names.count(name) > 1 else name
             columns[final] = _values(frame[column], name)
     result = pd.DataFrame(columns, index=frame.index)
     result.attrs = dict(frame.attrs)

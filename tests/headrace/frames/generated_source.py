@@ -1,4 +1,4 @@
-"""The source of headrace/frames/views.py and models.py and the text of docs/views.md, from the catalogue.
+"""The source of headrace/frames/views.py and the text of docs/views.md, from the catalogue.
 
 `HEADRACE_WRITE_DOCS=1 pytest tests/headrace/frames/test_generated.py` writes them.
 """
@@ -62,8 +62,8 @@ from typing import Any
 import pandas as pd
 
 from headrace.frames.catalogue import VIEWS, View
-from headrace.frames.days import Day, days_of
-from headrace.frames.query import Filters, Values, filters_of
+from headrace.frames.days import Day, Days, days_of
+from headrace.frames.query import Filters, filters_of
 
 Integers = int | Sequence[int] | None
 Texts = str | Sequence[str] | None
@@ -84,41 +84,8 @@ class Views(ABC):
     def view_frame(self, view: View, filters: Filters, columns: Columns) -> pd.DataFrame:
         """The selected rows in the order of the view's key, with the catalogue's data types."""
 
-    def _view(
-        self,
-        name: str,
-        span: Day | None = None,
-        day: Day | None = None,
-        from_day: Day | None = None,
-        to_day: Day | None = None,
-        columns: Columns = None,
-        **selection: Values | None,
-    ) -> pd.DataFrame:
-        view, chosen = VIEWS[name], {key: value for key, value in selection.items() if value is not None}
-        given: dict[str, Any] = chosen
-        return self.view_frame(view, filters_of(view, days_of(span, day, from_day, to_day), **given), columns)
-'''
-
-MODELS_HEAD = '''"""One pandera model per view. Generated from the catalogue by tests/headrace/frames/generated_source.py.
-
-`Events.validate(frame)` raises pandera's SchemaErrors or SchemaError; `frame.headrace.validate()` chooses the model by
-the frame's query. A model allows the missing columns of a call with `columns=`, but no other columns.
-"""
-
-from __future__ import annotations
-
-from typing import Any
-
-import pandas as pd
-import pandera.pandas as pa
-from pandera.typing import Series
-
-
-class ViewModel(pa.DataFrameModel):
-    """What all models have in common: no foreign columns."""
-
-    class Config:
-        strict = True
+    def _view(self, name: str, days: Days, columns: Columns, **selection: Any) -> pd.DataFrame:
+        return self.view_frame(VIEWS[name], filters_of(VIEWS[name], days, **selection), columns)
 '''
 
 
@@ -126,18 +93,14 @@ def views_source() -> str:
     return formatted("\n\n".join([VIEWS_HEAD, *(method(view) for view in VIEWS.values())]), "views.py")
 
 
-def models_source() -> str:
-    table = ", ".join(f'"{name}": {class_name(name)}' for name in VIEWS)
-    closing = f'MODELS: dict[str, type[ViewModel]] = {{{table}}}\n"""The model of each view."""\n'
-    return formatted("\n\n\n".join([MODELS_HEAD, *(model(view) for view in VIEWS.values()), closing]), "models.py")
-
-
 def method(view: View) -> str:
     filters = [f"{name}: {argument_type(view.column(name))} = None" for name in view.filters]
     arguments = ", ".join(["self", *ARGUMENTS[view.scope], *filters, "columns: Columns = None"])
-    names = [part.split(":")[0] for part in (*ARGUMENTS[view.scope], *filters) if part != "*"]
-    passed = ", ".join([f'"{view.name}"', *(f"{name}={name}" for name in names), "columns=columns"])
-    text = f'def {view.name}({arguments}) -> pd.DataFrame:\n    """{docstring(view)}\n    """\n    return self._view({passed})'
+    days = "days_of(span, day, from_day, to_day)" if DAYS[0] in ARGUMENTS[view.scope] else "Days()"
+    names = [part.split(":")[0] for part in (*ARGUMENTS[view.scope], *filters) if part not in DAYS]
+    passed = ", ".join([f'"{view.name}"', days, "columns", *(f"{name}={name}" for name in names)])
+    body = f'    """{docstring(view)}\n    """\n    return self._view({passed})'
+    text = f"def {view.name}({arguments}) -> pd.DataFrame:\n{body}"
     return textwrap.indent(text, "    ")
 
 
@@ -161,23 +124,6 @@ def column_text(column: Column) -> str:
     return f"{column.meaning}{unit}{f' Missing: {column.none}.' if column.none else ''}"
 
 
-def class_name(name: str) -> str:
-    return "".join(part.capitalize() for part in name.split("_"))
-
-
-def model(view: View) -> str:
-    rows = "\n".join(f"    {field_line(column)}" for column in view.columns)
-    return f'class {class_name(view.name)}(ViewModel):\n    """{view.meaning}"""\n\n{rows}'
-
-
-def field_line(column: Column) -> str:
-    annotations = {
-        "category": "pd.CategoricalDtype", "str": "str", "object": "Any", "bool": "bool", "float64": "float",
-        "Int16": "pd.Int16Dtype", "Int32": "pd.Int32Dtype", "Int64": "pd.Int64Dtype",
-    }  # fmt: skip
-    return f"{column.name}: {annotations.get(column.dtype, column.dtype)}"
-
-
 def views_document() -> str:
     parts = [view_section(view) for view in VIEWS.values()]
     return "\n\n".join(parts)
@@ -190,11 +136,11 @@ def view_section(view: View) -> str:
         for column in view.columns
     ]
     filters = f" Further filters: {', '.join(f'`{name}`' for name in view.filters)}." if view.filters else ""
-    return "\n".join([
-        f"## {view.name}", "", f"{view.meaning}{stored} Key: {', '.join(f'`{name}`' for name in view.key)}."
-        f" Days, venues and sources select by {SELECTION[view.scope]}.{filters}", "",
-        "| column | SQL type | frame | unit | meaning |", "|-|-|-|-|-|", *rows,
-    ])  # fmt: skip
+    key = ", ".join(f"`{name}`" for name in view.key)
+    selection = f"Days, venues and sources select by {SELECTION[view.scope]}."
+    head = ["| column | SQL type | frame | unit | meaning |", "|-|-|-|-|-|"]
+    about = f"{view.meaning}{stored} Key: {key}. {selection}{filters}"
+    return "\n".join([f"## {view.name}", "", about, "", *head, *rows])
 
 
 def cell(column: Column) -> str:
