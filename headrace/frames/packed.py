@@ -21,7 +21,8 @@ from headrace.frames.typed import encode
 Ints = npt.NDArray[np.int64]
 _OF_PREDICTION = ("event_key", "model_version", "as_of", "state", "shadow")
 _PACKED = ("layout", "probabilities")
-_NO_SLOT = np.iinfo(np.int16).max
+# Greater than any smallint, so that a missing slot sorts last.
+_NO_SLOT = np.iinfo(np.int16).max + 1
 
 
 class Layouts(NamedTuple):
@@ -35,7 +36,7 @@ class Layouts(NamedTuple):
     size: Ints
     position: Ints
     heads: list[str]
-    slots: npt.NDArray[np.int16]
+    slots: npt.NDArray[np.int32]
     labels: list[str]
 
 
@@ -72,7 +73,7 @@ def layouts_of(texts: Sequence[str], heads: Sequence[object]) -> Layouts:
         size=size,
         position=np.array([position for _, _, _, position in items], dtype=np.int64),
         heads=[head for head, _, _, _ in items],
-        slots=np.array([slot for _, slot, _, _ in items], dtype=np.int16),
+        slots=np.array([slot for _, slot, _, _ in items], dtype=np.int32),
         labels=[label for _, _, label, _ in items],
     )
 
@@ -94,7 +95,7 @@ def _array(name: str, batch: pa.RecordBatch, layouts: Layouts, row: Ints, which:
             return _texts(layouts.labels, which)
         case "slot":
             slots = layouts.slots[which]
-            return pa.array(slots, mask=slots == _NO_SLOT)
+            return pa.array(slots, pa.int16(), mask=slots == _NO_SLOT)
         case "probability":
             lists = batch.column("probabilities")
             begin = lists.offsets.to_numpy()[:-1].astype(np.int64)
