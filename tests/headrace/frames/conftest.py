@@ -56,13 +56,13 @@ def hand_made_records() -> list[list[DecodedRecord]]:
     cards = [facts.listed(number) for number in range(1, 6)]
     cards += [facts.listed(1, venue=12), facts.listed(1, day=NEXT), facts.listed(2, day=NEXT, scheduled_at=None)]
     odd = facts.listed(3, day=NEXT, title='it\'s "odd" \\ 100 %', entries=(facts.entry(1, measures={}), facts.entry(2)))
-    outcome = {"outcomes": facts.outcomes(1, 2, None, None, codes={3: 14, 4: 1})}
+    some_out = facts.outcomes(1, 2, None, None, codes={3: 14, 4: 1})
     return [
         [facts.received(fact) for fact in [*cards, odd]],
         [facts.received(facts.observed(1)), facts.received(facts.observed(2, conditions=Conditions()))],
         [
             facts.received(facts.settled(1)),
-            facts.received(facts.settled(2, **outcome)),
+            facts.received(facts.settled(2, outcomes=some_out)),
             facts.received(facts.settled(3, missing_markets=("win",))),
             facts.received(facts.settled(4, status="void", outcomes=(), transactions=())),
             facts.received(facts.settled(5, status="cancelled", outcomes=(), transactions=())),

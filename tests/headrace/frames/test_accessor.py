@@ -35,7 +35,7 @@ def synthetic_results(first_day: str = "2026-01-01") -> pd.DataFrame:
 def synthetic_predictions(results: pd.DataFrame, first_slot: dict[str, float]) -> pd.DataFrame:
     """P(win) of slot 1 by model; slot 2 has the rest."""
     made = pd.Timestamp("2026-01-01", tz="UTC")
-    constants = {"head": "result", "class": "win", "state": "card", "as_of": made, "shadow": False}
+    constants: dict[str, Any] = {"head": "result", "class": "win", "state": "card", "as_of": made, "shadow": False}
     parts = [
         results[["event_key", "slot"]].assign(
             probability=np.where(results.slot == 1, p, 1 - p), model_version=model, **constants
@@ -133,7 +133,7 @@ def test_returns_equal_the_return_rates_of_the_database(hr: Headrace, market: st
     table = hr.results().headrace.returns(by=column, market=market)
 
     actual = {str(row[column]): (row["bets"], row["return"]) for row in table.to_dict("records")}
-    expected = {row.key.lstrip("0"): (row.bets, row.rate) for row in rates.itertuples()}
+    expected = {row["key"].lstrip("0"): (row["bets"], row["rate"]) for row in rates.to_dict("records")}
     assert actual.keys() == expected.keys()
     for name, figures in expected.items():
         assert actual[name] == pytest.approx(figures)

@@ -43,13 +43,13 @@ CASES: list[tuple[Call, type[FramesError], tuple[str, ...]]] = [
     (lambda hr: hr.sql(" "), BadStatement, ("empty", "SELECT")),
     (lambda hr: hr.events("2026-13"), BadArgument, ("2026-13", "2026-01-05/2026-01-09")),
     (lambda hr: hr.events("2026-01", day="2026-01-01"), BadArgument, ("exclude each other",)),
-    (lambda hr: hr.events(venue="seven"), BadArgument, ("venue=7", "'seven'")),
+    (lambda hr: hr.table("events", venue="seven"), BadArgument, ("venue=7", "'seven'")),
     (lambda hr: hr.events(venue=[]), BadArgument, ("venue is empty",)),
     (lambda hr: hr.events(columns="status"), BadArgument, ("list of names", "'status'")),
     (lambda hr: hr.table("venues", "2026"), BadArgument, ("venues", "days")),
     (lambda hr: hr.table("events", market="win"), BadArgument, ("events", "'market'")),
     (lambda hr: hr.predictions(head="reslt"), BadArgument, ("'reslt'", "result")),
-    (lambda hr: hr.predictions(shadow="yes"), BadArgument, ("boolean", "'yes'")),
+    (lambda hr: hr.table("predictions", shadow="yes"), BadArgument, ("boolean", "'yes'")),
     (lambda hr: hr.sessions(source="a\0b"), BadArgument, ("printable",)),
 ]
 

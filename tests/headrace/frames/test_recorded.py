@@ -59,5 +59,5 @@ def test_returns_equal_the_return_rates(recorded: Headrace, scope: str) -> None:
 
     table = recorded.results().headrace.returns(by=scope, market="win")
 
-    expected = sorted((int(row.key), row.bets, row.rate) for row in rates.itertuples())
+    expected = sorted((int(row["key"]), row["bets"], row["rate"]) for row in rates.to_dict("records"))
     assert table[[scope, "bets", "return"]].to_numpy(float) == pytest.approx(np.array(expected, dtype=float))
