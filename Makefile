@@ -31,7 +31,7 @@ NEWS := awk '!/^Requirement already satisfied/ { print; fflush() }'
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run observability test test-quick faults upgrade-test lint images locks compose-test kubernetes-tools \
-	kubernetes-test bench bench-broker bench-replay bench-predict bench-scale pictures clean
+	kubernetes-test bench bench-broker bench-replay bench-predict bench-scale bench-frames pictures clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -114,6 +114,9 @@ bench-predict: $(STAMP) ## Measure the model's quality and speed on a recorded a
 
 bench-scale: $(STAMP) ## Measure each stage by replicas on both brokers (half an hour; ARGS=--write updates docs/scaling.md)
 	@$(BIN)/python -m bench.scale $(ARGS)
+
+bench-frames: $(STAMP) ## Measure reading a million rows into pandas, next to pandas.read_sql (ARGS=)
+	@$(BIN)/python -m bench.frames $(ARGS)
 
 pictures: $(STAMP) ## Draw the pictures of the documents from a demonstration (needs Chromium; ARGS=--help)
 	@$(BIN)/python -m tests.documents.pictures $(ARGS)

@@ -12,7 +12,7 @@ from headrace.progress.lines import ProgressLines
 from headrace.progress.screen.layout import screen
 
 
-class View(Protocol):
+class ProgressView(Protocol):
     """`details_every_s`: how old the details of a frame may be."""
 
     details_every_s: float
@@ -83,6 +83,6 @@ class LiveView:
         self._unprinted.clear()
 
 
-def view_for(console: Console) -> View:
+def view_for(console: Console) -> ProgressView:
     drawable = console.is_terminal and not console.is_dumb_terminal and "utf" in console.encoding.lower()
     return LiveView(console) if drawable else LineView(console)

@@ -18,7 +18,7 @@ from headrace.progress.observer import Observer
 from headrace.progress.positions import Reading
 from headrace.progress.stages import loaded_fraction, stages_of, topic_sizes
 from headrace.progress.throughput import Throughput
-from headrace.progress.view import View
+from headrace.progress.view import ProgressView
 from headrace.run.say_once import SayOnce
 from shared.errors import ConfigError, TransientError
 from shared.retry import Retry
@@ -35,7 +35,14 @@ class Monitor:
     """Observes the pipeline for a session. Reconnects after an outage, and starts an embedded server that has died."""
 
     def __init__(  # the parts of a run
-        self, access: Access, settings: Settings, token: str, view: View, exports: bool, began_s: float, ready: Retry
+        self,
+        access: Access,
+        settings: Settings,
+        token: str,
+        view: ProgressView,
+        exports: bool,
+        began_s: float,
+        ready: Retry,
     ) -> None:
         self.title = ""
         self.steps: tuple[str, ...] = ()

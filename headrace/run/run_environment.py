@@ -15,7 +15,7 @@ from headrace.database.access import Access, open_database, prepare, service_set
 from headrace.database.data_dir import DataDir
 from headrace.processes.interrupts import Interrupts, catch_interrupts
 from headrace.processes.supervisor import Program
-from headrace.progress.view import View, view_for
+from headrace.progress.view import ProgressView, view_for
 from headrace.run.monitor import Monitor
 from headrace.run.options import RunOptions
 from headrace.run.programs import MODELS, services
@@ -42,7 +42,7 @@ class RunEnvironment:
     screen: Console
     began_s: float
     ready: Retry
-    view_of: Callable[[Console], View] = view_for
+    view_of: Callable[[Console], ProgressView] = view_for
 
     def settings(self, model: type[S], overrides: Mapping[str, Any] | None = None) -> S:
         """A service's settings as it will load them. Raises ConfigError before anything is started."""
@@ -80,7 +80,7 @@ class RunEnvironment:
 
 @contextmanager
 def prepared_environment(
-    settings: Settings, config: Path | None, screen: Console, view_of: Callable[[Console], View] = view_for
+    settings: Settings, config: Path | None, screen: Console, view_of: Callable[[Console], ProgressView] = view_for
 ) -> Iterator[RunEnvironment]:
     """Lock the data directory, start and migrate the database. Leaves nothing running."""
     began_s = time.monotonic()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tests.architecture.shape import (
     ADDITIONAL_EXTRAS,
+    ANALYSIS_LIBRARIES,
     CLOCK_READS,
     CONNECTION,
     FORBIDDEN_NAMES,
@@ -24,6 +25,8 @@ from tests.architecture.shape import (
     IO_PLACES,
     LAYERS,
     MAX_FUNCTION_LINES,
+    OPTIONAL_LIBRARIES,
+    PUBLIC_PACKAGES,
     SIMULATOR_MAY_IMPORT,
 )
 from tests.architecture.tree import Module, Tree, imports_of
@@ -143,6 +146,7 @@ def uninstalled_imports(tree: Tree, pyproject: Path) -> list[str]:
         extras = [extra for extra in (_extra_of(module), _additional_extra(module)) if extra]
         installed = {_import_name(requirement) for requirement in _requirements(project, extras)}
         installed |= {name for package in installed for name in INSTALLED_WITH.get(package, ())}
+        installed |= OPTIONAL_LIBRARIES.get(module.name, set())
         violations += [
             f"{module.name} imports {target}, which its image does not install"
             for target in sorted(module.imports)
@@ -164,12 +168,27 @@ def eager_imports(tree: Tree) -> list[str]:
     ]
 
 
-def code_in_init(tree: Tree) -> list[str]:
-    """Code in an __init__.py, which may only contain a docstring."""
+def misplaced_analysis(tree: Tree, libraries: Mapping[str, Sequence[str]] = ANALYSIS_LIBRARIES) -> list[str]:
+    """Imports of the libraries of analysts where the pipeline or the command would need them."""
+    return [
+        f"{module.name} imports {target}"
+        for module in tree.values()
+        for target in sorted(module.imports)
+        if (places := libraries.get(target.split(".")[0])) is not None
+        and not any(f"{module.name}.".startswith(f"{place}.") for place in places)
+    ]
+
+
+def code_in_init(tree: Tree, public: Sequence[str] = PUBLIC_PACKAGES) -> list[str]:
+    """Code in an __init__.py, which may only contain a docstring; in a public package also imports and `__all__`."""
     return [
         f"{module.path.name} of {module.name} contains code"
         for module in tree.values()
-        if module.path.name == "__init__.py" and any(not _is_docstring(statement) for statement in module.syntax.body)
+        if module.path.name == "__init__.py"
+        if not all(
+            _is_docstring(statement) or (module.name in public and _is_export(statement))
+            for statement in module.syntax.body
+        )
     ]
 
 
@@ -200,7 +219,7 @@ def matches(name: str, pattern: str) -> bool:
 
 
 def _layered(tree: Tree) -> Iterator[Module]:
-    """Without packages, which are empty, and the simulator, which is in no layer."""
+    """Without packages, which contain no code, and the simulator, which is in no layer."""
     return (
         module
         for module in tree.values()
@@ -255,13 +274,27 @@ def _requirements(project: Mapping[str, object], extras_of_module: Sequence[str]
     extras = project["optional-dependencies"]
     assert isinstance(base, list)
     assert isinstance(extras, dict)
-    return [*base, *(requirement for extra in extras_of_module for requirement in extras[extra])]
+    requirements = [*base, *(requirement for extra in extras_of_module for requirement in extras[extra])]
+    nested = [
+        name
+        for requirement in requirements
+        if (match := re.fullmatch(r"headrace\[(.+)\]", requirement))
+        for name in match[1].split(",")
+    ]
+    return requirements + (_requirements(project, nested) if nested else [])
 
 
 def _import_name(requirement: str) -> str:
     name = re.split(r"[\[<>=!~; ]", requirement, maxsplit=1)[0].lower()
     name = re.sub(r"[-_.]+", "-", name)
     return IMPORT_NAME.get(name, name.replace("-", "_"))
+
+
+def _is_export(statement: ast.stmt) -> bool:
+    """`from x import y`, or `__all__ = [...]`."""
+    return isinstance(statement, ast.ImportFrom) or (
+        isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "__all__"
+    )
 
 
 def _is_docstring(statement: ast.stmt) -> bool:

@@ -39,6 +39,9 @@ IO_MODULES = (
     "headrace.*",
     "headrace.audit.audit_pass",
     "headrace.backtest.*",
+    "headrace.frames.backtests",
+    "headrace.frames.client",
+    "headrace.frames.connection",
     "headrace.progress.*",
     "headrace.remote.*",
     "headrace.rules.history",
@@ -83,6 +86,8 @@ IO_MODULES = (
 )
 IO_LIBRARIES = frozenset(
     {
+        "adbc_driver_manager",
+        "adbc_driver_postgresql",
         "aiohttp",
         "asyncio",
         "concurrent",
@@ -120,12 +125,38 @@ CONNECTION = "DbConnection"
 
 # Parts of the command that need a second extra. The command's image does not install it: these modules are imported on
 # demand, and report missing packages.
-ADDITIONAL_EXTRAS = {"headrace.backtest.*": "predictor"}
+ADDITIONAL_EXTRAS = {
+    "headrace.backtest.*": "predictor",
+    "headrace.frames": "frames",
+    "headrace.frames.*": "frames",
+    "headrace.frames.*.*": "frames",
+}
+
+# Packages for analysts: their `__init__.py` names what they offer. In other packages it is empty.
+PUBLIC_PACKAGES = ("headrace.frames",)
+
+# Only these parts use the libraries of analysts: pipeline and command work without them.
+ANALYSIS_PLACES = ("headrace.backtest", "headrace.frames", "headrace.packs", "headrace.plots", "headrace.quality")
+ANALYSIS_LIBRARIES = {
+    "adbc_driver_manager": ANALYSIS_PLACES,
+    "adbc_driver_postgresql": ANALYSIS_PLACES,
+    "pandas": ANALYSIS_PLACES,
+    "pandera": ANALYSIS_PLACES,
+    "pyarrow": (*ANALYSIS_PLACES, "headrace.terminal.parquet", "services.loader.exports"),
+}
+
+# Packages that one method uses if they are installed; it imports them on demand and reports what is missing.
+OPTIONAL_LIBRARIES = {"headrace.frames.client": {"polars"}}
 
 # Import names of distributions that differ from the name of the distribution.
 IMPORT_NAME = {"discord-py": "discord", "kafka-python": "kafka", "pyyaml": "yaml"}
 # Packages that are always installed with a dependency and are part of its interface.
-INSTALLED_WITH = {"pydantic": {"pydantic_core"}, "fastapi": {"starlette"}, "discord": {"aiohttp", "yarl"}}
+INSTALLED_WITH = {
+    "adbc_driver_postgresql": {"adbc_driver_manager"},
+    "pydantic": {"pydantic_core"},
+    "fastapi": {"starlette"},
+    "discord": {"aiohttp", "yarl"},
+}
 
 MAX_FUNCTION_LINES = 50
 

@@ -214,6 +214,32 @@ def test_a_module_with_an_additional_extra_may_import_it(tmp_path: Path) -> None
     assert rules.uninstalled_imports(tree, tmp_path / "pyproject.toml") == []
 
 
+def test_an_extra_of_an_extra_counts(tmp_path: Path) -> None:
+    tree = tree_of(tmp_path, headrace__backtest__run="import numpy")
+    extras = PYPROJECT.replace('predictor = ["torch==2.13.0"]', 'predictor = ["headrace[cli,simulator]"]')
+    (tmp_path / "pyproject.toml").write_text(extras)
+
+    assert rules.uninstalled_imports(tree, tmp_path / "pyproject.toml") == []
+
+
+def test_the_libraries_of_analysts_are_used_only_in_their_places(tree: Tree) -> None:
+    assert rules.misplaced_analysis(tree) == []
+
+
+def test_another_use_of_them_is_found(tmp_path: Path) -> None:
+    tree = tree_of(
+        tmp_path,
+        headrace__frames__typed="import pandas",
+        headrace__frameset="import pandas",
+        services__loader__rows="def f():\n    from pandas.api import types",
+    )
+
+    assert rules.misplaced_analysis(tree) == [
+        "headrace.frameset imports pandas",
+        "services.loader.rows imports pandas.api",
+    ]
+
+
 def test_modules_with_an_additional_extra_are_imported_on_demand(tree: Tree) -> None:
     assert rules.eager_imports(tree) == []
 

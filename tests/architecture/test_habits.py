@@ -31,6 +31,20 @@ def test_code_in_an_init_is_found(tmp_path: Path) -> None:
     assert rules.code_in_init(tree) == ["__init__.py of shared contains code"]
 
 
+def test_a_public_package_may_name_what_it_offers(tmp_path: Path) -> None:
+    source = '"""Fine."""\nfrom headrace.frames.client import connect\n__all__ = ["connect"]\n'
+    tree = one_module(tmp_path, "headrace/frames/__init__.py", source)
+
+    assert rules.code_in_init(tree, public=["headrace.frames"]) == []
+    assert rules.code_in_init(tree, public=[]) == ["__init__.py of headrace.frames contains code"]
+
+
+def test_a_public_package_may_contain_nothing_else(tmp_path: Path) -> None:
+    tree = one_module(tmp_path, "headrace/frames/__init__.py", "connect()\n")
+
+    assert rules.code_in_init(tree, public=["headrace.frames"]) == ["__init__.py of headrace.frames contains code"]
+
+
 def test_imports_are_absolute(tree: Tree) -> None:
     assert rules.relative_imports(tree) == []
 

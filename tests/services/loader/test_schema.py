@@ -16,7 +16,7 @@ Connection = psycopg.Connection[Any]
 # Tables with an id as primary key: their dictionary key is a constraint of this type.
 KEY_CONSTRAINTS = {"entities": "u"}
 # Columns that the database fills in itself.
-DATABASE_COLUMNS = {"versions": {"written_by"}}
+DATABASE_COLUMNS = {"versions": {"written_by"}, "predictions": {"layout", "layout_values"}}
 
 
 def constraints(connection: Connection, table: str, kind: str) -> list[tuple[set[str], str]]:

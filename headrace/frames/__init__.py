@@ -1,0 +1,40 @@
+"""Typed DataFrames of the analytics views, read-only. docs/frames.md is the guide.
+
+from headrace.frames import connect
+
+hr = connect()
+hr.events("2026-01-31", venue=7)
+"""
+
+from headrace.frames.accessor.accessor import HeadraceAccessor
+from headrace.frames.client import Headrace, connect
+from headrace.frames.errors import (
+    BadArgument,
+    BadStatement,
+    DatabaseUnavailable,
+    EmbeddedServerNotRunning,
+    ExtraMissing,
+    FramesError,
+    InvalidFrame,
+    NoDatabase,
+    QueryTimeout,
+    UnknownColumn,
+    UnknownView,
+)
+
+__all__ = [
+    "BadArgument",
+    "BadStatement",
+    "DatabaseUnavailable",
+    "EmbeddedServerNotRunning",
+    "ExtraMissing",
+    "FramesError",
+    "Headrace",
+    "HeadraceAccessor",
+    "InvalidFrame",
+    "NoDatabase",
+    "QueryTimeout",
+    "UnknownColumn",
+    "UnknownView",
+    "connect",
+]

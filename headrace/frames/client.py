@@ -1,0 +1,191 @@
+"""The client: connects to a database and gives the views as DataFrames, Arrow tables or polars DataFrames."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+from zoneinfo import ZoneInfo
+
+import pandas as pd
+import pyarrow as pa
+
+from headrace.frames import typed
+from headrace.frames.backtests import SLOT, read_backtest, with_results
+from headrace.frames.catalogue import PREDICTIONS, RESULTS, VIEWS, View
+from headrace.frames.connection import ReaderConnection, Snapshot, connection_of
+from headrace.frames.days import Day, Days, days_of
+from headrace.frames.errors import BadArgument, ExtraMissing, UnknownView, suggestion
+from headrace.frames.packed import packed_statement, unpack
+from headrace.frames.query import Filters, Values, columns_of, filters_of, statement_of
+from headrace.frames.views import Columns, Views
+
+if TYPE_CHECKING:
+    import polars as pl
+
+TIMEOUT_S = 60.0
+
+
+def connect(
+    database: str | None = None,
+    *,
+    data_dir: Path | str | None = None,
+    password_file: Path | str | None = None,
+    timeout_s: float = TIMEOUT_S,
+    zone: str | None = None,
+) -> Headrace:
+    """Connect to a database as the reader. Starts nothing, and can write nothing.
+
+    database: PostgreSQL URL. Without it, the database that `headrace` would use here: HEADRACE_* in the environment,
+    headrace.yaml, else the embedded server of `data_dir` (.headrace).
+    password_file: file with the password, for a URL without one. timeout_s: limit of each query, in seconds.
+    zone: time zone of all times in frames, e.g. "Asia/Tokyo"; UTC without it.
+
+    Raises EmbeddedServerNotRunning, NoDatabase, DatabaseUnavailable, BadArgument.
+
+    Example:
+        hr = connect()
+        hr.events("2026-01-31", venue=7)
+    """
+    _require_zone(zone)
+    connection = connection_of(database, data_dir, password_file, timeout_s)
+    try:
+        connection.open()
+    except BaseException:
+        connection.close()
+        raise
+    return Headrace(connection, zone)
+
+
+class Headrace(Views):
+    """The views of one database. Each call reads one snapshot. Not for several threads at a time.
+
+    A frame's `attrs` have the query (`query`), the time of the snapshot by the database's clock (`as_of`, ISO 8601) and
+    the version of Headrace (`version`).
+    """
+
+    def __init__(self, connection: ReaderConnection, zone: str | None = None) -> None:
+        self._connection = connection
+        self._zone = zone
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection. A later call opens it again."""
+        self._connection.close()
+
+    def view_frame(self, view: View, filters: Filters, columns: Columns) -> pd.DataFrame:
+        """The selected rows of a view, in the order of its key."""
+        names = columns_of(view, columns)
+        snapshot = self._read(view, filters, names)
+        frame = typed.frame_of(snapshot.table, typed.columns_named(view, names), self._zone)
+        return _with_attrs(frame, {"view": view.name, **filters.texts()}, snapshot)
+
+    def table(
+        self,
+        view: str,
+        span: Day | None = None,
+        *,
+        day: Day | None = None,
+        from_day: Day | None = None,
+        to_day: Day | None = None,
+        columns: Columns = None,
+        **selection: Values | None,
+    ) -> pa.Table:
+        """The rows of a view as an Arrow table: categories as dictionaries, JSON as text, times in UTC.
+
+        Example: `hr.table("entries", "2026-01", venue=7)`
+        """
+        known = _view_named(view)
+        given: dict[str, Any] = {key: value for key, value in selection.items() if value is not None}
+        filters = filters_of(known, days_of(span, day, from_day, to_day), **given)
+        return self._read(known, filters, columns_of(known, columns)).table
+
+    def polars(
+        self,
+        view: str,
+        span: Day | None = None,
+        *,
+        day: Day | None = None,
+        from_day: Day | None = None,
+        to_day: Day | None = None,
+        columns: Columns = None,
+        **selection: Values | None,
+    ) -> pl.DataFrame:
+        """The rows of a view as a polars DataFrame, from the same Arrow table. Raises ExtraMissing without polars.
+
+        Example: `hr.polars("entries", "2026-01", venue=7)`
+        """
+        try:
+            import polars as pl  # noqa: PLC0415 - optional: the extra `frames` does not install it
+        except ImportError:
+            raise ExtraMissing("hr.polars needs polars: pip install polars") from None
+        table = self.table(view, span, day=day, from_day=from_day, to_day=to_day, columns=columns, **selection)
+        return pl.DataFrame(table)
+
+    def sql(self, statement: str) -> pd.DataFrame:
+        """The rows of one SELECT on the views. Read-only, whatever the statement calls.
+
+        Integers are Int16, Int32 or Int64, floats and `numeric` float64, text `str`, times datetime64[us, UTC], dates
+        datetime64[s], JSON and arrays objects. Cast a sum of integers to keep it one: `sum(amount)::bigint`.
+
+        Example: `hr.sql("select market, sum(amount)::bigint as paid from transactions group by market")`
+        """
+        snapshot = self._connection.read(statement)
+        frame = typed.frame_of_query(snapshot.table, self._zone)
+        return _with_attrs(frame, {"sql": statement}, snapshot)
+
+    def backtest(self, file: Path | str, *, source: str = "boatrace") -> pd.DataFrame:
+        """The CSV file that `headrace backtest --out FILE` wrote, with the results of `source` beside it.
+
+        Columns: date; venue; number; slot; p_win and p_top3 (probabilities); bet (whether the policy bets on the slot);
+        won and win_amount (payout per 100 staked), missing if the event has no result with exactly one winner here.
+
+        Example: `hr.backtest("march.csv").headrace.by("month", "venue", "favourite")`
+        """
+        rows = read_backtest(Path(file))
+        days = Days() if rows.empty else Days(rows["date"].min().date(), rows["date"].max().date())
+        filters = filters_of(RESULTS, days, source=source)
+        results = self.view_frame(RESULTS, filters, [*SLOT, "event_key", "place", "win_amount"])
+        frame = with_results(rows, results)
+        frame.attrs = results.attrs | {"query": {"backtest": str(file), "source": source}}
+        return frame
+
+    def _read(self, view: View, filters: Filters, names: Sequence[str]) -> Snapshot:
+        columns = typed.columns_named(view, names)
+        if view is PREDICTIONS:
+            heads = filters.equals.get("head", ())
+            return self._connection.read(packed_statement(filters), lambda batch: unpack(batch, columns, heads))
+        return self._connection.read(statement_of(view, filters, names), lambda batch: typed.encode(batch, columns))
+
+
+def _view_named(name: str) -> View:
+    if name not in VIEWS:
+        raise UnknownView(f"there is no view {name!r}{suggestion(name, VIEWS)}")
+    return VIEWS[name]
+
+
+def _with_attrs(frame: pd.DataFrame, query: dict[str, str], snapshot: Snapshot) -> pd.DataFrame:
+    frame.attrs = {
+        "query": query,
+        "as_of": snapshot.as_of.astimezone(dt.UTC).isoformat(),
+        "version": version("headrace"),
+    }
+    return frame
+
+
+def _require_zone(zone: str | None) -> None:
+    try:
+        if zone is not None:
+            ZoneInfo(zone)
+    except (KeyError, ValueError, OSError):
+        raise BadArgument(f'zone: expected the name of a time zone, such as "Asia/Tokyo"; got {zone!r}') from None
