@@ -136,6 +136,7 @@ ADDITIONAL_EXTRAS = {
     "headrace.frames": "frames",
     "headrace.frames.*": "frames",
     "headrace.frames.*.*": "frames",
+    "headrace.terminal.parquet": "parquet",
     "services.loader.exports.arrow_types": "parquet",
     "services.loader.exports.object_storage": "parquet",
     "services.loader.exports.parquet": "parquet",

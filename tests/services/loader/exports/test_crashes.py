@@ -72,25 +72,36 @@ def technique_of(export: Export) -> str:
     return lines[1].split(",")[lines[0].split(",").index("technique")]
 
 
-@pytest.mark.parametrize("after", [False, True])
-@pytest.mark.parametrize("change", range(CHANGES))
+def stored_files(export: Export) -> set[str]:
+    return {f"{path.relative_to(export.folder)}" for path in export.folder.glob("*/*/*") if path.is_file()}
+
+
+def manifest_files(export: Export) -> set[str]:
+    return {file["path"] for file in export.manifest()["files"]}
+
+
 def test_a_target_that_fails_at_any_change_keeps_a_valid_manifest(
-    store: Store, make_export: MakeExport, tmp_path: Path, change: int, after: bool
+    store: Store, make_export: MakeExport, tmp_path: Path
 ) -> None:
+    """Each round corrects the day, fails at one change, and completes the day after it."""
     store(listed(), settled())
     make_export(formats=BOTH).run()
-    store(settled(known=30, technique=3))
     folder = FolderTarget(tmp_path / "exports")
+    failures = [(change, after) for change in range(CHANGES) for after in (False, True)]
+    for round_number, (change, after) in enumerate(failures):
+        before, corrected = str(round_number % 2 + 1), round_number % 2 == 0
+        store(settled(known=30 + round_number, technique=2 if corrected else 1))
+        export = make_export(formats=BOTH, target=FailingTarget(folder, change, refuse, after=after))
 
-    failing = make_export(formats=BOTH, target=FailingTarget(folder, change, refuse, after=after))
-    failing.run()
+        export.run()
 
-    assert technique_of(failing) == ("3" if failing.written or (change, after) == (CHANGES - 1, True) else "1")
-    failing.run()
-    failing.remove_superseded()
-    assert technique_of(failing) == "3"
-    stored = {f"{path.relative_to(failing.folder)}" for path in failing.folder.glob("*/*/*") if path.is_file()}
-    assert stored == {file["path"] for file in failing.manifest()["files"]}
+        is_published = (change, after) == (CHANGES - 1, True)
+        assert export.written == 0
+        assert technique_of(export) == (("2" if corrected else "1") if is_published else before), (change, after)
+        export.run()
+        export.remove_superseded()
+        assert technique_of(export) == ("2" if corrected else "1")
+        assert stored_files(export) == manifest_files(export)
 
 
 def export_until_killed(url: str, folder: Path, change: int) -> None:
@@ -121,6 +132,5 @@ def test_a_process_that_is_killed_leaves_a_valid_manifest_and_a_successor_cleans
     successor.run()
     successor.remove_superseded()
     assert technique_of(successor) == "3"
-    stored = {f"{path.relative_to(successor.folder)}" for path in successor.folder.glob("*/*/*") if path.is_file()}
-    assert stored == {file["path"] for file in successor.manifest()["files"]}
+    assert stored_files(successor) == manifest_files(successor)
     assert not list(successor.folder.glob(".staging/*"))
