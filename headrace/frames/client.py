@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from zoneinfo import ZoneInfo
 
 import pandas as pd
+import psycopg
 import pyarrow as pa
 
 from headrace.frames import typed
@@ -25,6 +26,8 @@ from headrace.frames.views import Columns, Views
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from headrace.packs.manifest import PackManifest
 
 TIMEOUT_S = 60.0
 
@@ -159,6 +162,27 @@ class Headrace(Views):
         frame = with_results(rows, results)
         frame.attrs = results.attrs | {"query": {"backtest": str(file), "source": source}}
         return frame
+
+    def pack(
+        self,
+        span: Day | None = None,
+        *,
+        to: Path | str,
+        day: Day | None = None,
+        from_day: Day | None = None,
+        to_day: Day | None = None,
+    ) -> PackManifest:
+        """Write a data pack: the views of these days as Parquet, from one snapshot, with a manifest and a dictionary.
+
+        to: a new or empty folder, or an fsspec URL such as s3://bucket/prefix. Returns the manifest. Raises BadPack.
+
+        Example: `hr.pack("2026-01", to="data/")`
+        """
+        from headrace.packs.writing import write_pack  # noqa: PLC0415 - packs import the catalogue of frames
+
+        days = days_of(span, day, from_day, to_day)
+        with psycopg.connect(self._connection.conninfo(), autocommit=True) as connection:
+            return write_pack(connection, days, str(to))
 
     def _read(self, view: View, filters: Filters, names: Sequence[str]) -> Snapshot:
         columns = typed.columns_named(view, names)

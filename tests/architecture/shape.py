@@ -42,6 +42,8 @@ IO_MODULES = (
     "headrace.frames.backtests",
     "headrace.frames.client",
     "headrace.frames.connection",
+    "headrace.packs.verification",
+    "headrace.packs.writing",
     "headrace.progress.*",
     "headrace.remote.*",
     "headrace.rules.history",
