@@ -27,9 +27,11 @@ def _target(text: str) -> str:
 
 
 def _option(text: str) -> str:
-    name, equals, _ = text.partition("=")
+    name, equals, value = text.partition("=")
     if not equals or not name:
-        raise ValueError(f"expected NAME=VALUE, got {name!r}")
+        raise ValueError("expected NAME=VALUE")
+    if "@" in urlsplit(value).netloc:
+        raise ValueError(f"{name}: a URL must not contain credentials; the environment provides them")
     if _SECRET_OPTION.search(name):
         raise ValueError(f"{name}: credentials are not settings; the environment provides them (AWS_ACCESS_KEY_ID ...)")
     return text
