@@ -62,6 +62,7 @@ def test_a_url_needs_no_shared_folder() -> None:
         ("exports_target", "file:///tmp/x", "a folder without file://"),
         ("exports_options", "secret=made-up-secret", "credentials are not settings"),
         ("exports_options", "made-up-secret", "expected NAME=VALUE"),
+        ("exports_options", "endpoint_url=http://me:made-up-secret@localhost", "must not contain credentials"),
         ("export_formats", "xlsx", "'csv' or 'parquet'"),
     ],
 )
