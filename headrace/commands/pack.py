@@ -12,6 +12,7 @@ from headrace.database.access import open_existing_database
 from headrace.terminal.arguments import DatabaseOptions, grouped_options
 from headrace.terminal.frames_extra import require_frames_extra
 from headrace.terminal.output import print_note, stdout
+from services.loader.exports.parquet_extra import require_parquet_extra
 from shared.errors import HeadraceError
 
 
@@ -50,11 +51,12 @@ def create(
     """
     require_frames_extra("headrace pack")
     from headrace.frames.days import parse_span  # noqa: PLC0415 - pyarrow and pandas take a second to import
+    from headrace.frames.packing import packed_views  # noqa: PLC0415
     from headrace.packs.writing import write_pack  # noqa: PLC0415
 
     days = parse_span(span)
     with open_existing_database(options.settings) as access, access.connect_reader() as connection:
-        manifest = write_pack(connection, days, to)
+        manifest = write_pack(connection, packed_views(days), days, to)
     size_mb = manifest.size_bytes / 1e6
     print_note(f"{to}: {manifest.rows:,} rows of {days} in {len(manifest.files):,} files, {size_mb:,.1f} MB")
 
@@ -62,7 +64,7 @@ def create(
 @app.command()
 def verify(folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a pack.")]) -> None:
     """Compare the files of a pack with its manifest: sizes, SHA-256, rows, columns. Needs no database."""
-    require_frames_extra("headrace pack verify")
+    require_parquet_extra("headrace pack verify")
     from headrace.packs.verification import problems_of, read_manifest  # noqa: PLC0415
 
     manifest = read_manifest(folder)

@@ -21,13 +21,14 @@ from headrace.frames.connection import ReaderConnection, Snapshot, connection_of
 from headrace.frames.days import Day, Days, days_of
 from headrace.frames.errors import BadArgument, ExtraMissing, UnknownView, suggestion
 from headrace.frames.packed import packed_statement, unpack
+from headrace.frames.packing import packed_views
 from headrace.frames.query import Filters, Values, columns_of, filters_of, statement_of
 from headrace.frames.views import Columns, Views
+from headrace.packs.manifest import PackManifest
+from headrace.packs.writing import write_pack
 
 if TYPE_CHECKING:
     import polars as pl
-
-    from headrace.packs.manifest import PackManifest
 
 TIMEOUT_S = 60.0
 
@@ -178,11 +179,9 @@ class Headrace(Views):
 
         Example: `hr.pack("2026-01", to="data/")`
         """
-        from headrace.packs.writing import write_pack  # noqa: PLC0415 - packs import the catalogue of frames
-
         days = days_of(span, day, from_day, to_day)
         with psycopg.connect(self._connection.conninfo(), autocommit=True) as connection:
-            return write_pack(connection, days, str(to))
+            return write_pack(connection, packed_views(days), days, str(to))
 
     def _read(self, view: View, filters: Filters, names: Sequence[str]) -> Snapshot:
         columns = typed.columns_named(view, names)

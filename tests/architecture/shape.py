@@ -138,6 +138,8 @@ ADDITIONAL_EXTRAS = {
     "headrace.frames": "frames",
     "headrace.frames.*": "frames",
     "headrace.frames.*.*": "frames",
+    "headrace.packs.verification": "parquet",
+    "headrace.packs.writing": "parquet",
     "headrace.terminal.parquet": "parquet",
     "services.loader.exports.arrow_types": "parquet",
     "services.loader.exports.object_storage": "parquet",

@@ -12,6 +12,7 @@ import pytest
 
 from headrace.database.embedded import EmbeddedPostgres
 from headrace.frames.days import parse_span
+from headrace.frames.packing import packed_views
 from headrace.packs.manifest import PackManifest
 from headrace.packs.writing import write_pack
 from services.loader.load import Loader
@@ -25,6 +26,11 @@ SPAN = "2031-05-06/2031-05-07"
 
 def licence_of(source: str) -> str | None:
     return TERMS if source == SOURCE else None
+
+
+def pack_of(connection: psycopg.Connection[Any], span: str, to: str, *options: Any, **more: Any) -> PackManifest:
+    days = parse_span(span)
+    return write_pack(connection, packed_views(days), days, to, *options, **more)
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +59,7 @@ def pack(packed_url: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
     """The folder and the manifest of a pack of SPAN."""
     folder = tmp_path_factory.mktemp("packs") / "pack"
     with psycopg.connect(packed_url, autocommit=True) as connection:
-        return folder, write_pack(connection, parse_span(SPAN), str(folder), licence_of=licence_of)
+        return folder, pack_of(connection, SPAN, str(folder), licence_of=licence_of)
 
 
 @pytest.fixture

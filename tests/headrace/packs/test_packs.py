@@ -20,16 +20,15 @@ import pytest
 from headrace.cli import command
 from headrace.database.embedded import EmbeddedPostgres
 from headrace.frames import connect
-from headrace.frames.catalogue import VIEWS
 from headrace.frames.days import parse_span
-from headrace.packs.contents import PACKED_VIEWS, is_dated
+from headrace.frames.packing import packed_views
 from headrace.packs.manifest import BadPack, PackManifest
 from headrace.packs.verification import problems_of, read_manifest
-from headrace.packs.writing import declared_licence, write_pack
+from headrace.packs.writing import declared_licence
 from services.loader.exports.object_storage import ObjectStorageTarget
 from services.loader.load import Loader
 from shared.runtime.metrics import Metrics
-from tests.headrace.packs.conftest import SPAN, TERMS
+from tests.headrace.packs.conftest import SPAN, TERMS, pack_of
 from tests.services.loader.exports.s3_server import CREDENTIALS, S3Server
 from tests.services.loader.facts import DAY, StillClock, key, listed, received, settled
 from tests.waiting import wait_until
@@ -37,6 +36,7 @@ from tests.waiting import wait_until
 Pack = tuple[Path, PackManifest]
 Reader = psycopg.Connection[Any]
 DAYS = f"date BETWEEN '{DAY}' AND '{DAY + dt.timedelta(days=1)}'"
+VIEWS = {view.name: view for view in packed_views(parse_span(SPAN))}
 EVENTS = f"SELECT e.* FROM analytics.events e JOIN analytics.sessions s USING (session_key) WHERE s.{DAYS}"
 
 
@@ -83,17 +83,17 @@ def test_duckdb_reads_the_rows_of_sql(pack: Pack, reader: Reader) -> None:
     assert times == sums_of(reader, TIMES)
 
 
-@pytest.mark.parametrize("view", [view.name for view in PACKED_VIEWS])
+@pytest.mark.parametrize("view", VIEWS)
 def test_each_view_has_the_rows_of_sql(pack: Pack, reader: Reader, view: str) -> None:
     """Every value of every row, as text; the days of SPAN, and what belongs to no day."""
     known = VIEWS[view]
-    names = [name for name in known.names if not (is_dated(known) and name == "date")]
+    names = [name for name in known.types if not (known.is_dated and name == "date")]
     columns = ", ".join(f't."{name}"' for name in names)
     where = {
         "sessions": f"WHERE t.{DAYS}",
         "entities": "WHERE entity_key IN"
         f" (SELECT entity_key FROM analytics.entries JOIN ({EVENTS}) e USING (event_key))",
-    }.get(view, f"WHERE t.event_key IN (SELECT event_key FROM ({EVENTS}) e)" if is_dated(known) else "")
+    }.get(view, f"WHERE t.event_key IN (SELECT event_key FROM ({EVENTS}) e)" if known.is_dated else "")
     expected = reader.execute(f"SELECT {columns} FROM analytics.{view} t {where}").fetchall()
 
     rows = [
@@ -137,7 +137,7 @@ def test_the_texts_explain_the_pack(pack: Pack) -> None:
 
     assert all(word in readme for word in ("pandas", "polars", "duckdb", "2031-05-06 to 2031-05-07"))
     assert {(row["view"], row["column"]) for row in dictionary} == {
-        (view.name, name) for view in PACKED_VIEWS for name in view.names
+        (view.name, name) for view in VIEWS.values() for name in view.types
     }
     assert next(row["unit"] for row in dictionary if row["column"] == "distance_m") == "m"
     assert TERMS in (pack[0] / "LICENCE.txt").read_text()
@@ -177,7 +177,7 @@ def test_the_lines_of_the_readme_run(pack: Pack, monkeypatch: pytest.MonkeyPatch
 )
 def test_a_damaged_pack_is_found(pack: Pack, reader: Reader, tmp_path: Path, change: Any, problem: str) -> None:
     folder = tmp_path / "pack"
-    write_pack(reader, parse_span(SPAN), str(folder))
+    pack_of(reader, SPAN, str(folder))
     change(folder)
 
     [line] = problems_of(folder, read_manifest(folder))
@@ -189,14 +189,14 @@ def test_a_folder_with_files_is_refused_and_stays(reader: Reader, tmp_path: Path
     (tmp_path / "mine.txt").write_text("x")
 
     with pytest.raises(BadPack, match="not an empty folder"):
-        write_pack(reader, parse_span(SPAN), str(tmp_path))
+        pack_of(reader, SPAN, str(tmp_path))
 
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
 def test_days_without_rows_give_no_pack(reader: Reader, tmp_path: Path) -> None:
     with pytest.raises(BadPack, match="nothing is loaded for 1999-01-01"):
-        write_pack(reader, parse_span("1999-01-01"), str(tmp_path / "pack"))
+        pack_of(reader, "1999-01-01", str(tmp_path / "pack"))
 
     assert list(tmp_path.iterdir()) == []
 
@@ -210,7 +210,7 @@ def test_a_pack_is_one_snapshot(database_url: str, database: Reader, tmp_path: P
 
     def write() -> None:
         with psycopg.connect(database_url, autocommit=True) as connection:
-            manifests.append(write_pack(connection, parse_span(SPAN), str(tmp_path / "pack")))
+            manifests.append(pack_of(connection, SPAN, str(tmp_path / "pack")))
 
     writer = threading.Thread(target=write)
     with psycopg.connect(database_url) as blocking:
@@ -242,13 +242,13 @@ def test_a_pack_is_written_to_object_storage(reader: Reader, tmp_path: Path, mon
     server.start()
     try:
         url, options = f"s3://{server.bucket}/packs/may", {"endpoint_url": server.url}
-        manifest = write_pack(reader, parse_span(SPAN), url, options)
+        manifest = pack_of(reader, SPAN, url, options)
         server.files().get(f"{server.bucket}/packs/may", str(tmp_path / "pack"), recursive=True)
 
         assert problems_of(tmp_path / "pack", manifest) == []
         assert ObjectStorageTarget(url, options).read("manifest.json") == manifest.encode()
         with pytest.raises(BadPack, match="contains a pack"):
-            write_pack(reader, parse_span(SPAN), url, options)
+            pack_of(reader, SPAN, url, options)
     finally:
         server.stop()
 

@@ -13,11 +13,10 @@ import psycopg
 import pytest
 
 from headrace.database.embedded import EmbeddedPostgres
-from headrace.frames.days import parse_span
 from headrace.packs.verification import problems_of
-from headrace.packs.writing import write_pack
 from services.loader.exports.exporter import Exporter, ExportTimes
 from services.loader.exports.target import FolderTarget
+from tests.headrace.packs.conftest import pack_of
 from tests.services.loader.conftest import own_database
 from tests.services.loader.facts import StillClock
 from tests.services.loader.test_recorded_day import LATER, final_documents, load
@@ -51,7 +50,7 @@ def assert_sums_are_equal(url: str, folder: Path) -> None:
 
 def test_a_pack_has_the_sums_of_sql(recorded_url: str, tmp_path: Path) -> None:
     with psycopg.connect(recorded_url, autocommit=True) as connection:
-        manifest = write_pack(connection, parse_span("2026-01-31"), str(tmp_path / "pack"))
+        manifest = pack_of(connection, "2026-01-31", str(tmp_path / "pack"))
 
     assert_sums_are_equal(recorded_url, tmp_path / "pack")
     assert manifest.views["events"].rows == 168
