@@ -43,6 +43,8 @@ QUIET_PERIOD_S = 3.0
 GRACE_S = 300.0
 # Planning a query over the views takes longer than reading one day, so several days are read in one query.
 MAX_DAYS_PER_SNAPSHOT = 16
+# A backfill supersedes many days at once, and the removal of one takes many requests to object storage.
+MAX_REMOVALS = 16
 
 
 class ExportTimes(NamedTuple):
@@ -125,7 +127,8 @@ class Exporter:
         try:
             if self._removals is None:
                 self._removals = dict.fromkeys(pending_days(self._target), time.monotonic() + self._times.grace_s)
-            for day in [day for day, due_s in self._removals.items() if due_s <= time.monotonic()]:
+            due = [day for day, due_s in self._removals.items() if due_s <= time.monotonic()]
+            for day in due[:MAX_REMOVALS]:
                 if stop.is_set():
                     return
                 self._removals[day] = time.monotonic() + self._times.grace_s  # if it fails

@@ -6,6 +6,7 @@ object_storage.py has the implementation for URLs.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -59,12 +60,15 @@ class FolderTarget:
             partial.replace(file)
 
     def copy(self, source: str, name: str) -> None:
-        """A hard link: both names share the content, which never changes."""
+        """A hard link if the file system has them: both names share the content, which never changes."""
         with _as_export_error():
             file = self._file(name)
             partial = _partial(file)
             partial.unlink(missing_ok=True)
-            os.link(self._folder / source, partial)
+            try:
+                os.link(self._folder / source, partial)
+            except OSError:
+                shutil.copyfile(self._folder / source, partial)
             partial.replace(file)
             partial.unlink(missing_ok=True)  # rename does nothing if both names are already the same file
 
