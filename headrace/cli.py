@@ -16,7 +16,19 @@ from typing import Annotated, cast
 import psycopg
 import typer
 
-from headrace.commands import alerts, config, db, dead_letters, models, notifications, operations, rules, token, topics
+from headrace.commands import (
+    alerts,
+    config,
+    db,
+    dead_letters,
+    models,
+    notifications,
+    operations,
+    pack,
+    rules,
+    token,
+    topics,
+)
 from headrace.commands.audit import audit
 from headrace.commands.backfill import backfill
 from headrace.commands.backtest import backtest
@@ -107,6 +119,7 @@ def build_app() -> typer.Typer:
         app.command()(model_command)
     app.command(context_settings=PASS_THROUGH_OPTIONS)(simulate)
     app.add_typer(db.app, name="db")
+    app.add_typer(pack.app, name="pack")
     app.add_typer(token.app, name="token")
     app.add_typer(models.app, name="models")
     app.add_typer(operations.app, name="operations")

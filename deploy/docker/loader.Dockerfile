@@ -1,11 +1,13 @@
-# Turns clean events and predictions into rows and daily CSV files.
+# Turns clean events and predictions into rows and daily files.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 # The packages of the lock, built again only if the lock changes. zstandard brings two builds; CPython uses the other one.
+# The lock loader-parquet also has what exports as Parquet or to object storage need.
 FROM ${PYTHON_IMAGE} AS packages
-COPY deploy/locks/loader.txt /lock.txt
+ARG LOADER_LOCK=loader
+COPY deploy/locks/loader.txt deploy/locks/loader-parquet.txt /locks/
 RUN python -m venv --without-pip /opt/headrace \
-    && python -m pip --python /opt/headrace/bin/python install --no-cache-dir --require-hashes --requirement /lock.txt \
+    && python -m pip --python /opt/headrace/bin/python install --no-cache-dir --require-hashes --requirement "/locks/${LOADER_LOCK}.txt" \
     && rm -f /opt/headrace/lib/python3*/site-packages/zstandard/_cffi*.so
 
 # The code, without packages.
@@ -52,7 +54,7 @@ ARG VERSION=
 ARG REVISION=
 ARG SOURCE=
 LABEL org.opencontainers.image.title="headrace-loader" \
-      org.opencontainers.image.description="Turns clean events and predictions into rows and daily CSV files." \
+      org.opencontainers.image.description="Turns clean events and predictions into rows and daily files." \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \

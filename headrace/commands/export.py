@@ -10,6 +10,6 @@ from headrace.terminal.days import DayOptions
 
 @grouped_options
 def export(api_options: ApiOptions, days: DayOptions, wait: WaitOption = False) -> None:
-    """Let the loader rewrite the CSV files of the given days."""
+    """Let the loader rewrite the daily files of the given days."""
     with api_options.open_api("loader") as client:
         print_operation(client, client.post("/exports", days.required_days()), wait, api_options.output)

@@ -6,22 +6,26 @@ import csv
 import datetime as dt
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from enum import StrEnum
+from itertools import chain, islice
 from typing import Annotated, Any
 
 import orjson
-import psycopg
 import typer
 
-from headrace.database.access import one_line, open_existing_database
+from headrace.database.access import open_existing_database
+from headrace.database.queries import QueryRows, run_query
 from headrace.terminal.arguments import DatabaseOptions, WideOption, grouped_options
-from headrace.terminal.output import print_json, print_table, stdout
+from headrace.terminal.output import print_note, print_table, stdout
+from headrace.terminal.row_progress import row_progress
 from headrace.terminal.table import time_text
-from shared.errors import ConfigError, HeadraceError
+from services.loader.exports.parquet_extra import require_parquet_extra
+from shared.errors import ConfigError
 
-# The limit of a table for people; CSV and JSON hold all rows.
+# The limit of a table for people; CSV, JSON and Parquet hold all rows.
 SHOWN_ROWS = 200
 
 
@@ -31,10 +35,6 @@ class SqlOutput(StrEnum):
     TABLE = "table"
     JSON = "json"
     CSV = "csv"
-
-
-class BadQuery(HeadraceError):
-    """PostgreSQL refused the statement. The message contains its reason and a hint."""
 
 
 @grouped_options
@@ -49,6 +49,12 @@ def sql(
         SqlOutput | None,
         typer.Option("--output", "-o", help="The form of the rows; json and csv are unrounded. [default: table]"),
     ] = None,
+    parquet: Annotated[
+        str | None,
+        typer.Option(
+            "--parquet", metavar="FILE", help="Write all rows to this Parquet file; - is standard output, if piped."
+        ),
+    ] = None,
     wide: WideOption = False,
     timeout_s: Annotated[
         float, typer.Option("--timeout", metavar="S", min=0.001, help="Cancel the query after this many seconds.")
@@ -56,70 +62,47 @@ def sql(
 ) -> None:
     """Query the analytics views: sessions, events, entries, outcomes, transactions, predictions and more. Read-only.
 
-    A table shows times in UTC and floats with three decimals; --wide shows them in full.
+    A table shows times in UTC and floats with three decimals; --wide shows them in full. A result of any size fits into
+    memory; a terminal shows the progress of a long query.
     """
-    form = _output_form(output, as_csv, as_json)
+    form = _output_form(output, as_csv, as_json, parquet)
     statement = sys.stdin.read() if query == "-" else query
     with open_existing_database(options.settings) as access, access.connect_reader() as connection:
-        columns, rows = rows_of(connection, statement, timeout_s)
+        result = run_query(connection, statement, timeout_s)
+        is_streamed_to_terminal = sys.stdout.isatty() and form in {SqlOutput.CSV, SqlOutput.JSON}
+        with row_progress(wanted=not is_streamed_to_terminal) as progress:
+            counted = replace(result, rows=progress.counted(result.rows))
+            print_result = write_result(counted, form, parquet, wide)
+        print_result()
+
+
+def write_result(result: QueryRows, form: SqlOutput, parquet: str | None, wide: bool) -> Callable[[], None]:
+    """Write or read all rows. Returns what is to be printed when no progress is shown any more."""
+    if parquet is not None:
+        from headrace.terminal.parquet import write_parquet  # noqa: PLC0415 - pyarrow is in an extra
+
+        count = write_parquet(result, parquet, text_value)
+        return lambda: None if parquet == "-" else print_note(f"{count:,} row{'' if count == 1 else 's'} in {parquet}")
     if form is SqlOutput.CSV:
-        write_csv(columns, rows)
+        write_csv(result.columns, result.rows)
     elif form is SqlOutput.JSON:
-        named = [dict(zip(columns, map(json_value, row), strict=True)) for row in rows]
-        print_json({"columns": columns, "rows": named})
+        write_json(result.columns, result.rows)
     else:
-        print_rows(columns, rows, wide)
+        rows = list(islice(result.rows, SHOWN_ROWS))
+        count = len(rows) + sum(1 for _ in result.rows)
+        return lambda: print_rows(result.columns, rows, count, wide)
+    return lambda: None
 
 
-def _output_form(output: SqlOutput | None, as_csv: bool, as_json: bool) -> SqlOutput:
+def _output_form(output: SqlOutput | None, as_csv: bool, as_json: bool, parquet: str | None) -> SqlOutput:
+    """Raises ConfigError if the options contradict each other or if packages for Parquet are missing."""
     options = ((as_csv, SqlOutput.CSV), (as_json, SqlOutput.JSON), (output is not None, output))
     forms = {form for is_given, form in options if is_given and form is not None}
-    if len(forms) > 1:
-        raise ConfigError("--csv, --json and --output: choose one")
+    if len(forms) + (parquet is not None) > 1:
+        raise ConfigError("--csv, --json, --parquet and --output: choose one")
+    if parquet is not None:
+        require_parquet_extra("headrace sql --parquet")
     return forms.pop() if forms else SqlOutput.TABLE
-
-
-def rows_of(
-    connection: psycopg.Connection[tuple[Any, ...]], statement: str, timeout_s: float
-) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """Unique column names, and the rows. Raises BadQuery."""
-    connection.execute("SELECT set_config('statement_timeout', %s, false)", (str(max(1, round(timeout_s * 1000))),))
-    try:
-        cursor = connection.execute(statement.encode())
-        if cursor.description is None:
-            raise BadQuery("the statement gives no rows: expected a SELECT")
-        columns, rows = unique_names([column.name for column in cursor.description]), cursor.fetchall()
-    except psycopg.Error as error:
-        raise BadQuery(f"{message_of(error)}{hint(error)}") from None
-    if cursor.nextset():
-        raise BadQuery("expected one statement at a time")
-    return columns, rows
-
-
-def message_of(error: psycopg.Error) -> str:
-    return error.diag.message_primary or one_line(error)
-
-
-def hint(error: psycopg.Error) -> str:
-    if error.diag.message_hint:
-        return f" ({error.diag.message_hint})"
-    if isinstance(error, psycopg.errors.UndefinedTable):
-        return " (headrace sql \"select viewname from pg_views where schemaname = 'analytics'\" lists the views)"
-    if isinstance(error, psycopg.errors.QueryCanceled):
-        return " (--timeout S allows more time)"
-    if isinstance(error, psycopg.errors.InsufficientPrivilege | psycopg.errors.ReadOnlySqlTransaction):
-        return " (headrace sql only reads the analytics views)"
-    return ""
-
-
-def unique_names(names: Sequence[str]) -> list[str]:
-    """Append a number to a repeated name, because a JSON object holds each key once."""
-    counts: dict[str, int] = {}
-    unique = []
-    for name in names:
-        counts[name] = counts.get(name, 0) + 1
-        unique.append(name if counts[name] == 1 else f"{name}_{counts[name]}")
-    return unique
 
 
 def json_value(value: Any) -> Any:
@@ -151,16 +134,35 @@ def text_value(value: Any) -> str:
     return orjson.dumps(plain).decode() if isinstance(plain, dict | list) else str(value)
 
 
-def write_csv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+def write_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write rows as they arrive. An error of the first row leaves the output empty."""
+    arriving = _after_first(rows)
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows([text_value(value) for value in row] for row in rows)
+    writer.writerows([text_value(value) for value in row] for row in arriving)
 
 
-def print_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], wide: bool) -> None:
-    print_table(columns, rows[:SHOWN_ROWS], wide=wide, text=cell_text)
-    more = f", {SHOWN_ROWS} shown; --output csv prints all" if len(rows) > SHOWN_ROWS else ""
-    stdout().print(f"{len(rows):,} row{'' if len(rows) == 1 else 's'}{more}")
+def write_json(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write rows as they arrive. An error of the first row leaves the output empty."""
+    arriving = _after_first(rows)
+    sys.stdout.write(f'{{"columns":{orjson.dumps(columns).decode()},"rows":[')
+    for number, row in enumerate(arriving):
+        named = dict(zip(columns, map(json_value, row), strict=True))
+        sys.stdout.write(f"{',' if number else ''}{orjson.dumps(named).decode()}")
+    sys.stdout.write("]}\n")
+
+
+def _after_first(rows: Iterable[Sequence[Any]]) -> Iterator[Sequence[Any]]:
+    """The rows, the first of which has already been read."""
+    arriving = iter(rows)
+    return chain(list(islice(arriving, 1)), arriving)
+
+
+def print_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], count: int, wide: bool) -> None:
+    """`count`: how many rows the query gave; `rows`: those to print."""
+    print_table(columns, rows, wide=wide, text=cell_text)
+    more = f", {len(rows)} shown; --output csv prints all" if count > len(rows) else ""
+    stdout().print(f"{count:,} row{'' if count == 1 else 's'}{more}")
 
 
 def cell_text(value: Any, wide: bool = False) -> str:

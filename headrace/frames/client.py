@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from zoneinfo import ZoneInfo
 
 import pandas as pd
+import psycopg
 import pyarrow as pa
 
 from headrace.frames import typed
@@ -20,8 +21,11 @@ from headrace.frames.connection import ReaderConnection, Snapshot, connection_of
 from headrace.frames.days import Day, Days, days_of
 from headrace.frames.errors import BadArgument, ExtraMissing, UnknownView, suggestion
 from headrace.frames.packed import packed_statement, unpack
+from headrace.frames.packing import packed_views
 from headrace.frames.query import Filters, Values, columns_of, filters_of, statement_of
 from headrace.frames.views import Columns, Views
+from headrace.packs.manifest import PackManifest
+from headrace.packs.writing import write_pack
 
 if TYPE_CHECKING:
     import polars as pl
@@ -159,6 +163,25 @@ class Headrace(Views):
         frame = with_results(rows, results)
         frame.attrs = results.attrs | {"query": {"backtest": str(file), "source": source}}
         return frame
+
+    def pack(
+        self,
+        span: Day | None = None,
+        *,
+        to: Path | str,
+        day: Day | None = None,
+        from_day: Day | None = None,
+        to_day: Day | None = None,
+    ) -> PackManifest:
+        """Write a data pack: the views of these days as Parquet, from one snapshot, with a manifest and a dictionary.
+
+        to: a new or empty folder, or an fsspec URL such as s3://bucket/prefix. Returns the manifest. Raises BadPack.
+
+        Example: `hr.pack("2026-01", to="data/")`
+        """
+        days = days_of(span, day, from_day, to_day)
+        with psycopg.connect(self._connection.conninfo(), autocommit=True) as connection:
+            return write_pack(connection, packed_views(days), days, str(to))
 
     def _read(self, view: View, filters: Filters, names: Sequence[str]) -> Snapshot:
         columns = typed.columns_named(view, names)

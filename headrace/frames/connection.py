@@ -91,6 +91,10 @@ class ReaderConnection:
             if not _value(cursor, "SELECT count(*) FROM pg_namespace WHERE nspname = 'analytics'"):
                 raise NoDatabase(NOT_PREPARED)
 
+    def conninfo(self) -> str:
+        """The connection string, which contains the password: do not log it."""
+        return self._conninfo()
+
     def close(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:

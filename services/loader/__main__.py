@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from services.loader.api import router
-from services.loader.exports import Exporter
+from services.loader.exports.assembly import make_exporter
 from services.loader.load import Loader
 from services.loader.postgres_export_orders import KIND, export_status
 from services.loader.postgres_measurements import loader_measurements
@@ -24,15 +24,13 @@ def wire(settings: LoaderSettings, metrics: Metrics) -> Service:
     clock = settings.clock.clock()
     shared = ReconnectingConnection(conninfo, "loader, shared rows", autocommit=True)
     loader = Loader(clock, metrics, settings.service.slot, shared, settings.broker.partitions, settings.loader.as_of)
-    exporter = Exporter(conninfo, settings.export_dir, clock)
+    exporter = make_exporter(settings, conninfo, clock) if settings.loader.exports else None
     return Service(
         ConsumerWork(
             [CLEAN, PREDICTIONS, *DEAD_LETTERS], InTransaction(loader.handle), max_records=settings.loader.batch_records
         ),
-        background=[exporter.run, OperationPoller(conninfo, settings.name, KIND, export_status)]
-        if settings.loader.exports
-        else [],
-        detail=exporter.status,
+        background=[exporter.run, OperationPoller(conninfo, settings.name, KIND, export_status)] if exporter else [],
+        detail=exporter.status if exporter else dict,
         routers=[lambda context: router(context, exporting=settings.loader.exports)],
         measurements=loader_measurements(metrics, clock),
     )

@@ -1,4 +1,4 @@
-"""The loader's REST endpoints: start a CSV export, list parked facts."""
+"""The loader's REST endpoints: start an export, list parked facts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from shared.runtime.api.problems import responses
 
 
 class ExportRequest(BaseModel):
-    """The days whose CSV files to rewrite."""
+    """The days whose files to rewrite."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -75,25 +75,25 @@ class ParkedFactPage(BaseModel):
 
 
 def router(context: AdminContext, *, exporting: bool) -> APIRouter:
-    """`exporting`: whether this loader writes CSV files (setting `loader.exports`)."""
+    """`exporting`: whether this loader writes daily files (setting `loader.exports`)."""
     router = APIRouter(tags=["loader"])
 
     @router.post(
         "/exports",
         status_code=202,
-        summary="Rewrite the CSV files of a range of days",
+        summary="Rewrite the daily files of a range of days",
         response_model=OperationBody,
         responses=ACCEPTED | responses(409),
     )
     def start_export(body: ExportRequest, request: Request) -> Response:
         """Existing files are replaced. A day is written when all its events have ended, or when the day is over.
 
-        409: CSV exports are switched off in this loader.
+        409: exports are switched off in this loader.
         """
 
         def work(connection: DbConnection) -> ChangeResult:
             if not exporting:
-                raise NotPossible("CSV exports are switched off: set loader.exports to true and restart the loader")
+                raise NotPossible("exports are switched off: set loader.exports to true and restart the loader")
             return start_operation(
                 connection, context, request, KIND, mark_days_outdated(connection, body.from_date, body.to_date)
             )

@@ -68,10 +68,14 @@ def _error_line(detail: ErrorDetails, values: Mapping[str, sources.Setting], mod
         return f"{origin}: there is no setting {key}{_suggestion(key, model)}"
     if detail["type"] == "model_type":
         return f"{origin}: {key}: expected `name: value` lines below it"
-    # Not shown: a URL may contain a password, and an operator may have put a secret in place of its file's name.
+    # Not shown: a URL or an option may contain a password, and an operator may have put a secret in place of its file's
+    # name.
     shown = (
         ""
-        if "url" in key or key.endswith("_file") or isinstance(detail["input"], dict)
+        if "url" in key
+        or key.endswith(("_file", "_options"))
+        or "://" in str(detail["input"])
+        or isinstance(detail["input"], dict)
         else f" (it is {str(detail['input'])!r})"
     )
     return f"{origin}: {key}: {detail['msg'].removeprefix('Value error, ')}{shown}"

@@ -42,6 +42,8 @@ IO_MODULES = (
     "headrace.frames.backtests",
     "headrace.frames.client",
     "headrace.frames.connection",
+    "headrace.packs.verification",
+    "headrace.packs.writing",
     "headrace.progress.*",
     "headrace.remote.*",
     "headrace.rules.history",
@@ -54,7 +56,13 @@ IO_MODULES = (
     "services.fetcher.sources.http",
     "services.fetcher.sources.recorded_files",
     "services.fetcher.sources.yaml_file",
-    "services.loader.exports",
+    "services.loader.exports.assembly",
+    "services.loader.exports.exporter",
+    "services.loader.exports.object_storage",
+    "services.loader.exports.parquet",
+    "services.loader.exports.publication",
+    "services.loader.exports.staging",
+    "services.loader.exports.target",
     "services.loader.load",
     "services.loader.parking",
     "services.loader.resolve",
@@ -123,13 +131,19 @@ CLOCK_READS = re.compile(r"(^|\.)(datetime\.(now|utcnow|today)|date\.today)$")
 # A module that takes a connection does I/O, whatever it imports.
 CONNECTION = "DbConnection"
 
-# Parts of the command that need a second extra. The command's image does not install it: these modules are imported on
-# demand, and report missing packages.
+# Parts of a program that need a second extra. The program's image does not install it: these modules are imported on
+# demand, and their users report missing packages.
 ADDITIONAL_EXTRAS = {
     "headrace.backtest.*": "predictor",
     "headrace.frames": "frames",
     "headrace.frames.*": "frames",
     "headrace.frames.*.*": "frames",
+    "headrace.packs.verification": "parquet",
+    "headrace.packs.writing": "parquet",
+    "headrace.terminal.parquet": "parquet",
+    "services.loader.exports.arrow_types": "parquet",
+    "services.loader.exports.object_storage": "parquet",
+    "services.loader.exports.parquet": "parquet",
 }
 
 # Packages for analysts: their `__init__.py` names what they offer. In other packages it is empty.

@@ -45,6 +45,15 @@ def test_a_lock_has_what_the_extra_of_the_image_requires(name: str) -> None:
         assert requirement.specifier.contains(versions[canonicalize_name(requirement.name)]), requirement
 
 
+def test_the_image_of_the_loader_has_the_packages_for_parquet_only_on_request() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+
+    assert "pyarrow" not in locked("loader")
+    assert locked("loader-parquet").keys() >= {Requirement(each).name for each in extras["parquet"]}
+    assert locked("loader").items() <= locked("loader-parquet").items()
+    assert "LOADER_LOCK=loader" in instructions("loader", "ARG")
+
+
 def test_only_the_image_of_the_predictor_has_torch() -> None:
     assert [name for name in FILES if "deploy/locks/torch.txt" in FILES[name]] == ["predictor"]
     assert all("torch" not in locked(name) for name in FILES)

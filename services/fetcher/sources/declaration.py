@@ -121,6 +121,7 @@ class Source(Frozen):
     http: HttpLimits = HttpLimits()
     retry: RetryPolicy = RetryPolicy()
     reference: dict[Name, Table] = Field(default_factory=dict)
+    licence: str | None = Field(default=None, description="terms and attribution of the source's data, for data packs")
 
     @model_validator(mode="after")
     def _check_names(self) -> Source:

@@ -13,7 +13,8 @@ import pytest
 
 from headrace.database.embedded import EmbeddedPostgres
 from services.loader.api import router
-from services.loader.exports import Exporter
+from services.loader.exports.exporter import Exporter, ExportTimes
+from services.loader.exports.target import FolderTarget
 from services.loader.load import Loader
 from services.loader.postgres_export_orders import export_status
 from services.loader.settings import LoaderSettings
@@ -38,10 +39,11 @@ def loader_client(postgres: EmbeddedPostgres, database_url: str, tmp_path: Path)
 def test_an_export_rewrites_the_files_of_its_days(loader_client: Any, tmp_path: Path) -> None:
     client, settings = loader_client
     clock = facts.StillClock(facts.START + timedelta(days=9))
-    exporter = Exporter(settings.database.conninfo(), tmp_path / "csv", clock, quiet_period_s=0)
+    folder, times = tmp_path / "csv", ExportTimes(quiet_period_s=0)
+    exporter = Exporter(settings.database.conninfo(), FolderTarget(folder), folder / ".staging", clock, times=times)
     for _ in range(2):
         exporter.export_due_days(threading.Event())
-    file = tmp_path / "csv" / facts.DAY.isoformat() / "events.csv"
+    file = folder / facts.DAY.isoformat() / "events.csv"
     file.write_text("an outdated file")
 
     def export_and_read_progress(connection: Any, operation: Any) -> Any:

@@ -1,92 +1,44 @@
-"""The CSV files of a day: complete, written in time and after each correction, replaced atomically."""
+"""Daily files: complete, written in time and after each correction, replaced at once."""
 
 from __future__ import annotations
 
 import csv
 import io
-import json
-import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import psycopg
-import pytest
 from structlog.testing import capture_logs
 
-from services.loader.exports import FILES, Exporter
-from services.loader.load import Loader
-from shared.runtime.metrics import Metrics
-from tests.services.loader.facts import DAY, StillClock, key, listed, observed, outcomes, received, settled
+from services.loader.exports.tables import TABLES
+from services.loader.exports.target import FolderTarget
+from shared.events import Transaction
+from tests.services.loader.exports.conftest import NOON, Export, MakeExport, Store
+from tests.services.loader.facts import DAY, key, listed, observed, outcomes, settled
 from tests.waiting import terminate_backends, wait_until
-
-NOON = datetime(2031, 5, 6, 12, tzinfo=UTC)
-RUNNING = threading.Event()
-
-Store = Callable[..., None]
-
-
-@pytest.fixture
-def store(database_url: str) -> Iterator[Store]:
-    """Loads facts and commits them."""
-    loader = Loader(StillClock(), Metrics())
-    with psycopg.connect(database_url) as connection:
-        connection.execute("SET timezone = 'UTC'")
-
-        def commit(*facts: Any) -> None:
-            loader.handle([received(fact) for fact in facts], connection)
-            connection.commit()
-
-        yield commit
-
-
-class Export:
-    """An exporter with its clock and its directory."""
-
-    def __init__(self, url: str, directory: Path, now: datetime = NOON) -> None:
-        self.directory = directory
-        self.clock = StillClock(now)
-        self.exporter = Exporter(url, directory, self.clock, quiet_period_s=0)
-
-    def run(self, times: int = 2) -> None:
-        """Runs the exporter. It writes a day at the second run that finds it unchanged."""
-        for _ in range(times):
-            self.exporter.export_due_days(RUNNING)
-
-    def rows(self, name: str, day: date = DAY) -> list[dict[str, str]]:
-        return list(csv.DictReader(io.StringIO((self.directory / day.isoformat() / f"{name}.csv").read_text())))
-
-    def manifest(self, day: date = DAY) -> Any:
-        return json.loads((self.directory / day.isoformat() / "manifest.json").read_text())
-
-    @property
-    def written(self) -> int:
-        return int(self.exporter.status()["exports_written"])
-
-
-@pytest.fixture
-def export(database_url: str, tmp_path: Path) -> Iterator[Export]:
-    yield (export := Export(database_url, tmp_path / "exports"))
-    export.exporter._link.drop()
 
 
 def test_a_day_is_written_when_its_last_event_has_ended(store: Store, export: Export) -> None:
     store(*(fact(number) for number in (1, 2) for fact in (listed, observed)), settled(1))
     export.run(3)
-    assert not export.directory.exists()
+    assert not export.folder.exists()
     store(settled(2, status="void", outcomes=(), transactions=()))
     export.run()
-    files = {path.name for path in (export.directory / "2031-05-06").iterdir()}
-    assert files == {f"{name}.csv" for name in FILES} | {"manifest.json"}
+    files = {path.name for path in (export.folder / "2031-05-06").iterdir()}
+    assert files == {f"{name}.csv" for name in TABLES} | {"manifest.json", "by-hash"}
     counts = {"sessions": 1, "events": 2, "entries": 8, "observations": 8, "outcomes": 4, "transactions": 5}
-    assert export.manifest() == {
+    manifest = export.manifest()
+    assert {name: manifest[name] for name in ("date", "sources", "complete", "rows", "generation", "written_at")} == {
         "date": "2031-05-06",
         "sources": ["river"],
         "complete": True,
         "rows": counts | {"predictions": 0},
+        "generation": 1,
+        "written_at": "2031-05-06T12:00:00+00:00",
     }
     assert {name: len(export.rows(name)) for name in counts} == counts
     assert [row["status"] for row in export.rows("events")] == ["settled", "void"]
@@ -155,36 +107,67 @@ def test_two_sources_of_one_day_share_its_files(store: Store, export: Export) ->
     assert [row["source"] for row in export.rows("sessions")] == ["lake", "river"]
 
 
-def test_a_reader_never_sees_a_partial_file(store: Store, export: Export) -> None:
+def test_the_manifest_names_files_with_the_content_of_the_csv_files_of_the_day(store: Store, export: Export) -> None:
     store(listed(), settled())
     export.run()
-    day, stop, observations = export.directory / "2031-05-06", threading.Event(), []
+    for (table, _), content in export.verified_files().items():
+        assert content == (export.folder / f"2031-05-06/{table}.csv").read_bytes()
+        assert content.count(b"\n") == export.manifest()["rows"][table] + 1
+
+
+def test_a_reader_of_the_manifest_never_sees_a_mixture(store: Store, export: Export) -> None:
+    """Every correction changes two tables. Superseded files stay, as they do for the grace period."""
+    store(listed(), settled())
+    export.run()
+    stop, observations = threading.Event(), set()
 
     def read() -> None:
         while not stop.is_set():
-            text = (day / "outcomes.csv").read_text()
-            observations.append(
-                (text.count("\n"), text.endswith("\n"), len(json.loads((day / "manifest.json").read_text())))
-            )
+            files = export.verified_files()
+            [event] = csv.DictReader(io.StringIO(files["events", "csv"].decode()))
+            transactions = csv.DictReader(io.StringIO(files["transactions", "csv"].decode()))
+            [amount] = [row["amount"] for row in transactions if row["market"] == "win"]
+            observations.add((event["technique"], amount))
 
     reader = threading.Thread(target=read)
     reader.start()
     try:
-        for minute in range(30, 36):
-            store(settled(known=minute, technique=minute % 5 + 1))
+        for number in range(1, 7):
+            paid = (Transaction(market="win", selection="1", amount=100 * number, ordinal=1),)
+            store(settled(known=30 + number, technique=number % 6, transactions=paid))
             export.run()
+        wait_until(lambda: len(observations) > 1)
     finally:
         stop.set()
         reader.join()
     assert export.written == 7
-    assert len(observations) > 7
-    assert set(observations) == {(5, True, 4)}
-    assert not list(day.glob(".*"))
+    assert observations <= {("1", "160"), *((str(number % 6), str(100 * number)) for number in range(1, 7))}
+    assert not list((export.folder / "2031-05-06").glob(".*"))
 
 
-def test_two_exporters_in_parallel_write_each_day_once(store: Store, database_url: str, tmp_path: Path) -> None:
+def test_superseded_files_are_removed_after_the_grace_period(store: Store, make_export: MakeExport) -> None:
+    export = make_export(grace_s=3600)
+    store(listed(), settled())
+    export.run()
+    first = {file["path"] for file in export.manifest()["files"]}
+    store(settled(known=30, technique=3))
+    export.run()
+    export.remove_superseded()
+    second = {file["path"] for file in export.manifest()["files"]}
+    assert export.manifest()["generation"] == 2
+    assert len(first - second) == 1
+    assert all((export.folder / path).exists() for path in first | second)
+    # A process that starts later finds what the first one has left.
+    successor = make_export()
+    successor.remove_superseded()
+    stored = {str(path.relative_to(export.folder)) for path in export.folder.glob("*/by-hash/*")}
+    assert stored == second
+    assert not (export.folder / ".pending").exists()
+
+
+def test_two_exporters_in_parallel_write_each_day_once(store: Store, make_export: MakeExport) -> None:
     days = [DAY + timedelta(days=number) for number in range(8)]
-    exports = [Export(database_url, tmp_path, NOON + timedelta(days=9)) for _ in range(2)]
+    exports = [make_export(now=NOON + timedelta(days=9)) for _ in range(2)]
     store(*(fact(day=day) for day in days for fact in (listed, settled)))
     for export in exports:
         export.run(1)
@@ -196,33 +179,34 @@ def test_two_exporters_in_parallel_write_each_day_once(store: Store, database_ur
     exports[0].run(1)
     assert sum(export.written for export in exports) == len(days)
     assert [len(exports[0].rows("events", day)) for day in days] == [1] * len(days)
-    for export in exports:
-        export.exporter._link.drop()
 
 
-def a_day_is_written(database: psycopg.Connection[Any]) -> bool:
-    """Whether an exporter has locked a day and has read its rows: only then a change of the day comes too late."""
-    query = (
-        "SELECT FROM pg_stat_activity a JOIN pg_locks l USING (pid) WHERE a.datname = current_database()"
-        " AND l.locktype = 'advisory' AND a.state = 'idle' AND a.query = 'COMMIT'"
-    )
-    return database.execute(query).rowcount == 1
+class BlockedTarget(FolderTarget):
+    """A folder that accepts no file until it is opened."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.is_waiting, self.opened = threading.Event(), threading.Event()
+
+    def store(self, file: Path, name: str) -> None:
+        self.is_waiting.set()
+        self.opened.wait()
+        super().store(file, name)
 
 
-def test_the_loader_never_waits_for_a_file(store: Store, export: Export, database: psycopg.Connection[Any]) -> None:
-    """The day's rows change while it is written: the exporter blocks on a pipe that has no reader yet."""
+def test_the_loader_never_waits_for_a_target(store: Store, make_export: MakeExport, tmp_path: Path) -> None:
+    """The day's rows change after the exporter has read them and before they are stored."""
+    target = BlockedTarget(tmp_path / "exports")
+    export = make_export(target=target)
     store(listed(), settled())
     export.run(1)
-    day = export.directory / "2031-05-06"
-    day.mkdir(parents=True)
-    os.mkfifo(day / ".sessions.csv.part")
     writer = threading.Thread(target=export.run, args=(1,))
     writer.start()
     try:
-        wait_until(lambda: a_day_is_written(database))
+        wait_until(target.is_waiting.is_set)
         store(settled(known=30, technique=3))
     finally:
-        (day / ".sessions.csv.part").read_bytes()
+        target.opened.set()
         writer.join()
     assert export.rows("events")[0]["technique"] == "1"
     export.run()
@@ -232,24 +216,27 @@ def test_the_loader_never_waits_for_a_file(store: Store, export: Export, databas
 def test_a_day_that_cannot_be_written_does_not_block_others_and_is_retried(store: Store, export: Export) -> None:
     next_day = DAY + timedelta(days=1)
     store(listed(), settled(), listed(day=next_day), settled(day=next_day))
-    export.directory.mkdir()
-    obstacle = export.directory / "2031-05-06"
+    export.folder.mkdir()
+    obstacle = export.folder / "2031-05-06"
     obstacle.write_text("a file where the directory should be")
     with capture_logs() as logs:
         export.run(4)
-    assert [(entry["log_level"], entry["day"], entry["error"]) for entry in logs] == [("error", DAY, "File exists")]
-    assert export.exporter.status() == {"exports_written": 1, "exports_refused": 1}
+    assert [(entry["log_level"], entry["day"], entry["error"]) for entry in logs] == [("error", DAY, "Not a directory")]
+    target = {"exports_target": str(export.folder)}
+    assert export.exporter.status() == target | {
+        "exports_written": 1, "exports_refused": 1, "exports_error": "Not a directory"
+    }  # fmt: skip
     assert len(export.rows("events", next_day)) == 1
     obstacle.unlink()
     export.run(1)
     assert len(export.rows("events")) == 1
-    assert export.exporter.status() == {"exports_written": 2, "exports_refused": 0}
+    assert export.exporter.status() == target | {"exports_written": 2, "exports_refused": 0, "exports_error": None}
 
 
 def test_deleted_files_are_written_again_after_a_change(store: Store, export: Export) -> None:
     store(listed(), settled())
     export.run()
-    shutil.rmtree(export.directory)
+    shutil.rmtree(export.folder)
     store(settled(known=30, technique=3))
     export.run()
     assert len(export.rows("entries")) == 4
