@@ -16,7 +16,7 @@ import pyarrow as pa
 from headrace.frames import typed
 from headrace.frames.as_of.instant import instant_of
 from headrace.frames.as_of.past import Past
-from headrace.frames.as_of.snapshot import AsOf, history_frame, with_attrs
+from headrace.frames.as_of.snapshot import AsOf, history_frame
 from headrace.frames.backtests import SLOT, read_backtest, with_results
 from headrace.frames.catalogue import EVENTS, PREDICTIONS, RESULTS, VIEWS, View
 from headrace.frames.connection import ReaderConnection, Snapshot, connection_of
@@ -234,19 +234,12 @@ class Headrace(Views):
         from headrace.frames import features  # noqa: PLC0415 - imports the predictor's code
 
         filters = filters_of(EVENTS, days_of(span, day, from_day, to_day), venue=venue, source=source, event=event)
-        instant = None if as_of is None else instant_of(as_of)
+        past = Past(self._connection.read, None if as_of is None else instant_of(as_of))
         encoding = None
         if model is not None:
             folder = Path(models_dir) if models_dir else features.models_dir_from(self._connection.data_dir)
             encoding = features.model_encoding(folder, model)
-        request = features.FeatureRequest(filters, features.state_of(state), encoding, past_starts)
-        frame = features.features_frame(Past(self._connection.read, instant), request)
-        groups = frame.attrs["groups"]
-        frame = with_attrs(
-            frame, {"view": "features", "state": state, **filters.texts()}, instant or dt.datetime.now(dt.UTC)
-        )
-        frame.attrs |= {"groups": groups, "model": encoding.version if encoding else None}
-        return frame
+        return features.features_frame(past, features.FeatureRequest(filters, state, encoding, past_starts))
 
     def _read(self, view: View, filters: Filters, names: Sequence[str]) -> Snapshot:
         columns = typed.columns_named(view, names)

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from headrace.frames.as_of.event_facts import event_facts
 from headrace.frames.as_of.past import Past
+from headrace.frames.as_of.snapshot import with_attrs
 from headrace.frames.days import Days
 from headrace.frames.errors import BadArgument
 from headrace.frames.query import Filters
@@ -50,17 +51,9 @@ class FeatureRequest(NamedTuple):
     """`filters` selects the events. `model` None: raw values, with the names of everything that is known."""
 
     filters: Filters
-    state: State
+    state: str
     model: ModelEncoding | None
     past_starts: bool = False
-
-
-def state_of(state: str) -> State:
-    """Raises BadArgument."""
-    for known in STATES:
-        if state == known:
-            return known
-    raise BadArgument(f'state is "card" or "observation", got {state!r}')
 
 
 def models_dir_from(data_dir: Path | None) -> Path:
@@ -94,8 +87,10 @@ def model_encoding(models_dir: Path, model: str) -> ModelEncoding:
 def features_frame(past: Past, request: FeatureRequest) -> pd.DataFrame:
     """One row per event and occupied slot, events by key. The frame's attrs have `groups`, the group of each feature.
 
-    Raises BadArgument if the model is for another source.
+    Raises BadArgument for another state, and if the model is for another source.
     """
+    if request.state not in STATES:
+        raise BadArgument(f'state is "card" or "observation", got {request.state!r}')
     by_source = _events_by_source(past, request.filters)
     frames = []
     for source, events in sorted(by_source.items()):
@@ -106,9 +101,18 @@ def features_frame(past: Past, request: FeatureRequest) -> pd.DataFrame:
         if by_source and request.model is not None:
             raise BadArgument(f"model {request.model.version} is not for the sources {', '.join(sorted(by_source))}")
         frames.append(_frame_of_source([], _any_profile(request.model), request))
-    frame = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
-    frame.attrs["groups"] = {name: group for each in frames for name, group in each.attrs["groups"].items()}
+    frame = pd.concat([each.frame for each in frames], ignore_index=True)
+    with_attrs(frame, {"view": "features", "state": request.state, **request.filters.texts()}, past.as_of)
+    frame.attrs["groups"] = {name: group for each in frames for name, group in each.groups.items()}
+    frame.attrs["model"] = request.model.version if request.model else None
     return frame
+
+
+class _SourceFrame(NamedTuple):
+    """The features of one source's events, and the group of each."""
+
+    frame: pd.DataFrame
+    groups: dict[str, Group]
 
 
 def _events_by_source(past: Past, filters: Filters) -> dict[str, list[KnownEvent]]:
@@ -125,18 +129,20 @@ def _events_by_source(past: Past, filters: Filters) -> dict[str, list[KnownEvent
     return by_source
 
 
-def _frame_of_source(known: Sequence[KnownEvent], profile: Profile, request: FeatureRequest) -> pd.DataFrame:
+def _frame_of_source(known: Sequence[KnownEvent], profile: Profile, request: FeatureRequest) -> _SourceFrame:
+    state: State = "card" if request.state == "card" else "observation"
     facts = list(event_facts(known, profile))
     everything = events_of(facts, profile.slots)
     history = History(profile)
     history.fold(everything)
     selected = [each for each in supported_events(facts, profile.slots) if _is_selected(each, request.filters)]
     events = events_of(sorted(selected, key=lambda each: each.event_key), profile.slots)
-    events = events[np.isfinite(events.as_of_us(request.state))]
+    events = events[np.isfinite(events.as_of_us(state))]
     names = feature_names(everything, profile) if request.model is None else request.model.encoding.names
-    values = feature_values(events, history, names, request.state)
+    values = feature_values(events, history, names, state)
     columns = _raw_columns(values, names) if request.model is None else _model_columns(values, request.model.encoding)
-    return _frame(events, values, columns, request.past_starts)
+    frame = _frame(events, values, columns, request.past_starts)
+    return _SourceFrame(frame, {**columns.entry_groups, **columns.event_groups})
 
 
 class _Columns(NamedTuple):
@@ -192,9 +198,7 @@ def _frame(events: Events, values: FeatureValues, columns: _Columns, past_starts
             pd.DataFrame({"starts_known": pd.Series(values.started[of_event, of_slot].sum(axis=1), dtype="Int16")})
         )
         parts.append(pd.DataFrame(starts.reshape(len(starts), len(named)), columns=pd.Index(named)))
-    frame = pd.concat(parts, axis=1)
-    frame.attrs["groups"] = {**columns.entry_groups, **columns.event_groups}
-    return frame
+    return pd.concat(parts, axis=1)
 
 
 _START_NAMES = (*TOKEN_NAMES, *RELATION_NAMES)

@@ -20,8 +20,8 @@ VERSION_COLUMNS = ("event_key", "kind", "version", "revision", "record_id", "bod
 """The columns of `analytics.versions` that are read."""
 
 
-class Card(NamedTuple):
-    """The line-up of a listed event: `card_key` is equal for the same entries at the same venue and number."""
+class LineUp(NamedTuple):
+    """Who takes part in a listed event: `card_key` is equal for the same entries at the same venue and number."""
 
     source: str
     card_key: str
@@ -47,10 +47,10 @@ def stored_versions(columns: Mapping[str, Sequence[Any]]) -> dict[str, list[Stor
     return stored
 
 
-def card_of(event: KnownEvent) -> Card | None:
+def line_up_of(event: KnownEvent) -> LineUp | None:
     """None if the card does not identify its line-up."""
     fact = listed_of(event)
-    return None if fact.card_key is None else Card(fact.source, fact.card_key, fact.session.date)
+    return None if fact.card_key is None else LineUp(fact.source, fact.card_key, fact.session.date)
 
 
 def listed_of(event: KnownEvent) -> Listed:
@@ -64,7 +64,7 @@ def settled_of(event: KnownEvent) -> Settled | None:
     return fact if isinstance(fact, Settled) else None
 
 
-def with_postponed(events: Iterable[KnownEvent], cards: Iterable[Card]) -> Iterator[KnownEvent]:
+def with_postponed(events: Iterable[KnownEvent], cards: Iterable[LineUp]) -> Iterator[KnownEvent]:
     """The events, with status `postponed` for cancelled ones whose line-up is on a card of the next days.
 
     `cards`: those of all events known at the instant, up to POSTPONED_DAYS after the last event.
@@ -73,7 +73,7 @@ def with_postponed(events: Iterable[KnownEvent], cards: Iterable[Card]) -> Itera
     for card in cards:
         days.setdefault(card[:2], set()).add(card.date)
     for event in events:
-        own = card_of(event) if event.status == "cancelled" else None
+        own = line_up_of(event) if event.status == "cancelled" else None
         is_postponed = own is not None and any(
             0 < (later - own.date).days <= POSTPONED_DAYS for later in days.get(own[:2], ())
         )

@@ -9,7 +9,14 @@ from dataclasses import replace
 import pyarrow as pa
 
 from headrace.frames.as_of import view_rows
-from headrace.frames.as_of.known_facts import POSTPONED_DAYS, Card, card_of, known_events, listed_of, with_postponed
+from headrace.frames.as_of.known_facts import (
+    POSTPONED_DAYS,
+    LineUp,
+    known_events,
+    line_up_of,
+    listed_of,
+    with_postponed,
+)
 from headrace.frames.as_of.statements import (
     DATES,
     cards_statement,
@@ -44,6 +51,15 @@ class Past:
     def __init__(self, read: Read, instant: dt.datetime | None) -> None:
         self._read = read
         self.instant = instant
+        self._read_at: dt.datetime | None = None
+
+    @property
+    def as_of(self) -> dt.datetime:
+        """The instant; without one, the time of the first read by the database's clock."""
+        instant = self.instant or self._read_at
+        if instant is None:
+            raise ValueError("expected a read before as_of")
+        return instant
 
     def rows(self, view: View, filters: Filters) -> list[Row]:
         """Raises BadArgument for a view that has no past."""
@@ -129,22 +145,23 @@ class Past:
         rows = self._stored(view, filters)
         if view.name != "venues" or self.instant is None or all(name is not None for _, _, name, _ in rows):
             return rows
-        table = self._read(venues_statement(self.instant)).table
+        table = self._table(venues_statement(self.instant))
         met = set(zip(*(table.column(name).to_pylist() for name in ("source", "code")), strict=True))
         return [row for row in rows if row[2] is not None or row[:2] in met]
 
     def _known(self, statement: str) -> list[KnownEvent]:
-        table = self._read(statement).table
+        table = self._table(statement)
         return known_events({name: table.column(name).to_pylist() for name in table.column_names}, self.instant)
 
-    def _cards(self, events: Sequence[KnownEvent]) -> list[Card]:
+    def _cards(self, events: Sequence[KnownEvent]) -> list[LineUp]:
         """The cards of the days on which a cancelled one of these events may take place."""
-        cancelled = [card for event in events if event.status == "cancelled" and (card := card_of(event)) is not None]
+        line_ups = (line_up_of(event) for event in events if event.status == "cancelled")
+        cancelled = [each for each in line_ups if each is not None]
         if not cancelled:
             return []
-        dates = {card.date + dt.timedelta(days=days) for card in cancelled for days in range(1, POSTPONED_DAYS + 1)}
-        later = self._known(cards_statement(dates, {card.source for card in cancelled}))
-        return [card for event in later if (card := card_of(event)) is not None]
+        dates = {each.date + dt.timedelta(days=days) for each in cancelled for days in range(1, POSTPONED_DAYS + 1)}
+        later = self._known(cards_statement(dates, {each.source for each in cancelled}))
+        return [each for event in later if (each := line_up_of(event)) is not None]
 
     def _parts(self, filters: Filters) -> Iterator[Filters]:
         """The filters for one chunk of days after the other."""
@@ -153,7 +170,7 @@ class Past:
             yield filters
             return
         if days.first is None or days.last is None:
-            (dates,) = self._read(DATES).table.to_pylist()
+            (dates,) = self._table(DATES).to_pylist()
             if dates["first"] is None:
                 return
             days = Days(days.first or dates["first"], days.last or dates["last"])
@@ -165,8 +182,13 @@ class Past:
 
     def _stored(self, view: View, filters: Filters) -> list[Row]:
         """The rows of a view as it is now."""
-        table = self._read(statement_of(view, filters, view.names)).table
+        table = self._table(statement_of(view, filters, view.names))
         return [row for batch in table.to_batches() for row in rows_of_batch(encode(batch, view.columns))]
+
+    def _table(self, statement: str) -> pa.Table:
+        snapshot = self._read(statement)
+        self._read_at = self._read_at or snapshot.as_of
+        return snapshot.table
 
 
 def sorted_rows(view: View, rows: list[Row]) -> list[Row]:

@@ -193,14 +193,14 @@ def _amount(fact: Settled, market: str, outcome: Outcome) -> int | None:
 
 def _session_status(statuses: Iterable[str]) -> str:
     """As in `analytics.sessions`. An event that is postponed is cancelled here."""
-    found = {"cancelled" if status == "postponed" else status for status in statuses}
-    if found <= {"settled", "void"}:
+    present = {"cancelled" if status == "postponed" else status for status in statuses}
+    if present <= {"settled", "void"}:
         return "settled"
-    if found == {"cancelled"}:
+    if present == {"cancelled"}:
         return "cancelled"
-    if found <= {"settled", "void", "cancelled"}:
+    if present <= {"settled", "void", "cancelled"}:
         return "settled in part"
-    return "listed" if found <= {"listed", "observed"} else "running"
+    return "listed" if present <= {"listed", "observed"} else "running"
 
 
 _ROWS: dict[str, Callable[[KnownEvent], Iterator[Row]]] = {
