@@ -160,8 +160,8 @@ def _correction_rows(event: KnownEvent) -> Iterator[Row]:
 def _regression_rows(event: KnownEvent) -> Iterator[Row]:
     for fold in event.facts.values():
         for note in fold.regressions:
-            key, kind, record_id, field, kept, known_at = change_row(REGRESSIONS, fold.fact, note)
-            yield (key, kind, field, kept, known_at, str(record_id))
+            key, kind, record_id, field, earlier, known_at = change_row(REGRESSIONS, fold.fact, note)
+            yield (key, kind, field, earlier, known_at, str(record_id))
 
 
 def _result_rows(event: KnownEvent) -> Iterator[Row]:
