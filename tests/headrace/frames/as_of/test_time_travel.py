@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import pandas as pd
 import psycopg
@@ -75,6 +76,13 @@ FACTS = [
     listed(5, known=-290, entries=(entry(1), entry(2, 188))),
     settled(5, known=40, status="cancelled", outcomes=(), transactions=(), technique=None, conditions=Conditions()),
 ]
+RECORD = UUID(int=7)
+# A record that is cleaned again by a replay, which counts as another version in place of the first.
+REPLAYED = [
+    received(settled(6, known=45, technique=2), RECORD),
+    received(settled(6, known=45, technique=3), RECORD, revision="17"),
+]
+RECORDS = [*map(received, [*FACTS, listed(6)]), *REPLAYED]
 PREDICTIONS = [prediction(1)]
 INSTANTS = [-301, -300, -260, -225, -150, -50, -11, -7, -5, 0, 12, 19, 22, 28, 32, 41, 47, 62, 75, 239, 240, 9999]
 
@@ -84,14 +92,14 @@ def load(connection: Connection, items: Sequence[DecodedRecord], limit: datetime
 
 
 def load_one_by_one(connection: Connection) -> None:
-    for fact in FACTS:
-        load(connection, [received(fact)])
+    for record in RECORDS:
+        load(connection, [record])
     load(connection, PREDICTIONS)
 
 
 def frames_of_time_travel(connection: Connection, instant: datetime) -> dict[str, pd.DataFrame]:
     with connection.transaction(force_rollback=True):
-        load(connection, [received(fact) for fact in FACTS], instant)
+        load(connection, RECORDS, instant)
         load(connection, [each for each in PREDICTIONS if each.message.as_of <= instant])
         return frames_now(connection)
 
@@ -129,7 +137,7 @@ def test_the_instants_differ(connection: Connection) -> None:
 )
 def test_a_selection_has_the_rows_of_a_run_as_of_the_instant(connection: Connection, selection: dict[str, Any]) -> None:
     with connection.transaction(force_rollback=True):
-        load(connection, [received(fact) for fact in FACTS], at(240))
+        load(connection, RECORDS, at(240))
         load(connection, PREDICTIONS)
         expected = frames_now(connection, **selection)
     load_one_by_one(connection)
