@@ -7,6 +7,7 @@ hr.events("2026-01-31", venue=7)
 """
 
 from headrace.frames.accessor.accessor import HeadraceAccessor
+from headrace.frames.as_of.snapshot import AsOf
 from headrace.frames.client import Headrace, connect
 from headrace.frames.errors import (
     BadArgument,
@@ -23,6 +24,7 @@ from headrace.frames.errors import (
 )
 
 __all__ = [
+    "AsOf",
     "BadArgument",
     "BadStatement",
     "DatabaseUnavailable",

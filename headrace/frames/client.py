@@ -15,15 +15,18 @@ import psycopg
 import pyarrow as pa
 
 from headrace.frames import typed
+from headrace.frames.as_of.instant import instant_of
+from headrace.frames.as_of.past import Past
+from headrace.frames.as_of.snapshot import AsOf, history_frame
 from headrace.frames.backtests import SLOT, read_backtest, with_results
-from headrace.frames.catalogue import PREDICTIONS, RESULTS, VIEWS, View
+from headrace.frames.catalogue import EVENTS, PREDICTIONS, RESULTS, VIEWS, View
 from headrace.frames.connection import ReaderConnection, Snapshot, connection_of
 from headrace.frames.days import Day, Days, days_of
 from headrace.frames.errors import BadArgument, ExtraMissing, UnknownView, suggestion
 from headrace.frames.packed import packed_statement, unpack
 from headrace.frames.packing import packed_views
 from headrace.frames.query import Filters, Values, columns_of, filters_of, statement_of
-from headrace.frames.views import Columns, Views
+from headrace.frames.views import Columns, Integers, Texts, Views
 from headrace.packs.manifest import PackManifest
 from headrace.packs.writing import write_pack
 
@@ -182,6 +185,84 @@ class Headrace(Views):
         days = days_of(span, day, from_day, to_day)
         with psycopg.connect(self._connection.conninfo(), autocommit=True) as connection:
             return write_pack(connection, packed_views(days), days, str(to))
+
+    def as_of(self, instant: str | dt.datetime) -> AsOf:
+        """The same methods, with what was known at an instant: later corrections and results are not there yet.
+
+        instant: with a time zone, as text ("2026-01-31T12:00+09:00") or a datetime. Raises BadArgument without one.
+
+        Example: `hr.as_of("2026-01-31T12:00+09:00").events("2026-01-31")`
+        """
+        return AsOf(self._connection.read, instant_of(instant), self._zone)
+
+    def history(self, event: str) -> pd.DataFrame:
+        """One row per value that a version of an event's facts states first, changes or lacks, in the order of time.
+
+        Columns:
+            event_key (str): Key of the event: source:date:venue:number.
+            kind (category): Kind of the fact: listed, observed or settled.
+            field (category): Name of the field, e.g. entries.3.measures.weight_kg.
+            previous (str): The value before. Missing: it was unknown.
+            value (str): The value from this version on. Missing: the version lacks or withdraws it.
+            change (category): `first`: the value was unknown. `correction`: it is another one. `update`: a provisional
+                status became final, or a derived value changed. `regression`: the version lacks it; `previous` stays
+                valid. `replay`: the same record was cleaned again, with another result.
+            known_at (datetime64[us, UTC]): When the version could be known.
+            version (Int32): Number of the version among those of its kind, in the order of arrival.
+            record_id (str): Id of the record that stated it.
+            revision (category): `0` for live records, else the operation that replayed the record.
+            document (category): SHA-256 of the document that stated it: its name in the archive.
+
+        Raises BadArgument if the event is not listed.
+
+        Example: `hr.history("boatrace:2026-01-31:07:04").query("change == 'correction'")`
+        """
+        return history_frame(self._connection.read, event, self._zone)
+
+    def features(
+        self,
+        span: Day | None = None,
+        *,
+        day: Day | None = None,
+        from_day: Day | None = None,
+        to_day: Day | None = None,
+        venue: Integers = None,
+        source: Texts = None,
+        event: Texts = None,
+        state: str = "observation",
+        model: str | None = "live",
+        as_of: str | dt.datetime | None = None,
+        past_starts: bool = False,
+        models_dir: Path | str | None = None,
+    ) -> pd.DataFrame:
+        """The inputs of a model, to the bit: one row per event and slot, computed by the predictor's own code.
+
+        Each event is seen as of its own instant: the card, for `state="observation"` also the observation, and the
+        results of earlier events that were known by then. Events that were not known in this state are left out.
+
+        model: "live", a version or its unique end, for standardised inputs (float32; an unknown value is 0, and has a
+        flag); None for raw values in the units of the views (float64; an unknown value is NaN), which need no model.
+        as_of: an instant with a time zone. Facts that became known later are not there; without it, later corrections
+        are. past_starts: also the tokens of the last starts, start_1_... is the newest. models_dir: directory of the
+        models, instead of that of the settings.
+
+        Columns: event_key (str), slot (Int16), course (Int16; missing: not observed), then one column per feature. With
+        a model also venue_index (int32; 0: unknown to the model) and feature_hash (str), the hash in the records of
+        predictions from the same inputs. `attrs["groups"]` has the group of each feature: card, observation or history.
+
+        Reads all events until the last day, because the history rests on them: seconds per month.
+
+        Example: `hr.features(day="2026-01-31", as_of="2026-01-31T12:00+09:00")`
+        """
+        from headrace.frames import features  # noqa: PLC0415 - imports the predictor's code
+
+        filters = filters_of(EVENTS, days_of(span, day, from_day, to_day), venue=venue, source=source, event=event)
+        past = Past(self._connection.read, None if as_of is None else instant_of(as_of))
+        encoding = None
+        if model is not None:
+            folder = Path(models_dir) if models_dir else features.models_dir_from(self._connection.data_dir)
+            encoding = features.model_encoding(folder, model)
+        return features.features_frame(past, features.FeatureRequest(filters, state, encoding, past_starts))
 
     def _read(self, view: View, filters: Filters, names: Sequence[str]) -> Snapshot:
         columns = typed.columns_named(view, names)

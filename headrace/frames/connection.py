@@ -65,6 +65,10 @@ class ReaderConnection:
         self._data_dir = data_dir
         self._connection: dbapi.Connection | None = None
 
+    @property
+    def data_dir(self) -> Path | None:
+        return self._data_dir
+
     def read(self, statement: str, shape: Shape | None = None) -> Snapshot:
         """The rows of one query. `shape` changes each batch as it arrives, e.g. to one that needs less memory.
 

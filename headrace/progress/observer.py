@@ -111,8 +111,8 @@ class Observer:
         """Rows of every analytics view except those that are computed from others."""
         names = self.connection.execute(
             "SELECT table_name::text FROM information_schema.views"
-            " WHERE table_schema = 'analytics' AND table_name NOT IN ('prediction_scores', 'packed_predictions')"
-            " ORDER BY 1"
+            " WHERE table_schema = 'analytics'"
+            " AND table_name NOT IN ('prediction_scores', 'packed_predictions', 'versions') ORDER BY 1"
         ).fetchall()
         return {name: self._count(f'SELECT count(*) FROM analytics."{name}"') for (name,) in names}
 

@@ -6,8 +6,9 @@ The result (`Effects`) is the rows to write, the rows to delete and the records 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time
+from datetime import date, datetime
 from typing import Any
 
 import zstandard
@@ -16,10 +17,19 @@ from services.loader import returns
 from services.loader.entity_info import DatedEntityInfo, merge
 from services.loader.fact_tree import FactEvent
 from services.loader.fold import FactVersion, FoldedFact, VersionChange, changed_fields, fold, supersede
-from services.loader.rows import Row, SessionRow, known_at_of, known_json, rows_of, status_of
+from services.loader.rows import (
+    Row,
+    SessionRow,
+    event_columns,
+    known_at_of,
+    known_json,
+    rows_of,
+    session_row,
+    status_with,
+)
 from services.loader.schema import CORRECTIONS, FACT_TABLES, REGRESSIONS, VERSIONS, Table
 from services.loader.state import EventState
-from shared.events import Listed, Observed, Settled, day_of
+from shared.events import Listed, Settled, day_of
 from shared.records import DecodedRecord
 
 
@@ -74,12 +84,10 @@ class FactApplier:
             self.effects.withheld_count += 1
             return
         version = FactVersion(known_at, received.revision, received.event_id, fact)
-        history = state.versions.get(fact.kind, [])
-        if any(old.record_id == version.record_id and not replaces(version, old) for old in history):
+        versions = accept(state.versions.get(fact.kind, ()), version)
+        if versions is None:
             return
-        if not history and is_blank_result(fact):
-            return
-        before, after = self._refold(state, fact.kind, supersede(history, version))
+        before, after = self._refold(state, fact.kind, versions)
         if isinstance(fact, Listed) and isinstance(after.fact, Listed):
             self._reschedule(state, after.fact.scheduled_at)
             self._collect_entities(fact, known_at)
@@ -121,8 +129,7 @@ class FactApplier:
         self._folds_before.setdefault(fold_key, before)
         after = self._folds_after[fold_key] = fold(versions)
         state.versions[kind] = versions
-        if kind == "settled" or (kind == "observed" and state.status == "listed"):
-            state.status = status_of(after.fact)
+        state.status = status_with(state.status, after.fact)
         return before, after
 
     def _reschedule(self, state: EventState, scheduled_at: datetime | None) -> None:
@@ -156,12 +163,12 @@ class FactApplier:
             (CORRECTIONS, before.corrections if before else none, after.corrections),
             (REGRESSIONS, before.regressions if before else none, after.regressions),
         ):
-            rows = [_change_row(table, fact, note) for note in sorted(new - old)]
+            rows = [change_row(table, fact, note) for note in sorted(new - old)]
             self.effects.rows.setdefault(table, []).extend(rows)
             kept_keys = {(note.record_id, note.change.field) for note in new}
             for note in old - new:
                 if (note.record_id, note.change.field) not in kept_keys:
-                    self.effects.removed_rows[table].append(_change_row(table, fact, note)[: len(table.key)])
+                    self.effects.removed_rows[table].append(change_row(table, fact, note)[: len(table.key)])
 
     def _collect_entities(self, fact: Listed, known_at: datetime) -> None:
         for entry in fact.entries:
@@ -187,45 +194,25 @@ class FactApplier:
         columns = self.effects.events[state.event_key]
         columns |= {"status": state.status, "version": state.version}
         if isinstance(after, Listed):
-            session = after.session
-            self.effects.sessions.append(
-                SessionRow(session.session_key, after.source, session.venue, session.date, session.title, session.grade)
-            )
-            columns |= {
-                "session": session.session_key,
-                "number": after.number,
-                "scheduled_at": after.scheduled_at,
-                "title": after.title,
-                "distance_m": after.distance_m,
-                "card_key": after.card_key,
-                "listed_at": known_at,
-            }
-        elif isinstance(after, Observed):
-            columns |= {"observed_conditions": known_json(after.conditions), "observed_at": known_at}
-        else:
-            columns |= {
-                "technique": after.technique,
-                "conditions": known_json(after.conditions),
-                "missing_markets": list(after.missing_markets) or None,
-                "settled_at": known_at,
-            }
+            self.effects.sessions.append(session_row(after))
+        columns |= event_columns(after, known_at)
 
     def _add_returns(self, before: FactEvent | None, after: Settled, day: date | None) -> None:
-        """The rates' as_of is midnight UTC of the newest counted day, not the schedule, which may change later."""
-        as_of = datetime.combine(day or date.min, time(), UTC)
-        old_contributions = returns.contributions(before if isinstance(before, Settled) else None)
-        cells = self.effects.rates[after.source]
-        for cell, (bets, staked, returned) in returns.difference(
-            old_contributions, returns.contributions(after)
-        ).items():
-            totals = cells.get(cell)
-            if totals is None:
-                cells[cell] = [bets, staked, returned, as_of]
-            else:  # updated in place: an event has about forty cells
-                totals[0] += bets
-                totals[1] += staked
-                totals[2] += returned
-                totals[3] = max(totals[3], as_of)
+        contributions_before = returns.contributions(before if isinstance(before, Settled) else None)
+        returns.add(
+            self.effects.rates[after.source],
+            returns.difference(contributions_before, returns.contributions(after)),
+            returns.rates_as_of(day),
+        )
+
+
+def accept(history: Sequence[FactVersion], version: FactVersion) -> list[FactVersion] | None:
+    """The versions of one kind of fact, in order of arrival, with a further one; None if it is not to be stored."""
+    if any(old.record_id == version.record_id and not replaces(version, old) for old in history):
+        return None
+    if not history and is_blank_result(version.fact):
+        return None
+    return supersede(history, version)
 
 
 def replaces(version: FactVersion, old: FactVersion) -> bool:
@@ -246,7 +233,8 @@ def entity_rows(effects: Effects) -> list[Row]:
     ]
 
 
-def _change_row(table: Table, fact: FactEvent, note: VersionChange) -> Row:
+def change_row(table: Table, fact: FactEvent, note: VersionChange) -> Row:
+    """A row of facts.corrections or facts.regressions."""
     values = (note.change.old, note.change.new) if table is CORRECTIONS else (note.change.old,)
     return (fact.event_key, fact.kind, note.record_id, note.change.field, *values, note.known_at)
 

@@ -87,10 +87,11 @@ def supersede(versions: Iterable[FactVersion], new: FactVersion) -> list[FactVer
 def changed_fields(before: FactEvent, after: FactEvent) -> tuple[str, ...] | None:
     """Dotted names of the fields that differ; None if the facts are equal."""
     old, new = tree_of(before), tree_of(after)
-    return None if old == new else tuple(change.field for change in _changes(old, new))
+    return None if old == new else tuple(change.field for change in tree_changes(old, new))
 
 
-def _changes(old_tree: Tree, new_tree: Tree) -> list[FieldChange]:
+def tree_changes(old_tree: Tree, new_tree: Tree) -> list[FieldChange]:
+    """The leaves that differ, by name."""
     old, new = dict(leaves(old_tree)), dict(leaves(new_tree))
     return [
         FieldChange(name, text_of(old.get(name)), text_of(new.get(name)))
@@ -103,7 +104,7 @@ def _corrections(old: Tree, merged: Tree) -> list[FieldChange]:
     """Known values that were replaced. A status that leaves `provisional` is progress, not a correction."""
     return [
         change
-        for change in _changes(old, merged)
+        for change in tree_changes(old, merged)
         if change.old not in (None, change.new)
         and change != ("status", "provisional", change.new)
         and _is_not_derived(change.field)

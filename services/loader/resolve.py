@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from services.loader.rows import SessionRow
+from services.loader.rows import SessionRow, latest_sessions
 from shared.database.connection import DbConnection
 
 IdsByKey = dict[str, int]
@@ -51,12 +51,7 @@ def sessions(connection: DbConnection, source_ids: Mapping[str, int], session_ro
     if not session_rows:
         return {}
     venue_ids = venues(connection, source_ids, {(row.source, row.venue) for row in session_rows})
-    latest: dict[str, SessionRow] = {}
-    for row in session_rows:
-        named = latest.get(row.session_key, row)
-        latest[row.session_key] = row._replace(
-            title=row.title or named.title, grade=named.grade if row.grade is None else row.grade
-        )
+    latest = latest_sessions(session_rows)
     rows = [
         (row.session_key, source_ids[row.source], venue_ids[row.source, row.venue], row.date, row.title, row.grade)
         for _, row in sorted(latest.items())

@@ -7,8 +7,10 @@ Refunded entries, void events and markets with a missing payout row do not count
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime, time
 from math import comb, perm
+from typing import Any
 
 from shared.events import Settled, Transaction
 
@@ -62,6 +64,25 @@ def difference(before: dict[Cell, Sums], after: dict[Cell, Sums]) -> dict[Cell, 
         if old != new:
             changes[cell] = (new[0] - old[0], new[1] - old[1], new[2] - old[2])
     return changes
+
+
+def add(cells: dict[Cell, list[Any]], changes: Mapping[Cell, Sums], as_of: datetime) -> None:
+    """Add to the totals of each cell: bets, staked, returned, and the newest `as_of`. In place: an event has about
+    forty cells."""
+    for cell, (bets, staked, returned) in changes.items():
+        totals = cells.get(cell)
+        if totals is None:
+            cells[cell] = [bets, staked, returned, as_of]
+        else:
+            totals[0] += bets
+            totals[1] += staked
+            totals[2] += returned
+            totals[3] = max(totals[3], as_of)
+
+
+def rates_as_of(day: date | None) -> datetime:
+    """Midnight UTC of the event's day, not its schedule, which may change later."""
+    return datetime.combine(day or date.min, time(), UTC)
 
 
 def _by_market(transactions: Iterable[Transaction]) -> dict[str, list[Transaction]]:

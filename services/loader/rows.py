@@ -92,8 +92,52 @@ def _json_object(values: Mapping[str, Any]) -> str:
     return known_json(values.items()) or "{}"
 
 
+def session_row(fact: Listed) -> SessionRow:
+    session = fact.session
+    return SessionRow(session.session_key, fact.source, session.venue, session.date, session.title, session.grade)
+
+
+def latest_sessions(rows: Iterable[SessionRow]) -> dict[str, SessionRow]:
+    """One row for each session. Title and grade are those of the last given row that has them."""
+    latest: dict[str, SessionRow] = {}
+    for row in rows:
+        named = latest.get(row.session_key, row)
+        latest[row.session_key] = row._replace(
+            title=row.title or named.title, grade=named.grade if row.grade is None else row.grade
+        )
+    return latest
+
+
+def event_columns(fact: FactEvent, changed_at: datetime) -> dict[str, Any]:
+    """The columns of facts.events that this kind of fact owns, with the session's key in place of its id."""
+    if isinstance(fact, Listed):
+        return {
+            "session": fact.session.session_key,
+            "number": fact.number,
+            "scheduled_at": fact.scheduled_at,
+            "title": fact.title,
+            "distance_m": fact.distance_m,
+            "card_key": fact.card_key,
+            "listed_at": changed_at,
+        }
+    if isinstance(fact, Observed):
+        return {"observed_conditions": known_json(fact.conditions), "observed_at": changed_at}
+    return {
+        "technique": fact.technique,
+        "conditions": known_json(fact.conditions),
+        "missing_markets": list(fact.missing_markets) or None,
+        "settled_at": changed_at,
+    }
+
+
 def status_of(fact: FactEvent) -> str:
     """The event's status according to this fact alone."""
     if isinstance(fact, Settled):
         return fact.status
     return "observed" if isinstance(fact, Observed) else "listed"
+
+
+def status_with(status: str, fact: FactEvent) -> str:
+    """The event's status after a fact: a result decides; an observation changes only the status `listed`."""
+    is_decisive = isinstance(fact, Settled) or (isinstance(fact, Observed) and status == "listed")
+    return status_of(fact) if is_decisive else status

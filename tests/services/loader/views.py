@@ -10,8 +10,11 @@ Connection = psycopg.Connection[Any]
 Tables = dict[str, list[str]]
 
 
-def tables(connection: Connection, *, without: tuple[str, ...] = ()) -> Tables:
-    """Every row of every analytics view, as text, in a fixed order."""
+def tables(connection: Connection, *, without: tuple[str, ...] = ("versions",)) -> Tables:
+    """Every row of the analytics views, as text, in a fixed order.
+
+    Without `versions` by default: it has the order of arrival, on which the other views do not depend.
+    """
     names = [
         name
         for (name,) in connection.execute(

@@ -1,0 +1,84 @@
+"""Computes what was known of an event at an instant, from its stored versions.
+
+The result is that of a loader with an as-of limit (load.py) that receives the event's records in the order of arrival,
+cards first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from services.loader.apply import accept
+from services.loader.fact_tree import FactEvent
+from services.loader.fold import FactVersion, FoldedFact, fold
+from services.loader.rows import known_at_of, status_with
+from shared.events import Listed
+
+
+class StoredVersion(NamedTuple):
+    """A row of facts.versions. `number` counts the event's versions of this kind in the order of arrival."""
+
+    kind: str
+    number: int
+    revision: str
+    record_id: UUID
+    fact: FactEvent
+
+
+class KnownEvent(NamedTuple):
+    """A listed event at an instant. `facts`: the fold of each kind of fact; `versions`: its versions, by arrival."""
+
+    event_key: str
+    status: str
+    version: int
+    facts: dict[str, FoldedFact]
+    versions: dict[str, list[FactVersion]]
+
+
+def known_event(event_key: str, stored: Iterable[StoredVersion], instant: datetime | None) -> KnownEvent | None:
+    """None if the event was not listed yet: its other facts are then parked, and no rows. `instant` None: everything.
+
+    A fact without `known_at` is dated by the schedule that was known at the instant.
+    """
+    by_kind: dict[str, list[StoredVersion]] = {}
+    for version in sorted(stored, key=lambda version: version.number):
+        by_kind.setdefault(version.kind, []).append(version)
+    facts: dict[str, FoldedFact] = {}
+    versions: dict[str, list[FactVersion]] = {}
+    status, count, scheduled_at = "listed", 0, None
+    for kind in ("listed", "observed", "settled"):
+        accepted, number = _accepted(by_kind.get(kind, ()), scheduled_at, instant)
+        if accepted:
+            versions[kind], facts[kind] = accepted, fold(accepted)
+            status, count = status_with(status, facts[kind].fact), count + number
+        if kind == "listed":
+            if not accepted:
+                return None
+            scheduled_at = _schedule(facts[kind].fact)
+    return KnownEvent(event_key, status, count, facts, versions)
+
+
+def _accepted(
+    stored: Sequence[StoredVersion], scheduled_at: datetime | None, instant: datetime | None
+) -> tuple[list[FactVersion], int]:
+    """The versions known at the instant, and how many a loader would have stored, with those replaced since."""
+    accepted: list[FactVersion] = []
+    count = 0
+    for _, _, revision, record_id, fact in stored:
+        own_schedule = _schedule(fact)
+        if isinstance(fact, Listed) and fact.known_at is None and own_schedule is None and accepted:
+            own_schedule = _schedule(fold(accepted).fact)
+        known_at = known_at_of(fact, own_schedule or scheduled_at)
+        if instant is not None and known_at > instant:
+            continue
+        versions = accept(accepted, FactVersion(known_at, revision, record_id, fact))
+        if versions is not None:
+            accepted, count = versions, count + 1
+    return accepted, count
+
+
+def _schedule(fact: FactEvent) -> datetime | None:
+    return fact.scheduled_at if isinstance(fact, Listed) else None

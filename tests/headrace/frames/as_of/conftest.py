@@ -1,0 +1,5 @@
+"""Fixtures: the loader's databases."""
+
+from tests.services.loader.conftest import connection, empty_url
+
+__all__ = ["connection", "empty_url"]
