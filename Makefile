@@ -128,6 +128,13 @@ docs: $(STAMP) ## Build the documentation site in site/ (SOURCE_URL= address of 
 	@$(BIN)/python -m website --site site $(if $(SOURCE_URL),--source-url "$(SOURCE_URL)")
 	@echo "open site/index.html in a browser; the site needs no server and no network"
 
+dist: $(STAMP) ## Build the wheel and the source distribution in dist/
+	@rm -rf build dist
+	@$(BIN)/python -m build --no-isolation --outdir dist . | tail -n 1
+
+dist-test: $(STAMP) ## Install the wheel into an empty environment and run the demonstration there (four minutes)
+	@HEADRACE_DEMONSTRATION=1 $(BIN)/python -m pytest tests/distribution $(ARGS)
+
 clean: ## Remove the environment, caches and build output; keep the data
 	@rm -rf $(VENV) build dist site *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -not -path './.*' -prune -exec rm -rf {} +

@@ -10,12 +10,13 @@ from typing import Annotated
 import typer
 
 from headrace.run.demonstration import demonstrate
-from headrace.run.options import RunOptions, VirtualTime, replica_counts, virtual_time
+from headrace.run.options import SIMULATOR, RunOptions, VirtualTime, replica_counts, virtual_time
 from headrace.run.run import is_demonstration
 from headrace.run.run import run as run_pipeline
 from headrace.run.run_environment import prepared_environment
 from headrace.terminal.arguments import BrokerOptions, grouped_options
 from headrace.terminal.days import parse_day, parse_time
+from headrace.terminal.extras import require_extras
 from headrace.terminal.output import print_json, stderr, stdout
 
 
@@ -74,11 +75,14 @@ def run(
         replicas=replica_counts(replicas or []),
         as_of=None if as_of is None else parse_time("--as-of", as_of),
     ).checked()
+    require_extras("headrace run", "fetcher", "predictor", "notifier")
     screen = stderr()
     settings = broker_options.settings
     screen.print(f"starting in {settings.data_dir}", markup=False, soft_wrap=True)
     with prepared_environment(settings, broker_options.config, screen) as environment:
         options = environment.effective(requested_options)
+        if options.source == SIMULATOR and options.base_url is None:
+            require_extras("the simulator", "simulator")
         summary, lines = (
             demonstrate(environment, options) if is_demonstration(options) else run_pipeline(environment, options)
         )
