@@ -130,7 +130,7 @@ docs: $(STAMP) ## Build the documentation site in site/ (SOURCE_URL= address of 
 
 dist: $(STAMP) ## Build the wheel and the source distribution in dist/
 	@rm -rf build dist
-	@$(BIN)/python -m build --no-isolation --outdir dist . | tail -n 1
+	@log=$$($(BIN)/python -m build --no-isolation --outdir dist . 2>&1) || { echo "$$log" >&2; exit 1; }; tail -n 1 <<< "$$log"
 
 dist-test: $(STAMP) ## Install the wheel into an empty environment and run the demonstration there (four minutes)
 	@HEADRACE_DEMONSTRATION=1 $(BIN)/python -m pytest tests/distribution $(ARGS)

@@ -46,6 +46,7 @@ def test_the_required_modules_are_those_of_the_extras(repository: Path) -> None:
         ("torch", "predictor", ["train"]),
         ("torch", "predictor", ["backtest", *DAYS, "--archive", ".", "--out", "predictions.csv"]),
         ("discord", "all", ["run"]),
+        ("aiohttp", "simulator", ["simulate"]),
     ],
 )
 def test_without_the_packages_one_line_says_what_to_install(
