@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import sys
 from pathlib import Path
 
 # MkDocs' theme otherwise prints an announcement.
 os.environ.setdefault("NO_MKDOCS_2_WARNING", "1")
 
+from mkdocs.exceptions import Abort
+
 from website.build import build_site
+from website.links import SiteError
 
 
 def main() -> None:
@@ -23,7 +27,10 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
-    build_site(arguments.site, arguments.source_url)
+    try:
+        build_site(arguments.site, arguments.source_url)
+    except (SiteError, Abort) as error:
+        sys.exit(f"website: {error}")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ REPOSITORY = Path(__file__).parents[1]
 def build_site(site: Path, source_url: str = "") -> None:
     """Build the site into a folder, whose content is replaced.
 
-    Raises BrokenLink, ValueError for a page outside of the navigation, and mkdocs.exceptions.Abort after a warning.
+    Raises BrokenLink, UnlistedPage for a page outside of the navigation, and mkdocs.exceptions.Abort after a warning.
     """
     with tempfile.TemporaryDirectory() as folder:
         sections = stage(REPOSITORY, Path(folder), source_url)

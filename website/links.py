@@ -20,7 +20,11 @@ _CODE_OR_LINK = re.compile(
 )
 
 
-class BrokenLink(Exception):
+class SiteError(Exception):
+    """A mistake in the documents that keeps the site from being built."""
+
+
+class BrokenLink(SiteError):
     """A relative link whose target does not exist in the repository."""
 
 

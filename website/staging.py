@@ -5,11 +5,11 @@ The result is a folder of plain Markdown and a `nav`, which any generator for Mk
 
 from __future__ import annotations
 
-import re
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
+from website.dialect import MERMAID_SCRIPT, translate
 from website.links import LinkTargets, rewrite_links
 from website.navigation import MAP, Section, read_sections
 from website.pages import generated_pages
@@ -25,16 +25,13 @@ PAGES = (
 )
 THEME = Path(__file__).parent / "theme"
 FRAMES = "headrace/frames/__init__.py"
-MERMAID_SCRIPT = "website/mermaid.js"
-_TERMINAL = re.compile(r"^(```console) (\w+)$", re.MULTILINE)
-_MERMAID = re.compile(r"^```mermaid$", re.MULTILINE)
 
 
 def stage(repository: Path, folder: Path, source_url: str = "") -> list[Section]:
     """Write the pages and their pictures to a folder, at their paths in the repository; returns the navigation.
 
     Links to other files of the repository lead to `source_url`, or become text without one. Raises BrokenLink, and
-    ValueError for a page that docs/README.md does not lead to.
+    UnlistedPage for a page that docs/README.md does not lead to.
     """
     documents = [path.relative_to(repository).as_posix() for path in (repository / "docs").rglob("*") if path.is_file()]
     texts = {path: _text(repository, path) for path in [*PAGES, *documents] if path.endswith((".md", ".json"))}
@@ -43,25 +40,13 @@ def stage(repository: Path, folder: Path, source_url: str = "") -> list[Section]
     assets = [path for path in documents if not path.endswith(".md")]
     targets = LinkTargets(frozenset([*pages, *assets]), lambda path: (repository / path).exists(), source_url)
     for path, text in pages.items():
-        page = with_diagrams(with_titled_terminals(rewrite_links(text, path, targets)), path)
+        page = translate(rewrite_links(text, path, targets), path)
         _new_file(folder, path).write_text(page, encoding="utf-8")
     for path in assets:
         shutil.copy(repository / path, _new_file(folder, path))
     shutil.copytree(THEME, folder / "website")
     shutil.copy(_mermaid_script(), folder / MERMAID_SCRIPT)
     return read_sections(pages[MAP], pages)
-
-
-def with_titled_terminals(text: str) -> str:
-    """A page whose blocks of ```` ```console second ```` have the title "second terminal", as MkDocs writes it."""
-    return _TERMINAL.sub(r'\1 title="\2 terminal"', text)
-
-
-def with_diagrams(text: str, page: str) -> str:
-    """A page that draws its Mermaid diagrams with the script of the site, not with one from the network."""
-    if not _MERMAID.search(text):
-        return text
-    return f'{text}\n<script src="{"../" * page.count("/")}{MERMAID_SCRIPT}"></script>\n'
 
 
 def _mermaid_script() -> Path:

@@ -11,10 +11,12 @@ from urllib.parse import unquote, urlsplit
 RESOURCES = {"script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src", "link": "href"}
 # A link of this kind is not loaded.
 NOT_LOADED = {"canonical", "next", "prev"}
+# The elements whose nesting matters.
+CONTEXTS = {"article", "pre", "code"}
 
 
 class HtmlPage(HTMLParser):
-    """One page. `elements` counts the elements of its article."""
+    """One page. `elements` counts the elements of its article, `codes` has the texts of its code within lines."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -22,14 +24,18 @@ class HtmlPage(HTMLParser):
         self.links: list[str] = []
         self.resources: list[str] = []
         self.elements: Counter[str] = Counter()
-        self._in_article = False
+        self.codes: list[str] = []
+        self._open: list[str] = []
         self.feed(text)
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         values = {name: value or "" for name, value in attributes}
-        self._in_article |= tag == "article"
-        if self._in_article:
+        if "article" in self._open:
             self.elements[tag] += 1
+        if tag in CONTEXTS:
+            self._open.append(tag)
+        if tag == "code" and self._in_line_of_code():
+            self.codes.append("")
         if "id" in values:
             self.anchors.add(values["id"])
         if tag == "a" and "href" in values:
@@ -38,7 +44,15 @@ class HtmlPage(HTMLParser):
             self.resources.append(values[RESOURCES[tag]])
 
     def handle_endtag(self, tag: str) -> None:
-        self._in_article &= tag != "article"
+        if tag in CONTEXTS:
+            self._open.remove(tag)
+
+    def handle_data(self, text: str) -> None:
+        if self._in_line_of_code():
+            self.codes[-1] += text
+
+    def _in_line_of_code(self) -> bool:
+        return self._open == ["article", "code"]
 
 
 def read_pages(site: Path) -> dict[Path, HtmlPage]:

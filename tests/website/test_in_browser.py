@@ -33,13 +33,15 @@ def test_search_finds_a_page_without_a_server(browser: Browser, site: Path) -> N
     assert browser.console == []
 
 
-def test_diagrams_are_drawn_without_the_network(browser: Browser, site: Path) -> None:
+def test_diagrams_are_drawn_without_the_network(browser: Browser, site: Path, repository: Path) -> None:
+    count = (repository / "docs" / "concepts.md").read_text(encoding="utf-8").count("```mermaid")
+    assert count >= 5
+
     browser.open((site / "docs" / "concepts.html").as_uri())
 
     # Material draws a diagram into a closed shadow root.
-    browser.wait_until(
-        "[...document.querySelectorAll('div.mermaid')].filter(each => each.offsetHeight > 50).length == 5"
-    )
+    drawn = "[...document.querySelectorAll('div.mermaid')].filter(each => each.offsetHeight > 50).length"
+    browser.wait_until(f"{drawn} == {count}")
     assert [address for address in loaded_addresses(browser) if not address.startswith(("file:", "data:"))] == []
     assert browser.console == []
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from website.navigation import MAP, Page, Section, navigation, read_sections
+from website.navigation import MAP, Page, Section, UnlistedPage, navigation, read_sections
 
 TEXT = """# Documentation
 
@@ -15,7 +15,8 @@ TEXT = """# Documentation
 
 | Reasons | [decisions](adr/README.md), [API](openapi), [code](../code/x.py) |
 """
-PAGES = {"README.md", MAP, "docs/tutorial.md", "docs/adr/README.md", "docs/adr/0001-a.md", "docs/openapi/README.md"}
+FOLDERS = {"docs/adr/README.md", "docs/adr/0001-a.md", "docs/adr/0002-b.md", "docs/openapi/README.md"}
+PAGES = {"README.md", MAP, "docs/tutorial.md"} | FOLDERS
 
 
 def test_sections_follow_the_map_and_folders_bring_their_pages() -> None:
@@ -27,18 +28,19 @@ def test_sections_follow_the_map_and_folders_bring_their_pages() -> None:
         Section(
             "Why",
             [
-                Page("Decisions", "docs/adr/README.md"),
-                Page("", "docs/adr/0001-a.md"),
+                Page("Decisions", "docs/adr/README.md", ("docs/adr/0001-a.md", "docs/adr/0002-b.md")),
                 Page("API", "docs/openapi/README.md"),
             ],
         ),
     ]
 
 
-def test_a_page_without_a_title_is_named_by_its_heading() -> None:
-    assert navigation([Section("Why", [Page("A", "a.md"), Page("", "b.md")])]) == [{"Why": [{"A": "a.md"}, "b.md"]}]
+def test_a_folder_is_a_section_of_its_own() -> None:
+    sections = [Section("Why", [Page("A", "a.md"), Page("B", "b/README.md", ("b/c.md",))])]
+
+    assert navigation(sections) == [{"Why": [{"A": "a.md"}, {"B": [{"Overview": "b/README.md"}, "b/c.md"]}]}]
 
 
 def test_a_page_that_the_map_does_not_name_is_an_error() -> None:
-    with pytest.raises(ValueError, match=r"does not link to docs/lonely\.md"):
+    with pytest.raises(UnlistedPage, match=r"does not link to docs/lonely\.md"):
         read_sections(TEXT, PAGES | {"docs/lonely.md"})
