@@ -59,6 +59,8 @@ def problem_of(arguments: str, commands: Mapping[str, Any]) -> str | None:
         return f"{name} {words[0]}"
     if name == "headrace simulate":  # its options are the simulator's
         return None
-    known = options(command)
+    # A group may have a default command: `headrace pack 2026-01 --to DIR`.
+    inner = getattr(command, "commands", {}).values() if words and not words[0].startswith("-") else ()
+    known = options(command).union(*map(options, inner))
     used = [word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)]
     return next((f"{name} {option}" for option in used if option not in known), None)

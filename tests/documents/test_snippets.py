@@ -54,6 +54,8 @@ def test_the_documents_call_many_commands() -> None:
         ("kubectl -n headrace exec cli -- headrace sttus", "headrace sttus"),
         ('headrace sql "select --x" \\\n  --tsv', "headrace sql --tsv"),
         ("headrace simulate --port 8000", None),
+        ("headrace pack 2026-01 --to january", None),
+        ("headrace pack 2026-01 --bogus", "headrace pack --bogus"),
         ("helm install headrace deploy/helm/headrace --wait", None),
     ],
 )
