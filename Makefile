@@ -14,6 +14,8 @@ FROM ?=
 TO ?=
 DATA_DIR ?= .headrace
 ARGS ?=
+# Of `make docs`: links to code lead there, for example SOURCE_URL=https://HOST/OWNER/headrace/blob/main/
+SOURCE_URL ?=
 # The tests of a file run in one worker, because they share servers that are slow to start. Four workers for two cores,
 # because tests often wait.
 PYTEST_ARGS ?= -n 4 --dist loadfile
@@ -31,7 +33,8 @@ NEWS := awk '!/^Requirement already satisfied/ { print; fflush() }'
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run observability test test-quick faults upgrade-test lint images locks compose-test kubernetes-tools \
-	kubernetes-test bench bench-broker bench-replay bench-predict bench-scale bench-frames pictures clean
+	kubernetes-test bench bench-broker bench-replay bench-predict bench-scale bench-frames pictures docs dist dist-test \
+	clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -121,7 +124,18 @@ bench-frames: $(STAMP) ## Measure reading a million rows into pandas, next to pa
 pictures: $(STAMP) ## Draw the pictures of the documents from a demonstration (needs Chromium; ARGS=--help)
 	@$(BIN)/python -m tests.documents.pictures $(ARGS)
 
+docs: $(STAMP) ## Build the documentation site in site/ (SOURCE_URL= address of the repository's files at a Git host)
+	@$(BIN)/python -m website --site site $(if $(SOURCE_URL),--source-url "$(SOURCE_URL)")
+	@echo "open site/index.html in a browser; the site needs no server and no network"
+
+dist: $(STAMP) ## Build the wheel and the source distribution in dist/
+	@rm -rf build dist
+	@log=$$($(BIN)/python -m build --no-isolation --outdir dist . 2>&1) || { echo "$$log" >&2; exit 1; }; tail -n 1 <<< "$$log"
+
+dist-test: $(STAMP) ## Install the wheel into an empty environment and run the demonstration there (four minutes)
+	@HEADRACE_DEMONSTRATION=1 $(BIN)/python -m pytest tests/distribution $(ARGS)
+
 clean: ## Remove the environment, caches and build output; keep the data
-	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) build dist site *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -not -path './.*' -prune -exec rm -rf {} +
 	@echo "removed the environment, caches and build output; kept the data in $(DATA_DIR)"

@@ -107,7 +107,7 @@ def global_options(
 
 
 def build_app() -> typer.Typer:
-    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
     app.callback()(global_options)
     app.command()(run)
     app.command()(status)

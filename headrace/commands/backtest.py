@@ -15,8 +15,8 @@ from headrace.processes.parent_death import end_with_supervisor
 from headrace.remote.registry import models_dir_of
 from headrace.terminal.arguments import ConfigOption, DataDirOption, Output, OutputOption, grouped_options, settings_of
 from headrace.terminal.days import parse_day
+from headrace.terminal.extras import require_extras
 from headrace.terminal.output import print_json, print_note
-from headrace.terminal.predictor_extra import require_predictor_extra
 from shared.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def backtest(options: BacktestOptions) -> None:
     model is not retrained during the test days.
     """
     end_with_supervisor(os.environ)
-    require_predictor_extra("headrace backtest")
+    require_extras("headrace backtest", "predictor")
     from headrace.backtest.run import run_backtest as run  # noqa: PLC0415 - torch takes seconds to import
 
     report = run(options.request(), print_note)

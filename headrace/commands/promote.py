@@ -13,8 +13,8 @@ from headrace.remote import registry
 from headrace.remote.client import ApiClient, wait_for_operation
 from headrace.remote.services import ACCEPTED
 from headrace.terminal.arguments import grouped_options
+from headrace.terminal.extras import require_extras
 from headrace.terminal.output import stderr
-from headrace.terminal.predictor_extra import require_predictor_extra
 from services.predictor.promotion.promote import PromotionSetup, gate_verdict
 from services.predictor.promotion.verdict import verdict_on
 from services.predictor.registry import state_file, transitions
@@ -82,7 +82,7 @@ def _ask_gate(registry_access: registry.RegistryAccess, version: str) -> Verdict
     models_dir = registry_access.models_dir
     if state_file.read(models_dir).live is None:
         return verdict_on(models_dir, version, lambda _duel: [])
-    require_predictor_extra("comparing models")
+    require_extras("comparing models", "predictor")
     with open_existing_database(registry_access.settings) as access:
         settings = service_settings(
             PredictorSettings, access, registry_access.settings.data_dir, registry_access.config

@@ -15,17 +15,26 @@ from headrace.terminal.arguments import Output, grouped_options
 from headrace.terminal.days import parse_day, validated_day
 from headrace.terminal.output import print_answer, stdout
 from shared.errors import ConfigError
-from shared.topics import RAW
+from shared.topics import RAW, READS
 
 _OFFSETS = re.compile(r"(\d+):(\d*)-(\d*)")
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+
+def complete_input_topic(context: typer.Context, incomplete: str) -> list[str]:
+    """The topics that the service on the command line reads, for the completion of a shell."""
+    topics = READS.get(context.params.get("service", ""), ())
+    return [topic for topic in topics if topic.startswith(incomplete)]
 
 
 @dataclass(frozen=True)
 class ReplayOptions:
     """Selects the records to replay, and how to replay them."""
 
-    topic: Annotated[str | None, typer.Argument(metavar="[TOPIC]", help="A topic that the service reads.")] = None
+    topic: Annotated[
+        str | None,
+        typer.Argument(metavar="[TOPIC]", help="A topic that the service reads.", autocompletion=complete_input_topic),
+    ] = None
     since: Annotated[
         str | None, typer.Option("--from", metavar="ISO", help="From this time (a day: from its midnight UTC).")
     ] = None

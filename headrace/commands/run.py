@@ -5,17 +5,18 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from headrace.run.demonstration import demonstrate
-from headrace.run.options import RunOptions, VirtualTime, replica_counts, virtual_time
+from headrace.run.options import SIMULATOR, RunOptions, VirtualTime, replica_counts, virtual_time
 from headrace.run.run import is_demonstration
 from headrace.run.run import run as run_pipeline
-from headrace.run.run_environment import prepared_environment
+from headrace.run.run_environment import RunEnvironment, prepared_environment
 from headrace.terminal.arguments import BrokerOptions, grouped_options
 from headrace.terminal.days import parse_day, parse_time
+from headrace.terminal.extras import require_extras
 from headrace.terminal.output import print_json, stderr, stdout
 
 
@@ -74,15 +75,20 @@ def run(
         replicas=replica_counts(replicas or []),
         as_of=None if as_of is None else parse_time("--as-of", as_of),
     ).checked()
+    require_extras("headrace run", "fetcher", "predictor", "notifier")
     screen = stderr()
     settings = broker_options.settings
     screen.print(f"starting in {settings.data_dir}", markup=False, soft_wrap=True)
     with prepared_environment(settings, broker_options.config, screen) as environment:
-        options = environment.effective(requested_options)
-        summary, lines = (
-            demonstrate(environment, options) if is_demonstration(options) else run_pipeline(environment, options)
-        )
+        summary, lines = _run(environment, environment.effective(requested_options))
     if json:
         print_json(summary)
     else:
         stdout().print("\n".join(lines), markup=False)
+
+
+def _run(environment: RunEnvironment, options: RunOptions) -> tuple[dict[str, Any], list[str]]:
+    """The summary, as an object and as lines. Raises ConfigError if the packages of the simulator are not installed."""
+    if options.source == SIMULATOR and options.base_url is None:
+        require_extras("the simulator", "simulator")
+    return demonstrate(environment, options) if is_demonstration(options) else run_pipeline(environment, options)

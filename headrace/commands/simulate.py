@@ -9,6 +9,7 @@ import sys
 import typer
 
 from headrace.processes.parent_death import end_with_supervisor
+from headrace.terminal.extras import require_extras
 
 PASS_THROUGH_OPTIONS = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
@@ -17,6 +18,7 @@ def simulate(context: typer.Context) -> None:
     """Serve a synthetic season over HTTP, in the format of the real source. With --sources N --rate R it is a load
     generator. With --discord it is a Discord to try the bot with, on a page in the browser. --help lists the
     options."""
+    require_extras("headrace simulate", "simulator")
     end_with_supervisor(os.environ)
     sys.argv = ["headrace simulate", *context.args]
     runpy.run_module("simulator", run_name="__main__", alter_sys=True)

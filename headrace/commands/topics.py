@@ -26,7 +26,14 @@ READABLE_TOPICS = tuple(spec.name for spec in topic_specs() if not spec.compacte
 
 app = typer.Typer(help="Topics and their records.", invoke_without_command=True, rich_markup_mode=None)
 COLUMNS = ("topic", "partitions", "begin", "end", "records", "bytes")
-TopicArgument = Annotated[str, typer.Argument(metavar="TOPIC")]
+
+
+def complete_topic(incomplete: str) -> list[str]:
+    """The topics whose records can be read, for the completion of a shell."""
+    return [topic for topic in READABLE_TOPICS if topic.startswith(incomplete)]
+
+
+TopicArgument = Annotated[str, typer.Argument(metavar="TOPIC", autocompletion=complete_topic)]
 
 
 @app.callback()

@@ -16,8 +16,8 @@ from headrace.remote.registry import RegistryAccess
 from headrace.remote.services import print_operation
 from headrace.terminal.arguments import Output, grouped_options
 from headrace.terminal.days import validated_day
+from headrace.terminal.extras import require_extras
 from headrace.terminal.output import print_json, print_note, stderr
-from headrace.terminal.predictor_extra import require_predictor_extra
 from services.predictor.settings import PredictorSettings
 from services.predictor.training.request import SEED, TrainingContext, TrainingRequest
 
@@ -70,7 +70,7 @@ def _train_by_service(client: ApiClient, request: dict[str, Any]) -> dict[str, A
 
 
 def _train_locally(registry_access: RegistryAccess, request: dict[str, Any]) -> dict[str, Any]:
-    require_predictor_extra("training a model")
+    require_extras("training a model", "predictor")
     from services.predictor.jobs.worker_program import components  # noqa: PLC0415 - torch takes seconds to import
     from services.predictor.promotion.promote import PromotionSetup, train_and_promote  # noqa: PLC0415
 

@@ -26,11 +26,20 @@ from shared.topics import DEAD_LETTERS, READS, WRITES, retry_topic
 WORDS: dict[DesiredState, str] = {"paused": "pause", "running": "resume"}
 
 
+def complete_topic(context: typer.Context, incomplete: str) -> list[str]:
+    """The topics of the service on the command line, for the completion of a shell."""
+    service = context.params.get("service")
+    return [topic for topic in topics_of(service) if topic.startswith(incomplete)] if service else []
+
+
 @dataclass(frozen=True)
 class SteeringOptions:
     """The options of pause and resume."""
 
-    topics: Annotated[list[str] | None, typer.Argument(metavar="[TOPIC]...", help="Topics; or use --all.")] = None
+    topics: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[TOPIC]...", help="Topics; or use --all.", autocompletion=complete_topic),
+    ] = None
     all_: Annotated[bool, typer.Option("--all", help="All topics of the service.")] = False
     wait: WaitOption = False
     reason: Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Reason, stored with the order.")] = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import sys
 from datetime import date, timedelta
 from pathlib import Path
@@ -15,7 +16,8 @@ DEFAULT_DATA_DIR = ".headrace"
 def command_name() -> str:
     """`headrace` as the user can type it here: the one of this environment, relative where that is possible."""
     command = Path(sys.executable).with_name("headrace")
-    if not command.exists():
+    on_path = shutil.which("headrace")
+    if not command.exists() or (on_path and Path(on_path).resolve() == command.resolve()):
         return "headrace"
     return str(command.relative_to(Path.cwd())) if command.is_relative_to(Path.cwd()) else str(command)
 

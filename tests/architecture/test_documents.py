@@ -1,4 +1,4 @@
-"""Links, paths, functions, tests and commands that the documents name exist."""
+"""Links, paths, functions, tests and targets that the documents name exist (commands: tests/documents)."""
 
 from __future__ import annotations
 
@@ -79,14 +79,6 @@ def test_every_decision_is_in_the_list() -> None:
     listed = re.findall(r"\((\d{4}-[\w-]+\.md)\)", (ROOT / "docs" / "adr" / "README.md").read_text(encoding="utf-8"))
 
     assert listed == sorted(path.name for path in (ROOT / "docs" / "adr").glob("0*.md"))
-
-
-def test_every_command_in_the_documents_exists() -> None:
-    commands = {path.stem.replace("_", "-") for path in (ROOT / "headrace" / "commands").glob("*.py")}
-    text = "\n".join(path.read_text(encoding="utf-8") for path in DOCUMENTS)
-    named = set(re.findall(r"(?:`|\.venv/bin/|\$\()headrace ([a-z][a-z-]*)", text))
-
-    assert {"run", "status", "sql"} <= named <= commands
 
 
 def test_every_make_target_in_the_documents_exists() -> None:

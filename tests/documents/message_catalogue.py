@@ -1,4 +1,4 @@
-"""Collects the texts that a person may see from the source code: errors, log events and help.
+"""Collects the texts that a person may see from the source code: errors and log events.
 
 test_messages.py writes docs/messages.md with it.
 """
@@ -7,21 +7,15 @@ from __future__ import annotations
 
 import ast
 import re
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import typer.main
-
-from headrace.cli import build_app
 from tests.architecture.tree import read_tree
 
 ROOT = Path(__file__).parents[2]
 LOG_LEVELS = {"debug", "info", "warning", "error", "exception", "critical"}
 LOGGERS = {"log", "_log", "logger"}
-# An option of at least so many commands is listed once.
-COMMON_COUNT = 8
 # Exceptions for the interpreter or a caller, not for a person.
 SILENT = {"AssertionError", "NotImplementedError", "StopIteration", "AttributeError", "KeyError"}
 
@@ -63,11 +57,6 @@ def log_events() -> list[Message]:
     return sorted(messages)
 
 
-def commands() -> Iterator[tuple[str, Any]]:
-    """Each command of `headrace` with its full name. Untyped: some versions of typer carry a copy of click."""
-    yield from _commands("headrace", typer.main.get_command(build_app()))
-
-
 def text_of(node: ast.expr) -> str | None:
     """The text of a literal, with `{name}` for each value in it; None for anything else."""
     if isinstance(node, ast.Constant):
@@ -95,33 +84,6 @@ def markdown(messages: list[Message]) -> str:
     return "\n".join(lines).strip()
 
 
-def help_texts() -> str:
-    """Commands with their options; options that many commands have in common come once, at the end."""
-    texts = [(name, command, _options(command)) for name, command in commands()]
-    counts = Counter(line for _, _, options in texts for line in options)
-    common = {line for line, count in counts.items() if count >= COMMON_COUNT}
-    lines = list[str]()
-    for name, command, options in texts:
-        lines += [f"**`{name}`** {_one_line(command.help or '')}", ""]
-        own = [line for line in options if line not in common]
-        lines += [*own, ""] if own else []
-    return "\n".join([*lines, "**Options of many commands**", "", *sorted(common)]).strip()
-
-
-def _options(command: Any) -> list[str]:
-    return [
-        f"* `{max(parameter.opts, key=len)}` {_one_line(parameter.help)}"
-        for parameter in command.params
-        if parameter.opts[0].startswith("-") and not parameter.hidden and getattr(parameter, "help", None)
-    ]
-
-
-def _commands(name: str, command: Any) -> Iterator[tuple[str, Any]]:
-    yield name, command
-    for word, inner in getattr(command, "commands", {}).items():
-        yield from _commands(f"{name} {word}", inner)
-
-
 def _arguments(call: ast.Call) -> list[ast.expr]:
     return [*call.args, *(keyword.value for keyword in call.keywords)]
 
@@ -139,8 +101,3 @@ def _name(node: ast.expr) -> str:
 def _code(text: str) -> str:
     text = text.replace("\n", " ").strip()
     return f"`` {text} ``" if "`" in text else f"`{text}`"
-
-
-def _one_line(text: str) -> str:
-    """One line, with Markdown's format characters escaped."""
-    return re.sub(r"([*_<>\[\]])", r"\\\1", " ".join(text.split()))

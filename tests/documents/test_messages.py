@@ -1,4 +1,4 @@
-"""docs/messages.md has all texts that a person may see."""
+"""docs/messages.md has all errors and log events that a person may see."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ def document() -> str:
     sections = {
         "Errors": catalogue.markdown(catalogue.errors()),
         "Log events": catalogue.markdown(catalogue.log_events()),
-        "Help texts": catalogue.help_texts(),
     }
     return "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items())
 
@@ -31,4 +30,3 @@ def test_a_text_names_the_values_in_it() -> None:
 def test_the_catalogue_is_not_empty() -> None:
     assert len(catalogue.errors()) > 100
     assert len(catalogue.log_events()) > 20
-    assert {"headrace run", "headrace dead-letters list"} <= {name for name, _ in catalogue.commands()}

@@ -59,3 +59,18 @@ def test_the_command_is_written_as_it_can_be_typed_here(monkeypatch: pytest.Monk
     assert command_name() == ".venv/bin/headrace"
     installed.unlink()
     assert command_name() == "headrace"
+
+
+def test_a_command_on_the_path_is_written_without_its_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As pipx installs it: the program is a link to the one in the environment."""
+    installed, linked = tmp_path / "venv" / "bin" / "headrace", tmp_path / "bin" / "headrace"
+    for program in (installed, linked):
+        program.parent.mkdir(parents=True)
+    installed.touch(mode=0o755)
+    linked.symlink_to(installed)
+    monkeypatch.setattr(sys, "executable", str(installed.with_name("python")))
+
+    monkeypatch.setenv("PATH", str(linked.parent))
+    assert command_name() == "headrace"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert command_name() == str(installed)

@@ -82,6 +82,14 @@ class Browser:
     def wait_for_text(self, text: str, selector: str = "body") -> None:
         wait_until(lambda: text in self.text(selector), f"{text!r} in {selector}", poll_s=0.1)
 
+    def wait_until(self, condition: str) -> None:
+        """Wait until a JavaScript expression is true."""
+        wait_until(lambda: self.evaluate(condition), condition, poll_s=0.1)
+
+    def prefer(self, color_scheme: str) -> None:
+        """Let the system prefer a color scheme: light or dark."""
+        self._send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": color_scheme}])
+
     def type(self, text: str) -> None:
         self._send("Input.insertText", text=text)
 
