@@ -10,9 +10,8 @@ from typer.core import TyperGroup
 
 from headrace.database.access import open_existing_database
 from headrace.terminal.arguments import DatabaseOptions, grouped_options
-from headrace.terminal.frames_extra import require_frames_extra
+from headrace.terminal.extras import require_extras
 from headrace.terminal.output import print_note, stdout
-from services.loader.exports.parquet_extra import require_parquet_extra
 from shared.errors import HeadraceError
 
 
@@ -49,7 +48,7 @@ def create(
 
     All rows are of one moment. `create` may be left out: headrace pack 2026-01 --to january
     """
-    require_frames_extra("headrace pack")
+    require_extras("headrace pack", "frames")
     from headrace.frames.days import parse_span  # noqa: PLC0415 - pyarrow and pandas take a second to import
     from headrace.frames.packing import packed_views  # noqa: PLC0415
     from headrace.packs.writing import write_pack  # noqa: PLC0415
@@ -64,7 +63,7 @@ def create(
 @app.command()
 def verify(folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a pack.")]) -> None:
     """Compare the files of a pack with its manifest: sizes, SHA-256, rows, columns. Needs no database."""
-    require_parquet_extra("headrace pack verify")
+    require_extras("headrace pack verify", "parquet")
     from headrace.packs.verification import problems_of, read_manifest  # noqa: PLC0415
 
     manifest = read_manifest(folder)

@@ -19,10 +19,10 @@ import typer
 from headrace.database.access import open_existing_database
 from headrace.database.queries import QueryRows, run_query
 from headrace.terminal.arguments import DatabaseOptions, WideOption, grouped_options
+from headrace.terminal.extras import require_extras
 from headrace.terminal.output import print_note, print_table, stdout
 from headrace.terminal.row_progress import row_progress
 from headrace.terminal.table import time_text
-from services.loader.exports.parquet_extra import require_parquet_extra
 from shared.errors import ConfigError
 
 # The limit of a table for people; CSV, JSON and Parquet hold all rows.
@@ -101,7 +101,7 @@ def _output_form(output: SqlOutput | None, as_csv: bool, as_json: bool, parquet:
     if len(forms) + (parquet is not None) > 1:
         raise ConfigError("--csv, --json, --parquet and --output: choose one")
     if parquet is not None:
-        require_parquet_extra("headrace sql --parquet")
+        require_extras("headrace sql --parquet", "parquet")
     return forms.pop() if forms else SqlOutput.TABLE
 
 

@@ -1,9 +1,10 @@
 """Typed DataFrames of the analytics views, read-only. docs/frames.md is the guide.
 
-from headrace.frames import connect
+Example:
+    from headrace.frames import connect
 
-hr = connect()
-hr.events("2026-01-31", venue=7)
+    hr = connect()
+    hr.events("2026-01-31", venue=7)
 """
 
 from headrace.frames.accessor.accessor import HeadraceAccessor

@@ -12,6 +12,8 @@ MODULES = {
     "predictor": ("lightgbm", "matplotlib", "numpy", "safetensors", "threadpoolctl", "torch"),
     "notifier": ("discord", "jinja2"),
     "simulator": ("aiohttp", "numpy"),
+    "parquet": ("fsspec", "pyarrow", "s3fs"),
+    "frames": ("adbc_driver_postgresql", "matplotlib", "numpy", "pandas", "pandera", "plotext"),
 }
 
 
