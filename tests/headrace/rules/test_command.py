@@ -87,7 +87,7 @@ def test_a_check_shows_thresholds_and_durations_of_alerts(headrace: Headrace, fi
         ["dead-letters", "10 dead letters", "at once"],
         ["model-behind", "0 nats", "1h"],
         ["audit-missing", "26 hours", "at once"],
-        ["quality", "1 broken threshold", "at once", "console"],
+        ["quality", "1 broken threshold", "at once"],
         ["bot-token", "at once", "console"],
     ]
 
