@@ -1,8 +1,8 @@
 """Defines all commands of `headrace`, and turns their errors into one line on stderr and an exit code.
 
 Exit codes: 0 success; 1 failure: a service refused the request or is not running, or, with --wait, the operation failed
-or was cancelled (`audit`: a record is missing, duplicated or differs); 2 wrong options or settings; 130 stopped by
-Ctrl-C, 143 by SIGTERM; 141 the reader of the output closed the pipe.
+or was cancelled (`audit`: a record is missing, duplicated or differs; `quality`: a threshold is broken); 2 wrong
+options or settings; 130 stopped by Ctrl-C, 143 by SIGTERM; 141 the reader of the output closed the pipe.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from headrace.commands.lag import lag
 from headrace.commands.migrate import migrate
 from headrace.commands.pause import pause
 from headrace.commands.promote import promote
+from headrace.commands.quality import quality
 from headrace.commands.replay import replay
 from headrace.commands.resume import resume
 from headrace.commands.rollback import rollback
@@ -113,7 +114,7 @@ def build_app() -> typer.Typer:
     app.command()(status)
     app.command()(migrate)
     app.command()(sql)
-    for operator_command in (pause, resume, replay, lag, trail, audit, windows, backfill, export):
+    for operator_command in (pause, resume, replay, lag, trail, audit, quality, windows, backfill, export):
         app.command()(operator_command)
     for model_command in (train, backtest, promote, rollback, explain):
         app.command()(model_command)

@@ -270,6 +270,17 @@ QUALITY = DashboardSpec(
             ),
         ),
         (
+            "The last recorded quality report",
+            (
+                PanelSpec(
+                    "Broken thresholds",
+                    (Query("max by (threshold) (headrace_quality_findings) > 0", "{{threshold}}"),), kind="stat",
+                    limits=(1,), width=20,
+                ),
+                _stat("Age", "time() - (max(headrace_quality_timestamp_seconds) > 0)", unit="s"),
+            ),
+        ),
+        (
             "Retention",
             (
                 _panel(

@@ -21,7 +21,7 @@ from headrace.frames.as_of.snapshot import AsOf, history_frame
 from headrace.frames.backtests import SLOT, read_backtest, with_results
 from headrace.frames.catalogue import EVENTS, PREDICTIONS, RESULTS, VIEWS, View
 from headrace.frames.connection import ReaderConnection, Snapshot, connection_of
-from headrace.frames.days import Day, Days, days_of
+from headrace.frames.days import EXAMPLES, Day, Days, days_of
 from headrace.frames.errors import BadArgument, ExtraMissing, UnknownView, suggestion
 from headrace.frames.packed import packed_statement, unpack
 from headrace.frames.packing import packed_views
@@ -29,6 +29,8 @@ from headrace.frames.query import Filters, Values, columns_of, filters_of, state
 from headrace.frames.views import Columns, Integers, Texts, Views
 from headrace.packs.manifest import PackManifest
 from headrace.packs.writing import write_pack
+from headrace.quality.report import QualityReport, ReportSpan, build_report
+from headrace.quality.threshold_file import read_thresholds
 
 if TYPE_CHECKING:
     import polars as pl
@@ -150,6 +152,32 @@ class Headrace(Views):
         snapshot = self._connection.read(statement)
         frame = typed.frame_of_query(snapshot.table, self._zone)
         return _with_attrs(frame, {"sql": statement}, snapshot)
+
+    def quality(
+        self,
+        span: Day | None = None,
+        *,
+        day: Day | None = None,
+        from_day: Day | None = None,
+        to_day: Day | None = None,
+        venue: Integers = None,
+        source: Texts = None,
+        thresholds: Path | str | None = None,
+    ) -> QualityReport:
+        """What is missing, odd or doubled in the rows of some days, and which thresholds that breaks (docs/quality.md).
+
+        The result has `findings` and `measures` (DataFrames), `is_good`, `html()` and `json()`; a notebook shows its
+        page. `thresholds`: a file that changes the shipped ones. Also reads the month before, to compare with it.
+
+        Raises BadArgument without a first and a last day, ConfigError for an invalid file.
+
+        Example: `hr.quality("2026-01").findings`
+        """
+        days = days_of(span, day, from_day, to_day)
+        if days.first is None or days.last is None:
+            raise BadArgument(f"quality needs a first and a last day, such as {EXAMPLES}")
+        limits = read_thresholds(None if thresholds is None else Path(thresholds))
+        return build_report(self, ReportSpan(days.first, days.last, venue, source), limits)
 
     def backtest(self, file: Path | str, *, source: str = "boatrace") -> pd.DataFrame:
         """The CSV file that `headrace backtest --out FILE` wrote, with the results of `source` beside it.

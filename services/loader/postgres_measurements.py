@@ -1,10 +1,11 @@
-"""Measures facts for the metrics: parked facts, started events with and without a prediction, and the last audit."""
+"""Measures facts for the metrics: parked facts, started events with and without a prediction, the last audit and the
+last quality report."""
 
 from __future__ import annotations
 
 from shared.clock import Clock
 from shared.database.connection import DbConnection
-from shared.ops.tables import audit_results
+from shared.ops.tables import audit_results, quality_results
 from shared.runtime.measurements import GaugeRows, Measurement
 from shared.runtime.metrics import Metrics
 
@@ -22,7 +23,12 @@ GROUP BY 1"""
 
 
 def loader_measurements(metrics: Metrics, clock: Clock) -> list[Measurement]:
-    return [measure_parked(metrics), measure_started_events(metrics, clock), measure_audit(metrics)]
+    return [
+        measure_parked(metrics),
+        measure_started_events(metrics, clock),
+        measure_audit(metrics),
+        measure_quality(metrics),
+    ]
 
 
 def measure_parked(metrics: Metrics) -> Measurement:
@@ -62,3 +68,16 @@ def measure_audit(metrics: Metrics) -> Measurement:
             metrics.installed_timestamp_seconds.set(installed_at.timestamp())
 
     return audit
+
+
+def measure_quality(metrics: Metrics) -> Measurement:
+    """The last result that `headrace quality --record` stored."""
+    findings = GaugeRows(metrics.quality_findings)
+
+    def quality(connection: DbConnection) -> None:
+        result = quality_results.newest(connection)
+        if result is not None:
+            findings.replace({(threshold,): count for threshold, count in result.broken.items()})
+            metrics.quality_timestamp_seconds.set(result.at.timestamp())
+
+    return quality

@@ -55,6 +55,16 @@ class StateMetrics(MetricRegistry):
             "audit_timestamp_seconds", f"Unix time of the last audit with `--record`, 0 if there is none; {USE_MAX}"
         )
 
+        self.quality_findings = self._gauge(
+            "quality_findings",
+            f"values that break each threshold in the last quality report with `--record`; {USE_MAX}",
+            ("threshold",),
+        )
+        self.quality_timestamp_seconds = self._gauge(
+            "quality_timestamp_seconds",
+            f"Unix time of the last quality report with `--record`, 0 if there is none; {USE_MAX}",
+        )
+
         self.installed_timestamp_seconds = self._gauge(
             "installed_timestamp_seconds", f"Unix time of the first migration of the database; {USE_MAX}"
         )

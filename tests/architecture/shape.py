@@ -45,6 +45,8 @@ IO_MODULES = (
     "headrace.packs.verification",
     "headrace.packs.writing",
     "headrace.progress.*",
+    "headrace.quality.html",
+    "headrace.quality.threshold_file",
     "headrace.remote.*",
     "headrace.rules.history",
     "headrace.terminal.*",
@@ -140,6 +142,8 @@ ADDITIONAL_EXTRAS = {
     "headrace.frames.*.*": "frames",
     "headrace.packs.verification": "parquet",
     "headrace.packs.writing": "parquet",
+    "headrace.quality.*": "frames",
+    "headrace.quality.*.*": "frames",
     "headrace.terminal.parquet": "parquet",
     "services.loader.exports.arrow_types": "parquet",
     "services.loader.exports.object_storage": "parquet",
@@ -167,6 +171,7 @@ IMPORT_NAME = {"discord-py": "discord", "kafka-python": "kafka", "pyyaml": "yaml
 # Packages that are always installed with a dependency and are part of its interface.
 INSTALLED_WITH = {
     "adbc_driver_postgresql": {"adbc_driver_manager"},
+    "jinja2": {"markupsafe"},
     "pydantic": {"pydantic_core"},
     "fastapi": {"starlette"},
     "discord": {"aiohttp", "yarl"},

@@ -31,6 +31,7 @@ from services.loader.postgres_measurements import (
     loader_measurements,
     measure_audit,
     measure_parked,
+    measure_quality,
     measure_started_events,
 )
 from services.predictor.data.events import events_of
@@ -43,7 +44,7 @@ from services.predictor.monitoring.scoring import Scoring
 from services.predictor.serving.model_metrics import ModelMetrics
 from services.predictor.storage.postgres_facts import read_settled
 from shared.database.connection import ReconnectingConnection
-from shared.ops.tables import audit_results
+from shared.ops.tables import audit_results, quality_results
 from shared.records import DecodedRecord
 from shared.runtime.measurements import Measurements
 from shared.runtime.metrics import Metrics
@@ -346,6 +347,20 @@ def lost_session_of_the_bot(parts: Parts) -> Iterator[Step]:
         yield 5, set()
 
 
+def poor_data(parts: Parts) -> Iterator[Step]:
+    """Until the next report breaks no threshold."""
+    measure, days = measure_quality(parts.metrics["loader"]), (date(2026, 1, 1), date(2026, 1, 31))
+    quality_results.store(parts.connection, days, {"days": 0}, [])
+    measure(parts.connection)
+    yield 10, set()
+    quality_results.store(parts.connection, days, {"days": 3}, ["days without events: 3"])
+    measure(parts.connection)
+    yield 10, {"QualityFindings"}
+    quality_results.store(parts.connection, days, {"days": 0}, [])
+    measure(parts.connection)
+    yield 10, set()
+
+
 # Measures a disk of 1 MB each time it receives a line: how many bytes its file has. The disk exists only in a mount
 # namespace of the program.
 _DISK_PROGRAM = """
@@ -400,6 +415,7 @@ FAULTS: dict[Fault, set[str]] = {
     drifted_features: {"FeatureDrift"},
     revoked_right: {"MeasurementsStale"},
     installation_without_audits: {"AuditOverdue"},
+    poor_data: {"QualityFindings"},
     lost_session_of_the_bot: {"BotDisconnected"},
     full_disk: {"DiskFull"},
 }

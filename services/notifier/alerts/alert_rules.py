@@ -33,12 +33,13 @@ DEFAULTS: Mapping[PipelineKind, AlertDefaults] = MappingProxyType(
         "model-behind": AlertDefaults(HOUR_S, 0, "nat"),
         # An audit a night, with two hours to spare.
         "audit-missing": AlertDefaults(0, 26, "hour"),
+        "quality": AlertDefaults(0, 1, "broken threshold"),
         "bot-token": AlertDefaults(0, 1, ""),
     }
 )
 """The thresholds: live and ready replicas of a stage (an alert opens below it), held partitions of a topic, waiting
 records, failed or suspect windows, new open dead letters in an hour, nats by which a model is behind, hours since the
-last audit."""
+last audit, broken thresholds of the last quality report."""
 
 
 class RuleLimits(NamedTuple):

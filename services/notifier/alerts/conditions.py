@@ -59,6 +59,8 @@ def conditions_of(
             conditions = _models_behind(rule, reading)
         case "audit-missing":
             conditions = _audit(rule, reading)
+        case "quality":
+            conditions = (each for each in _quality(reading) if reached(each, len(each.detail["broken"])))
         case "bot-token":
             conditions = _bot_token(reading)
     return list(conditions)
@@ -174,6 +176,14 @@ def _audit(rule: AlertRule, reading: PipelineReading) -> Iterable[Condition]:
         yield Condition("audit-missing", FINDINGS, "critical", {"findings": findings, "audit_at": audit.at.isoformat()})
     if reading.at - audit.at > timedelta(hours=rule.threshold):
         yield Condition("audit-missing", OVERDUE, "warning", {"audit_at": audit.at.isoformat()})
+
+
+def _quality(reading: PipelineReading) -> Iterable[Condition]:
+    if (quality := reading.quality) is None:
+        return
+    broken = {name: count for name, count in sorted(quality.broken.items()) if count > 0}
+    detail = {"broken": broken, "examples": list(quality.findings[:MAX_EXAMPLES]), "days": quality.days}
+    yield Condition("quality", "thresholds", "warning", {**detail, "report_at": quality.at.isoformat()})
 
 
 def _bot_token(reading: PipelineReading) -> Iterable[Condition]:

@@ -25,6 +25,21 @@ class Guide(NamedTuple):
     runbook: str
 
 
+QUALITY_GUIDE = Guide(
+    "Poor data quality",
+    "The last recorded quality report found values beyond its thresholds.",
+    ("headrace quality --from DAY --to DAY --out report.html", "headrace quality --from DAY --to DAY --record"),
+    "docs/runbooks.md#qualityfindings",
+)
+BOT_TOKEN_GUIDE = Guide(
+    "Discord refuses the bot's token",
+    "The bot is offline: no commands, no buttons, and its messages wait. Write a new token into the file"
+    " that `notifier.bot_token_file` names.",
+    ("headrace config show",),
+    "docs/alerts.md#bot-token",
+)
+
+
 def guide_of(incident: Incident) -> Guide:
     detail = incident.detail
     match incident.kind:
@@ -66,14 +81,10 @@ def guide_of(incident: Incident) -> Guide:
             )
         case "audit-missing":
             guide = _audit(incident.subject)
+        case "quality":
+            guide = QUALITY_GUIDE
         case "bot-token":
-            guide = Guide(
-                "Discord refuses the bot's token",
-                "The bot is offline: no commands, no buttons, and its messages wait. Write a new token into the file"
-                " that `notifier.bot_token_file` names.",
-                ("headrace config show",),
-                "docs/alerts.md#bot-token",
-            )
+            guide = BOT_TOKEN_GUIDE
     return guide
 
 

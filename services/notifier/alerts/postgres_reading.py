@@ -14,6 +14,7 @@ from services.notifier.alerts.reading import (
     DeadLetterReading,
     ModelReading,
     PipelineReading,
+    QualityReading,
     ReplicaReading,
     TopicBacklog,
     TrippedPartition,
@@ -21,7 +22,7 @@ from services.notifier.alerts.reading import (
 )
 from services.notifier.storage.postgres_bot_state import TOKEN, read_bot_state
 from shared.database.connection import DbConnection
-from shared.ops.tables import audit_results
+from shared.ops.tables import audit_results, quality_results
 from shared.ops.tables.orders import FRESH_S, paused_topics
 
 _IS_LIVE = f"r.state <> 'stopped' AND r.seen_at > clock_timestamp() - make_interval(secs => {FRESH_S})"
@@ -75,6 +76,7 @@ def read_pipeline(connection: DbConnection) -> PipelineReading:
         dead_letters={row[0]: DeadLetterReading(*row[1:]) for row in connection.execute(_DEAD_LETTERS).fetchall()},
         models=_models(connection.execute(_MODELS).fetchall()),
         audit=_audit(connection),
+        quality=_quality(connection),
         bot_token=_bot_token(connection),
     )
 
@@ -114,6 +116,13 @@ def _models(rows: Sequence[tuple[str | None, Sequence[Mapping[str, Any]]]]) -> t
 def _audit(connection: DbConnection) -> AuditReading | None:
     newest = audit_results.newest(connection)
     return None if newest is None else AuditReading(newest.at, newest.findings)
+
+
+def _quality(connection: DbConnection) -> QualityReading | None:
+    newest = quality_results.newest(connection)
+    if newest is None:
+        return None
+    return QualityReading(newest.at, f"{newest.first_day} to {newest.last_day}", newest.broken, newest.findings)
 
 
 def _bot_token(connection: DbConnection) -> BotToken | None:

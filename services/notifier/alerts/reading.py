@@ -5,7 +5,7 @@ A value that no replica reports at present is None or missing, never 0: an alert
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -80,6 +80,19 @@ class AuditReading:
 
 
 @dataclass(frozen=True)
+class QualityReading:
+    """The last recorded quality report. `broken`: how many values break each threshold; `findings`: the worst of them.
+
+    `days`: first and last day, as `2026-01-01 to 2026-01-31`.
+    """
+
+    at: datetime
+    days: str
+    broken: Mapping[str, int]
+    findings: Sequence[str]
+
+
+@dataclass(frozen=True)
 class DeadLetterReading:
     """Open dead letters of a service: all of them, and those of the last hour, with the most frequent cause."""
 
@@ -101,7 +114,7 @@ class BotToken:
 class PipelineReading:
     """`at` is the database's clock. `paused`: topics that an order pauses. `replaying`: services with an open replay or
     redrive. `is_backfilling`: the fetcher has an open backfill. `windows`, `models`: None while no replica reports
-    them. `audit`: None if there never was one."""
+    them. `audit`, `quality`: None if there never was one."""
 
     at: datetime
     replicas: tuple[ReplicaReading, ...] = ()
@@ -114,6 +127,7 @@ class PipelineReading:
     dead_letters: Mapping[str, DeadLetterReading] = field(default_factory=dict)
     models: tuple[ModelReading, ...] | None = None
     audit: AuditReading | None = None
+    quality: QualityReading | None = None
     bot_token: BotToken | None = None
 
     @property

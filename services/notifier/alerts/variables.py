@@ -58,6 +58,10 @@ def _facts(incident: Incident) -> Iterable[str]:
             yield f"The last audit was {time_text(datetime.fromisoformat(detail['audit_at']))}."
             for kind, count in detail.get("findings", {}).items():
                 yield f"{escape(kind)}: {count:,}"
+        case "quality":
+            counts = ", ".join(f"{escape(name)} ({count:,})" for name, count in detail["broken"].items())
+            yield f"Broken thresholds of {escape(detail['days'])}: {counts}."
+            yield from map(escape, detail["examples"][:1])
         case "bot-token":
             yield escape(detail["reason"])
 

@@ -87,6 +87,7 @@ def test_a_check_shows_thresholds_and_durations_of_alerts(headrace: Headrace, fi
         ["dead-letters", "10 dead letters", "at once"],
         ["model-behind", "0 nats", "1h"],
         ["audit-missing", "26 hours", "at once"],
+        ["quality", "1 broken threshold", "at once"],
         ["bot-token", "at once", "console"],
     ]
 
@@ -114,7 +115,7 @@ def test_the_rules_in_use_are_those_of_the_settings(
     assert [(rule["rule"], rule["threshold"]) for rule in shipped["rules"]] == [
         ("tip", 0.6), ("big-payout", 50_000), ("grade", 2), ("surprise", 0.05), ("called-off", 1), ("daily", None),
         ("stage-down", 1), ("partition-held", 1), ("lag-growing", 500), ("windows-failed", 1), ("dead-letters", 10),
-        ("model-behind", 0), ("audit-missing", 26), ("bot-token", None),
+        ("model-behind", 0), ("audit-missing", 26), ("quality", 1), ("bot-token", None),
     ]  # fmt: skip
     assert [rule["rule"] for rule in own["rules"]] == ["tip", "daily"]
 

@@ -12,14 +12,14 @@ from psycopg.types.json import Jsonb
 
 from services.loader.fact_age import live_age_s
 from services.loader.load import Loader
-from services.loader.postgres_measurements import measure_audit, measure_parked, measure_started_events
+from services.loader.postgres_measurements import measure_audit, measure_parked, measure_quality, measure_started_events
 from shared.clock import VirtualClock
-from shared.ops.tables import audit_results
+from shared.ops.tables import audit_results, quality_results
 from shared.records import FETCHED_AT, DecodedRecord
 from shared.runtime.metrics import Metrics
 from shared.topics import retry_topic
 from tests.services.loader.conftest import Load
-from tests.services.loader.facts import START, StillClock, at, listed, live, observed, received, settled
+from tests.services.loader.facts import DAY, START, StillClock, at, listed, live, observed, received, settled
 
 Connection = psycopg.Connection[Any]
 LOADER = "headrace_loader"
@@ -110,6 +110,38 @@ def test_the_newest_audit_is_measured(connection: Connection, metrics: Metrics) 
     assert value(metrics, "audit_records", fate="loaded") == 10
     assert value(metrics, "audit_findings", kind="twice") == 1
     assert value(metrics, "audit_timestamp_seconds") == pytest.approx(datetime.now(UTC).timestamp(), abs=600)
+
+
+def test_the_newest_quality_report_is_measured(connection: Connection, metrics: Metrics) -> None:
+    measure, days = measure_quality(metrics), (DAY, DAY)
+    measure(connection)
+    before = value(metrics, "quality_timestamp_seconds")
+    for count in (3, 0):
+        quality_results.store(connection, days, {"days": count, "outcomes": 1}, ["a finding"])
+    connection.execute(f"SET ROLE {LOADER}")
+
+    measure(connection)
+
+    assert before == 0
+    assert value(metrics, "quality_findings", threshold="days") == 0
+    assert value(metrics, "quality_findings", threshold="outcomes") == 1
+    assert value(metrics, "quality_timestamp_seconds") == pytest.approx(datetime.now(UTC).timestamp(), abs=600)
+
+
+def test_only_the_last_results_of_quality_reports_are_kept(connection: Connection) -> None:
+    connection.execute(
+        "INSERT INTO ops.quality_results (first_day, last_day, broken, findings)"
+        " SELECT '2026-01-01', '2026-01-01', '{}', '[]' FROM generate_series(1, %s)",
+        (quality_results.KEPT_RESULTS,),
+    )
+
+    quality_results.store(connection, (DAY, DAY), {}, [str(n) for n in range(quality_results.MAX_FINDINGS + 1)])
+
+    row = connection.execute("SELECT count(*) FROM ops.quality_results").fetchone()
+    newest = quality_results.newest(connection)
+    assert row == (quality_results.KEPT_RESULTS,)
+    assert newest is not None
+    assert len(newest.findings) == quality_results.MAX_FINDINGS
 
 
 def test_only_the_last_results_of_audits_are_kept(connection: Connection) -> None:

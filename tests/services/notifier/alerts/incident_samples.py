@@ -32,6 +32,16 @@ CASES: list[tuple[PipelineKind, str, Mapping[str, Any]]] = [
     ("model-behind", "m1/card", LOSSES),
     ("audit-missing", "findings", {"findings": dict.fromkeys(FINDING_COUNTS, 1), "audit_at": NOON.isoformat()}),
     ("audit-missing", "overdue", {"audit_at": NOON.isoformat()}),
+    (
+        "quality",
+        "thresholds",
+        {
+            "broken": {"days": 3},
+            "examples": ["days without events: 3"],
+            "days": "2031-05-01 to 2031-05-03",
+            "report_at": NOON.isoformat(),
+        },
+    ),
     ("bot-token", "discord", {"reason": "HTTP 401", "changed_at": NOON.isoformat()}),
 ]
 

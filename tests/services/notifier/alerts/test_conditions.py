@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import get_args
 
@@ -16,6 +17,7 @@ from services.notifier.alerts.reading import (
     DeadLetterReading,
     ModelReading,
     PipelineReading,
+    QualityReading,
     TrippedPartition,
     WindowReading,
 )
@@ -126,6 +128,17 @@ def test_an_audit_with_findings_is_critical_and_an_old_one_is_overdue() -> None:
     assert subjects(alert, healthy(audit=AuditReading(NOON, {"missing": 2, "twice": 0}))) == ["findings"]
     assert subjects(alert, healthy(audit=AuditReading(old, clean))) == ["overdue"]
     assert subjects(alert, healthy(audit=AuditReading(old, {"missing": 2}))) == ["findings", "overdue"]
+
+
+def test_a_quality_report_with_broken_thresholds_is_an_alert_until_one_without_them() -> None:
+    alert = rule("quality")
+    good = QualityReading(NOON, "2031-05-01 to 2031-05-03", {"days": 0, "outcomes": 0}, ())
+    poor = replace(good, broken={"days": 2, "outcomes": 0}, findings=("days without events: 2",))
+
+    assert subjects(alert, healthy(quality=None)) == []
+    assert subjects(alert, healthy(quality=good)) == []
+    assert subjects(alert, healthy(quality=poor)) == ["thresholds"]
+    assert subjects(rule("quality", threshold=2), healthy(quality=poor)) == []
 
 
 def test_without_any_audit_none_is_overdue() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date
 
 import psycopg
 import pytest
@@ -17,7 +18,7 @@ from services.notifier.alerts.reading import (
     WindowReading,
 )
 from services.notifier.storage.postgres_bot_state import TOKEN, write_bot_state
-from shared.ops.tables import audit_results
+from shared.ops.tables import audit_results, quality_results
 from shared.topics import SERVICES
 from tests.services.notifier.alerts.pipeline_rows import WINDOWS, Database, PipelineRows
 
@@ -145,6 +146,19 @@ def test_the_newest_audit_and_the_state_of_the_token_are_read(database: Database
     assert (reading.audit.findings, reading.bot_token.is_accepted, reading.bot_token.reason) == (
         {"missing": 2}, False, "HTTP 401",
     )  # fmt: skip
+
+
+def test_the_newest_quality_report_is_read(database: Database, notifier: Database) -> None:
+    days = date(2026, 1, 1), date(2026, 1, 31)
+    before = read_pipeline(notifier).quality
+    quality_results.store(database, days, {"days": 2}, ["days without events: 2"])
+    quality_results.store(database, days, {"days": 0}, [])
+
+    reading = read_pipeline(notifier)
+
+    assert before is None
+    assert reading.quality is not None
+    assert (reading.quality.days, reading.quality.broken) == ("2026-01-01 to 2026-01-31", {"days": 0})
 
 
 def test_all_services_that_work_give_a_known_reading(rows: PipelineRows, notifier: Database) -> None:

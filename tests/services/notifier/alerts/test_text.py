@@ -162,7 +162,7 @@ def hostile(kind: PipelineKind, subject: str, detail: Mapping[str, Any], name: s
                 return {(key if key in detail else name): replaced(each) for key, each in value.items()}
             case list():
                 return [replaced(each) for each in value]
-            case str() if value not in {detail.get("audit_at"), detail.get("heartbeat_at"), detail.get("changed_at")}:
+            case str() if value not in [value for name, value in detail.items() if name.endswith("_at")]:
                 return name
         return value
 
