@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -20,7 +20,7 @@ from services.predictor.evaluation.chart_parts import COLOURS, new_figure
 from shared.topics import SERVICES
 
 # A service stores a sample each minute while it runs. A longer pause is a gap in the picture.
-GAP = pd.Timedelta(minutes=2.5)
+GAP_MINUTES = 2.5
 Floats = npt.NDArray[np.float64]
 
 
@@ -56,20 +56,19 @@ def lags_of(history: pd.DataFrame) -> list[StageLag]:
 def lag_figure(stages: Sequence[StageLag]) -> Figure:
     """A row for each service and topic, a column for each measure, on one axis of time."""
     figure, axes = new_figure(len(stages), 11.0, 1.0 + 1.15 * len(stages), [1] * len(stages), shared=True, columns=3)
-    first = min(stage.at[0] for stage in stages).tz_localize(None)
-    last = max(stage.at[-1] for stage in stages).tz_localize(None)
+    ends = [days for stage in stages for days in _plot_days(stage)[[0, -1]]]
     for row, stage in enumerate(stages):
         for column, (_, values, form) in enumerate(_measures(stage)):
             cell = axes[3 * row + column]
             _area(cell, stage, values, COLOURS[column], form)
-            cell.set_xlim(first.to_datetime64(), last.to_datetime64())
+            cell.set_xlim(min(ends), max(ends))
         axes[3 * row].set_ylabel(f"{stage.service}\n{stage.topic}", rotation=0, ha="right", va="center", labelpad=8)
     for column, (title, *_) in enumerate(_measures(stages[0])):
         axes[column].set_title(title, fontsize=10, pad=14)
         below = axes[3 * (len(stages) - 1) + column]
-        locator = AutoDateLocator(maxticks=5)
+        locator = AutoDateLocator(maxticks=5)  # type: ignore[no-untyped-call]
         below.xaxis.set_major_locator(locator)
-        below.xaxis.set_major_formatter(ConciseDateFormatter(locator, show_offset=False))
+        below.xaxis.set_major_formatter(ConciseDateFormatter(locator, show_offset=False))  # type: ignore[no-untyped-call]
         below.set_xlabel("time, UTC")
     figure.align_ylabels(axes[::3])
     figure.suptitle(_title(stages), fontsize=12)
@@ -93,13 +92,13 @@ def lag_text(stages: Sequence[StageLag]) -> list[str]:
 
 def _stage(service: str, topic: str, part: pd.DataFrame) -> StageLag:
     part = part.sort_values("at").set_index("at")
-    elapsed = part.index.to_series().diff()
+    minutes = part.index.to_series().diff().dt.total_seconds() / 60
     # Positions go back only if an operator sets them.
-    handled = part["position"].astype("float64").diff().clip(lower=0) / (elapsed / pd.Timedelta(minutes=1))
-    is_gap = elapsed > GAP
+    handled = part["position"].astype("float64").diff().clip(lower=0) / minutes
+    is_gap = (minutes > GAP_MINUTES).to_numpy()
     data = pd.DataFrame({"records": part["records"].astype("float64"), "seconds": part["seconds"],
                          "handled": handled.mask(is_gap)})  # fmt: skip
-    gaps = pd.DataFrame(np.nan, index=part.index[is_gap] - pd.Timedelta(minutes=1), columns=data.columns)
+    gaps = pd.DataFrame(np.nan, index=part.index[is_gap].shift(-1, "min"), columns=data.columns)
     whole = pd.concat([data, gaps]).sort_index()
     columns = [whole[name].to_numpy(np.float64) for name in whole.columns]
     return StageLag(service, topic, pd.DatetimeIndex(whole.index), *columns)
@@ -111,8 +110,14 @@ def _measures(stage: StageLag) -> Iterator[tuple[str, Floats, str]]:
     yield "records handled a minute", stage.handled, "{:,.0f}"
 
 
+def _plot_days(stage: StageLag) -> Floats:
+    """The times as matplotlib counts them, in days."""
+    days: Floats = date2num(stage.at.tz_localize(None).to_numpy())  # type: ignore[no-untyped-call]
+    return days
+
+
 def _area(axes: Axes, stage: StageLag, values: Floats, colour: str, form: str) -> None:
-    at: Any = stage.at.tz_localize(None).to_numpy()
+    at = _plot_days(stage)
     axes.fill_between(at, values, 0, color=colour, alpha=0.25, linewidth=0)
     axes.plot(at, values, color=colour, linewidth=1.2, marker="." if len(values) < 20 else None)
     highest = _highest(values)

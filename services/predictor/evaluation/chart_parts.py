@@ -6,7 +6,8 @@ The predictor draws its charts with them, and so does `headrace plot`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -25,7 +26,8 @@ MARKERS = "osD^vPX"
 GREY = "#777777"
 
 
-class ReliabilityCurve(NamedTuple):
+@dataclass(frozen=True)
+class ReliabilityCurve:
     """By bin of probabilities: mean probability, share of winners with its 95 % interval, number of predictions.
 
     `edges`: the limits of all bins, also of empty ones, which are NaN in `probability` and `share`.
@@ -91,7 +93,7 @@ def loss_by_month_figure(
                   label=name)  # fmt: skip
     for index, (name, intervals) in enumerate(losses.items()):
         aside = 0.12 * (index - (len(losses) - 1) / 2)
-        plot_whiskers(axes, at + aside, intervals, upright=True, label=f"{name}, 95 % interval", index=index)
+        plot_whiskers(axes, (at + aside).tolist(), intervals, upright=True, label=f"{name}, 95 % interval", index=index)
     axes.set_xticks(at, months, rotation=45 if len(months) > 6 else 0, ha="right" if len(months) > 6 else "center")
     axes.set(ylabel="log-loss of the winner, nats", title="Log-loss by month (lower is better)")
     legend_below(figure, axes)
@@ -117,7 +119,12 @@ def new_figure(
 
 
 def plot_whiskers(
-    axes: Axes, at: Floats, intervals: Sequence[Interval], upright: bool, label: str | None = None, index: int = 0
+    axes: Axes,
+    at: Sequence[float],
+    intervals: Sequence[Interval],
+    upright: bool,
+    label: str | None = None,
+    index: int = 0,
 ) -> None:
     """`index`: of the series in the chart, for its colour and marker."""
     mean, low, high = (np.array(part, dtype=np.float64) for part in zip(*intervals, strict=True))

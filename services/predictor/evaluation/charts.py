@@ -78,7 +78,7 @@ def draw_ablation(path: Path, costs: Mapping[str, Interval], whole: float) -> No
     figure, (axes,) = new_figure(1, height_inches=1.8 + 0.5 * len(costs))
     names = sorted(costs, key=lambda name: costs[name].mean)
     axes.barh(names, [costs[name].mean for name in names], color=COLOURS[0], alpha=0.35, height=0.6)
-    plot_whiskers(axes, np.arange(len(names)), [costs[name] for name in names], upright=False)
+    plot_whiskers(axes, range(len(names)), [costs[name] for name in names], upright=False)
     right = max([cost.high for cost in costs.values()] + [0.0])
     for index, name in enumerate(names):
         axes.annotate(f"{costs[name].mean:+.4f}", (max(costs[name].high, 0), index), (6, 0),
@@ -138,7 +138,7 @@ def draw_policy_returns(path: Path, returns: Mapping[str, Interval], bets: Mappi
     """Return per unit staked of each policy, with its interval and number of bets, in the given order."""
     figure, (axes,) = new_figure(1, width_inches=7.2, height_inches=1.8 + 0.45 * len(returns))
     names = list(returns)[::-1]
-    plot_whiskers(axes, np.arange(len(names)), [returns[name] for name in names], upright=False)
+    plot_whiskers(axes, range(len(names)), [returns[name] for name in names], upright=False)
     axes.set_yticks(np.arange(len(names)), [f"{name}\n({bets[name]:,} bets)" for name in names], fontsize=9)
     for index, name in enumerate(names):
         if np.isnan(returns[name].mean):
