@@ -13,8 +13,7 @@ _METADATA: dict[ImageFormat, dict[str, None]] = {"png": {"Software": None}, "svg
 
 
 def image_of(figure: Figure, image_format: ImageFormat) -> bytes:
-    # The salt replaces random ids. Text as text: it can be searched, and the file is small.
-    with mpl.rc_context({"svg.hashsalt": "headrace", "svg.fonttype": "none"}):
+    with mpl.rc_context({"svg.hashsalt": "headrace"}):  # instead of random ids
         content = BytesIO()
         figure.savefig(content, format=image_format, metadata=_METADATA[image_format], bbox_inches="tight",
                        pad_inches=0.12)  # fmt: skip

@@ -87,7 +87,12 @@ def lag_text(stages: Sequence[StageLag]) -> list[str]:
             course = _course(stage, stages, values, width)
             lines.append(f"{name:<28}{measure:<10}{now:>7}{highest:>9}  {course}".rstrip())
             name = ""
-    return [*lines, "", "waiting: records that wait; oldest: age of the oldest; a minute: records handled a minute."]
+    return [
+        *lines,
+        "",
+        "waiting, oldest: records that wait, and the age of the oldest of them",
+        "a minute: records handled a minute",
+    ]
 
 
 def _stage(service: str, topic: str, part: pd.DataFrame) -> StageLag:
@@ -129,13 +134,15 @@ def _area(axes: Axes, stage: StageLag, values: Floats, colour: str, form: str) -
 
 
 def _course(stage: StageLag, stages: Sequence[StageLag], values: Floats, width: int) -> str:
-    """The highest value in each of `width` equal parts of the time; blank where nothing is known, `▁` for 0."""
+    """The highest value in each of at most `width` equal parts of the time; blank where nothing is known."""
     first, last = min(each.at[0] for each in stages), max(each.at[-1] for each in stages)
-    share = (stage.at - first) / max(last - first, pd.Timedelta(minutes=1))
-    part = np.minimum((np.asarray(share, dtype=np.float64) * width).astype(np.int64), width - 1)
+    span_s = max((last - first).total_seconds(), 60.0)
+    parts = min(width, round(span_s / 60) + 1)
+    share = np.asarray((stage.at - first).total_seconds(), dtype=np.float64) / span_s
+    part = np.minimum((share * parts).astype(np.int64), parts - 1)
     highest, top = pd.Series(values).groupby(part).max(), max(_highest(values), 1e-9)
-    marks = highest.dropna().map(lambda value: LEVELS[round((len(LEVELS) - 1) * value / top)])
-    return "".join(marks.reindex(range(width), fill_value=" "))
+    marks = {at: LEVELS[round((len(LEVELS) - 1) * value / top)] for at, value in highest.dropna().items()}
+    return "".join(marks.get(at, " ") for at in range(parts))
 
 
 def _number(value: float) -> str:

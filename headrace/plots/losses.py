@@ -58,7 +58,7 @@ def losses_text(table: pd.DataFrame) -> list[str]:
     """A row per month and state: the log-loss with its interval, and the base rate."""
     ends = table[["low", "high", "base", "log_loss"]].to_numpy(np.float64)
     room = 0.05 * (np.nanmax(ends) - np.nanmin(ends)) or 0.01
-    scale = Scale(float(np.nanmin(ends) - room), float(np.nanmax(ends) + room), WIDTH - 45)
+    scale = Scale(float(np.nanmin(ends) - room), float(np.nanmax(ends) + room), WIDTH - 47)
     axis = axis_line(scale, {scale.low: f"{scale.low:.3f}", scale.high: f"{scale.high:.3f}"})
     lines = [
         "Log-loss of the winner by month, nats (lower is better)",

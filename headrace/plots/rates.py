@@ -35,13 +35,14 @@ def rates_by_venue(results: pd.DataFrame) -> pd.DataFrame:
         sources = ", ".join(sorted(results["source"].unique()))
         raise NothingToPlot(f"venues of several sources ({sources}) do not fit in one picture: choose a source")
     winner = (results["place"] == 1).fillna(False).astype("bool")
-    decided = results[winner.groupby(results["event_key"]).transform("any").to_numpy(dtype=bool)]
+    has_winner = winner.groupby(results["event_key"]).transform("any").to_numpy(dtype=bool)
+    decided = results[has_winner]
     if decided.empty:
         raise NothingToPlot("no event of these days and venues has a result with a winner")
     data = pd.DataFrame({
         "venue": [f"{venue:02}" for venue in decided["venue"]],
         "slot": decided["slot"].to_numpy(np.int64),
-        "won": winner[decided.index].to_numpy(np.float64),
+        "won": winner[has_winner].to_numpy(np.float64),
         "return": decided["win_amount"].to_numpy(np.float64, na_value=np.nan) / STAKE,
     })  # fmt: skip
     both = pd.concat([data, data.assign(venue=ALL)])
