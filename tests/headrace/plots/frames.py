@@ -27,7 +27,7 @@ def results_of(winners: Sequence[int], day: str = "2026-01-05", venue: int = 7, 
 def predictions_of(results: pd.DataFrame, first: float, state: str = "card", model: str = "m1") -> pd.DataFrame:
     """P(win) of slot 1 is `first`; slots 2 and 3 share the rest."""
     probability = results["slot"].map({1: first, 2: (1 - first) / 2, 3: (1 - first) / 2}).astype("float64")
-    known = {"model_version": model, "state": state, "head": "result", "class": "win", "as_of": START}
+    known: dict[str, Any] = {"model_version": model, "state": state, "head": "result", "class": "win", "as_of": START}
     return results[["event_key", "slot"]].assign(probability=probability, **known)
 
 

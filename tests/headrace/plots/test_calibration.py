@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -24,7 +26,8 @@ def test_each_state_has_the_table_of_the_accessor() -> None:
 
 
 def test_the_figure_shows_shares_by_mean_prediction_and_counts() -> None:
-    shares, counts = calibration_figure(calibration_by_state(PREDICTIONS, RESULTS)).axes
+    axes: Any = calibration_figure(calibration_by_state(PREDICTIONS, RESULTS)).axes
+    shares, counts = axes
 
     points = shares.containers[0].lines[0].get_xydata()
     assert np.allclose(points[~np.isnan(points).any(axis=1)], [[0.15, 1 / 8], [0.7, 0.75]])

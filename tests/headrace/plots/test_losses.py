@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -32,9 +34,10 @@ def test_the_base_rate_of_a_month_comes_from_the_results_before_it() -> None:
 
 
 def test_the_figure_has_a_series_for_each_state_and_the_base_rate() -> None:
-    (axes,) = losses_figure(losses_by_month(PREDICTIONS, RESULTS)).axes
+    figure: Any = losses_figure(losses_by_month(PREDICTIONS, RESULTS))
+    (axes,) = figure.axes
 
-    labels = [text.get_text() for text in axes.figure.legends[0].get_texts()]
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels == ["base rate", "card, 95 % interval", "observation, 95 % interval"]
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["2026-02\n2", "2026-03\n3"]
     assert np.isnan(axes.containers[1].lines[0].get_ydata()).tolist() == [True, False]
