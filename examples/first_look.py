@@ -77,7 +77,7 @@ def _(Figure, by_day):
     loaded_axes = loaded_figure.subplots()
     by_day.plot.bar(stacked=True, width=0.9, color=colours, ax=loaded_axes, rot=0)
     loaded_axes.set(xlabel="", ylabel="events", title="Events by day and state")
-    shown = range(0, len(by_day), max(1, len(by_day) // 8))
+    shown = range(0, len(by_day), -(-len(by_day) // 7))
     loaded_axes.set_xticks(shown, [str(by_day.index[position]) for position in shown], fontsize=8)
     loaded_axes.spines[["top", "right"]].set_visible(False)
     loaded_axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
