@@ -41,7 +41,7 @@ class StageLag(NamedTuple):
 def lags_of(history: pd.DataFrame) -> list[StageLag]:
     """Of a frame of `hr.lag_history(...)`: one per service and topic, in the order of the pipeline.
 
-    Raises NothingToPlot.
+    Topics of retries and dead letters are left out if nothing happened in them. Raises NothingToPlot.
     """
     stages = [
         _stage(str(service), str(topic), part)
@@ -50,6 +50,7 @@ def lags_of(history: pd.DataFrame) -> list[StageLag]:
     ]
     if not stages:
         raise NothingToPlot("fewer than two minutes of these hours have a sample: services store one while they run")
+    stages = [stage for stage in stages if "." not in stage.topic or _is_busy(stage)]
     return sorted(stages, key=lambda stage: (SERVICES.index(stage.service), stage.topic))
 
 
@@ -66,7 +67,7 @@ def lag_figure(stages: Sequence[StageLag]) -> Figure:
     for column, (title, *_) in enumerate(_measures(stages[0])):
         axes[column].set_title(title, fontsize=10, pad=14)
         below = axes[3 * (len(stages) - 1) + column]
-        locator = AutoDateLocator(maxticks=5)  # type: ignore[no-untyped-call]
+        locator = AutoDateLocator(minticks=2, maxticks=5)  # type: ignore[no-untyped-call]
         below.xaxis.set_major_locator(locator)
         below.xaxis.set_major_formatter(ConciseDateFormatter(locator, show_offset=False))  # type: ignore[no-untyped-call]
         below.set_xlabel("time, UTC")
@@ -107,6 +108,10 @@ def _stage(service: str, topic: str, part: pd.DataFrame) -> StageLag:
     whole = pd.concat([data, gaps]).sort_index()
     columns = [whole[name].to_numpy(np.float64) for name in whole.columns]
     return StageLag(service, topic, pd.DatetimeIndex(whole.index), *columns)
+
+
+def _is_busy(stage: StageLag) -> bool:
+    return bool((stage.records > 0).any() or (stage.handled > 0).any())
 
 
 def _measures(stage: StageLag) -> Iterator[tuple[str, Floats, str]]:

@@ -80,9 +80,9 @@ def test_the_marimo_notebook_shows_tables_and_figures(notebook: Path) -> None:
     against = next(each for each in shown if isinstance(each, pd.DataFrame) and "difference" in each.columns)
     assert (against["high"] < 0).all()  # the predictions are the true probabilities with noise
     (then,) = (each for each in shown if isinstance(each, pd.DataFrame) and list(each.columns) == FACTS)
-    assert then.loc["status"].tolist() == FACTS
+    assert list(then.loc["status"]) == FACTS
     chosen = names["events"][names["events"]["event_key"] == names["chosen"]].iloc[0]
-    assert then.loc["known_at"].tolist() == [chosen[f"{fact}_at"] for fact in FACTS]
+    assert list(then.loc["known_at"]) == [chosen[f"{fact}_at"] for fact in FACTS]
 
 
 @pytest.mark.usefixtures("database")

@@ -1,7 +1,7 @@
 """Stores what waits for each service once a minute in ops.lag_history.
 
-All replicas of a service measure the same lag, and the first one in a minute stores it. Six pairs of service and topic
-make 8,640 rows of some 100 bytes a day.
+All replicas of a service measure the same lag, and the first one in a minute stores it. The five services
+read 15 topics (with those of retries and dead letters): 21,600 rows of some 130 bytes a day.
 """
 
 from __future__ import annotations

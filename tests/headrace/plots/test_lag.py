@@ -35,6 +35,26 @@ def test_stages_are_in_the_order_of_the_pipeline() -> None:
     assert [stage.service for stage in lags_of(pd.concat(parts))] == ["cleaner", "predictor", "notifier"]
 
 
+def test_topics_of_retries_and_dead_letters_are_shown_if_something_happened_in_them() -> None:
+    parts = [
+        history_of([0, records], [0, position], topic=topic)
+        for topic, records, position in (("loader.dlq", 0, 0), ("loader.retry", 0, 3), ("cleaner.dlq", 1, 0))
+    ]
+
+    stages = lags_of(pd.concat([*parts, history_of([0, 0], [0, 0])]))
+
+    assert [stage.topic for stage in stages] == ["clean-events", "cleaner.dlq", "loader.retry"]
+
+
+@pytest.mark.parametrize("minutes", [1, 4, 30, 59, 119, 360, 1440, 10_080])
+def test_a_span_of_any_length_has_few_dates(minutes: int) -> None:
+    """A warning, for example about the interval of the dates, would fail this test."""
+    figure = lag_figure(lags_of(history_of([1, 2, 3], [1, 2, 3], minutes=[0, 1, minutes + 1])))
+
+    figure.draw_without_rendering()
+    assert 1 <= len(figure.axes[-1].get_xticks()) <= 7
+
+
 def test_one_sample_is_not_enough() -> None:
     with pytest.raises(NothingToPlot, match="fewer than two minutes"):
         lags_of(history_of([1], [1]))
