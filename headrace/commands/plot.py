@@ -24,7 +24,7 @@ TIMEOUT_S = 600.0
 DEFAULT_HOURS = 6.0
 
 
-class Kind(StrEnum):
+class PlotKind(StrEnum):
     """The picture."""
 
     RATES = "rates"
@@ -59,7 +59,7 @@ class PlotOptions:
 @grouped_options
 def plot(
     options: DatabaseOptions,
-    kind: Annotated[Kind, typer.Argument(metavar="KIND", help="The picture.")],
+    kind: Annotated[PlotKind, typer.Argument(metavar="KIND", help="The picture.")],
     days: DayOptions,
     selected: PlotOptions,
 ) -> None:
@@ -105,24 +105,24 @@ def _image_format(out: Path | None) -> ImageFormat | None:
     raise ConfigError(f"--out {out}: expected a file that ends in .png or .svg")
 
 
-def _days(kind: Kind, days: DayOptions) -> dict[str, Any]:
+def _days(kind: PlotKind, days: DayOptions) -> dict[str, Any]:
     given = days.request_days()
     first, last = given["from"], given["to"]
-    if kind is Kind.LAG and (first or last):
+    if kind is PlotKind.LAG and (first or last):
         raise ConfigError("--from and --to are not for lag, which is about the last hours: --hours H")
     return {"from_day": first, "to_day": last or first}
 
 
-def _rows(kind: Kind, selected: PlotOptions) -> dict[str, Any]:
-    if kind is Kind.LAG and (selected.source or selected.venue):
+def _rows(kind: PlotKind, selected: PlotOptions) -> dict[str, Any]:
+    if kind is PlotKind.LAG and (selected.source or selected.venue):
         raise ConfigError("--source and --venue are not for lag: services handle all of them")
-    if kind is not Kind.LAG and selected.hours is not None:
+    if kind is not PlotKind.LAG and selected.hours is not None:
         raise ConfigError(f"--hours is for lag; for {kind.value}, name days with --from and --to")
     return {"source": selected.source, "venue": selected.venue or None}
 
 
-def _state(kind: Kind, selected: PlotOptions) -> str | None:
-    if kind in {Kind.LAG, Kind.RATES} and (selected.model or selected.state):
+def _state(kind: PlotKind, selected: PlotOptions) -> str | None:
+    if kind in {PlotKind.LAG, PlotKind.RATES} and (selected.model or selected.state):
         raise ConfigError(f"--model and --state are for calibration and log-loss, not for {kind.value}")
     return None if selected.state is None else selected.state.value
 
