@@ -37,6 +37,7 @@ from headrace.commands.export import export
 from headrace.commands.lag import lag
 from headrace.commands.migrate import migrate
 from headrace.commands.pause import pause
+from headrace.commands.plot import plot
 from headrace.commands.promote import promote
 from headrace.commands.quality import quality
 from headrace.commands.replay import replay
@@ -114,6 +115,7 @@ def build_app() -> typer.Typer:
     app.command()(status)
     app.command()(migrate)
     app.command()(sql)
+    app.command()(plot)
     for operator_command in (pause, resume, replay, lag, trail, audit, quality, windows, backfill, export):
         app.command()(operator_command)
     for model_command in (train, backtest, promote, rollback, explain):

@@ -19,7 +19,7 @@ from headrace.frames.as_of.instant import instant_of
 from headrace.frames.as_of.past import Past
 from headrace.frames.as_of.snapshot import AsOf, history_frame
 from headrace.frames.backtests import SLOT, read_backtest, with_results
-from headrace.frames.catalogue import EVENTS, PREDICTIONS, RESULTS, VIEWS, View
+from headrace.frames.catalogue import EVENTS, PREDICTIONS, RESULTS, SERVICES, VIEWS, View
 from headrace.frames.connection import ReaderConnection, Snapshot, connection_of
 from headrace.frames.days import EXAMPLES, Day, Days, days_of
 from headrace.frames.errors import BadArgument, ExtraMissing, UnknownView, suggestion
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 TIMEOUT_S = 60.0
+LONGEST_HOURS = 24 * 7
 
 
 def connect(
@@ -291,6 +292,27 @@ class Headrace(Views):
             folder = Path(models_dir) if models_dir else features.models_dir_from(self._connection.data_dir)
             encoding = features.model_encoding(folder, model)
         return features.features_frame(past, features.FeatureRequest(filters, state, encoding, past_starts))
+
+    def lag_history(self, hours: float = 6.0) -> pd.DataFrame:
+        """What waited for each service in the last hours, one row per minute, service and topic. Kept for a week.
+
+        Columns:
+            at (datetime64[us, UTC]): The minute.
+            service (category): The service.
+            topic (category): The topic that it reads.
+            records (Int64): Records that waited.
+            seconds (float64): Age of the oldest of them, 0 if there was none. Unit: s. Missing: not known.
+            position (Int64): Sum over the partitions of the offsets that the service had handled.
+
+        Example: `hr.lag_history(24).query("service == 'loader'")`
+        """
+        if not 0 < hours <= LONGEST_HOURS:
+            raise BadArgument(f"hours: expected more than 0 and at most {LONGEST_HOURS}, got {hours}")
+        columns = "at, service, topic, records, seconds, position"
+        since = f"now() - interval '{hours * 3600:.0f} seconds'"
+        frame = self.sql(f"SELECT {columns} FROM ops.lag_history WHERE at >= {since} ORDER BY at, service, topic")
+        services = pd.CategoricalDtype(pd.Index(SERVICES, dtype="str"))
+        return frame.astype({"service": services, "topic": "category"})
 
     def _read(self, view: View, filters: Filters, names: Sequence[str]) -> Snapshot:
         columns = typed.columns_named(view, names)

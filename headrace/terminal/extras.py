@@ -13,7 +13,7 @@ MODULES = {
     "notifier": ("discord", "jinja2"),
     "simulator": ("aiohttp", "numpy"),
     "parquet": ("fsspec", "pyarrow", "s3fs"),
-    "frames": ("adbc_driver_postgresql", "matplotlib", "numpy", "pandas", "pandera", "plotext"),
+    "frames": ("adbc_driver_postgresql", "matplotlib", "numpy", "pandas", "pandera"),
 }
 
 

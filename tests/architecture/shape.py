@@ -148,6 +148,7 @@ ADDITIONAL_EXTRAS = {
     "services.loader.exports.arrow_types": "parquet",
     "services.loader.exports.object_storage": "parquet",
     "services.loader.exports.parquet": "parquet",
+    "headrace.plots.*": "frames",
 }
 
 # Packages for analysts: their `__init__.py` names what they offer. In other packages it is empty.

@@ -27,7 +27,7 @@ def calibration(frame: pd.DataFrame, results: pd.DataFrame | None, bins: int) ->
     rows = []
     for index in np.unique(number):
         part = scored[number == index]
-        frequency = ratio(part["won"].to_numpy(np.float64), np.ones(len(part)), _clusters(part))
+        frequency = ratio(part["won"].to_numpy(np.float64), np.ones(len(part)), clusters(part))
         rows.append((
             index / bins, (index + 1) / bins, len(part), part["probability"].mean(), frequency.mean, frequency.low,
             frequency.high,
@@ -41,10 +41,10 @@ def calibration(frame: pd.DataFrame, results: pd.DataFrame | None, bins: int) ->
 def against(frame: pd.DataFrame, other: str, results: pd.DataFrame | None) -> pd.DataFrame:
     """One row per model and state: its log-loss of the winner minus that of `other`, on the same events."""
     scored = scored_slots(frame, results)
-    losses = _event_losses(scored)
+    losses = event_losses(scored)
     models = sorted(losses["model_version"].unique())
     if other == BASE:
-        rivals = losses.assign(loss=_base_losses(scored, _required(results)))
+        rivals = losses.assign(loss=base_losses(scored, _required(results)))
     elif other in models:
         rivals = losses[losses["model_version"] == other]
     else:
@@ -82,14 +82,14 @@ def _required(results: pd.DataFrame | None) -> pd.DataFrame:
     return results
 
 
-def _event_losses(scored: pd.DataFrame) -> pd.DataFrame:
+def event_losses(scored: pd.DataFrame) -> pd.DataFrame:
     """One row per event, model and state with `loss`, in nats."""
     won = scored[scored["won"]]
     loss = -np.log(np.maximum(won["probability"].to_numpy(np.float64), MIN_PROBABILITY))
     return won[["event_key", "model_version", "state", "date", "venue", "winner"]].assign(loss=loss)
 
 
-def _base_losses(scored: pd.DataFrame, results: pd.DataFrame) -> Any:
+def base_losses(scored: pd.DataFrame, results: pd.DataFrame) -> Any:
     """The base rate is each slot's share of wins before the first predicted day, with one win added to each slot."""
     earlier = results[
         (results["date"] < scored["date"].min()).to_numpy() & (results["place"] == 1).fillna(False).to_numpy(dtype=bool)
@@ -107,10 +107,10 @@ def _differences(losses: pd.DataFrame, rivals: pd.DataFrame, other: str) -> Iter
     for (model, state), part in pairs.groupby(["model_version", "state"]):
         if model == other:
             continue
-        difference = mean_difference((part["loss"] - part["other_loss"]).to_numpy(np.float64), _clusters(part))
+        difference = mean_difference((part["loss"] - part["other_loss"]).to_numpy(np.float64), clusters(part))
         yield (model, state, len(part), part["loss"].mean(), part["other_loss"].mean(), *difference)
 
 
-def _clusters(part: pd.DataFrame) -> Any:
+def clusters(part: pd.DataFrame) -> Any:
     day = part["date"].to_numpy("datetime64[D]").astype(np.int64)
     return clusters_of(day, part["venue"].to_numpy(np.int64))

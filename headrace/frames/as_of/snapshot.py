@@ -81,4 +81,6 @@ def table_of(columns: Sequence[Column], rows: Iterable[Row]) -> pa.Table:
 def _array(column: Column, values: Sequence[Any]) -> pa.Array:
     if column.is_category:
         return pa.array(values, pa.string()).dictionary_encode()
+    if column.sql_type == "timestamp with time zone":  # beside pandas, pyarrow ignores offsets
+        values = [None if value is None else value.astimezone(dt.UTC) for value in values]
     return pa.array(values, arrow_type(column))

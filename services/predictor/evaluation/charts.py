@@ -6,40 +6,36 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from services.predictor.data.events import Bools, Floats, Ints
 from services.predictor.evaluation.bootstrap import Interval
+from services.predictor.evaluation.chart_parts import (
+    COLOURS,
+    legend_below,
+    loss_by_month_figure,
+    new_figure,
+    plot_curve,
+    plot_whiskers,
+    reliability_figure,
+    wilson_curve,
+)
 from services.predictor.evaluation.live_figures import LiveFigures
-from services.predictor.evaluation.measures import calibration_error, every_slot, most_probable, reliability
-
-DOTS_PER_INCH = 110
-HEIGHT_INCHES = 4.2
-# Distinguishable with red-green colour blindness (Okabe and Ito 2008).
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-GREY = "#777777"
+from services.predictor.evaluation.measures import every_slot, most_probable
 
 
 def draw_reliability(
     target: Path | BytesIO, win: Floats, occupied: Bools, winner: Ints, title: str = "Reliability of P(win)"
 ) -> None:
     """P(win) against observed frequency, of all slots and of the most probable. win (n, S), winner (n,) slot index."""
-    figure, (shares, counts) = _figure(2, width_inches=5.6, heights=(3, 1), height_inches=6.0, shared=True)
-    kinds = {"every entry": every_slot(win, occupied, winner), "the most probable entry": most_probable(win, winner)}
-    edges = np.linspace(0, 1, 16)
-    for (label, (predicted, won)), colour, marker in zip(kinds.items(), COLOURS, "os", strict=False):
-        count = _plot_reliability(shares, predicted, won, label, colour, marker)
-        counts.stairs(np.maximum(count, 0.5), edges, color=colour, label=label)
-    shares.set(ylabel="share of winners", title=f"{title} ({len(winner):,} events)")
-    counts.set(xlabel="predicted probability", ylabel="entries", yscale="log", xlim=(0, 1))
-    shares.legend(loc="upper left", frameon=False, fontsize=9)
-    _save(figure, target)
+    curves = {
+        "every entry": wilson_curve(*every_slot(win, occupied, winner)),
+        "the most probable entry": wilson_curve(*most_probable(win, winner)),
+    }
+    _save(reliability_figure(curves, f"{title} ({len(winner):,} events)"), target)
 
 
 def draw_day(target: Path | BytesIO, figures: LiveFigures, day: str) -> None:
@@ -47,9 +43,8 @@ def draw_day(target: Path | BytesIO, figures: LiveFigures, day: str) -> None:
 
     The sum shows how much the day gained, and where. Hourly means of ten events would be mostly noise.
     """
-    figure, (shares, gains) = _figure(1, width_inches=10.4, height_inches=4.8, columns=2)
-    predicted, won = every_slot(figures.win, figures.occupied, figures.winner)
-    _plot_reliability(shares, predicted, won, "every entry", COLOURS[0], "o")
+    figure, (shares, gains) = new_figure(1, width_inches=10.4, height_inches=4.8, columns=2)
+    plot_curve(shares, wilson_curve(*every_slot(figures.win, figures.occupied, figures.winner)), "every entry")
     shares.set(xlabel="predicted probability", ylabel="share of winners, 95 % interval", title="Reliability of P(win)",
                xlim=(0, 1))  # fmt: skip
     shares.legend(loc="upper left", frameon=False, fontsize=9)
@@ -75,25 +70,15 @@ def draw_loss_by_month(
     path: Path, months: Sequence[str], losses: Sequence[Interval], references: Mapping[str, Sequence[float]]
 ) -> None:
     """`losses`: of the model, one per month; `references`: name -> log-loss per month, e.g. of the base rate."""
-    figure, (axes,) = _figure(1, width_inches=max(5.6, 0.55 * len(months) + 2.5))
-    at = np.arange(len(months))
-    for (name, losses_by_month), colour, style in zip(
-        references.items(), COLOURS[1:], ("--", ":", "-.") * 2, strict=False
-    ):
-        axes.plot(at, losses_by_month, color=colour, linestyle=style, linewidth=1.2, marker=".", label=name)
-    _whiskers(axes, at, losses, upright=True, label="model, 95 % interval")
-    axes.set_xticks(at, months, rotation=45 if len(months) > 6 else 0, ha="right" if len(months) > 6 else "center")
-    axes.set(ylabel="log-loss of the winner, nats", title="Log-loss by month (lower is better)")
-    _legend_below(figure, axes)
-    _save(figure, path)
+    _save(loss_by_month_figure(months, {"model": losses}, references), path)
 
 
 def draw_ablation(path: Path, costs: Mapping[str, Interval], whole: float) -> None:
     """`costs`: part left out -> log-loss without it minus that of the whole model, `whole`."""
-    figure, (axes,) = _figure(1, height_inches=1.8 + 0.5 * len(costs))
+    figure, (axes,) = new_figure(1, height_inches=1.8 + 0.5 * len(costs))
     names = sorted(costs, key=lambda name: costs[name].mean)
     axes.barh(names, [costs[name].mean for name in names], color=COLOURS[0], alpha=0.35, height=0.6)
-    _whiskers(axes, np.arange(len(names)), [costs[name] for name in names], upright=False)
+    plot_whiskers(axes, range(len(names)), [costs[name] for name in names], upright=False)
     right = max([cost.high for cost in costs.values()] + [0.0])
     for index, name in enumerate(names):
         axes.annotate(f"{costs[name].mean:+.4f}", (max(costs[name].high, 0), index), (6, 0),
@@ -114,7 +99,7 @@ def draw_learning_curves(
     path: Path, curves: Mapping[str, Sequence[float]], step: str = "epoch", loss: str = "log-loss"
 ) -> None:
     """`curves`: member -> validation loss after each step, from step 1; the lowest of each is marked."""
-    figure, (axes,) = _figure(1)
+    figure, (axes,) = new_figure(1)
     for index, (name, curve) in enumerate(curves.items()):
         colour, steps = COLOURS[index % len(COLOURS)], np.arange(1, len(curve) + 1)
         best = int(np.argmin(curve))
@@ -127,7 +112,7 @@ def draw_learning_curves(
     axes.set_ylim(min(ends) - room, max(ends) + room)
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     axes.set(xlabel=step, ylabel=f"validation {loss}, nats", title=f"Learning curves: validation {loss} by {step}")
-    _legend_below(figure, axes)
+    legend_below(figure, axes)
     _save(figure, path)
 
 
@@ -138,22 +123,22 @@ def draw_agent_curve(
 
     A return is NaN if the agent placed no bet.
     """
-    figure, (above, below) = _figure(2, heights=(2, 1.3), height_inches=5.6, shared=True)
+    figure, (above, below) = new_figure(2, heights=(2, 1.3), height_inches=5.6, shared=True)
     above.plot(steps, returns, color=COLOURS[0], linewidth=1.5, marker=".", label="agent")
     above.axhline(1, color="black", linewidth=0.8)
     above.set(ylabel="return per unit staked", title="Agent: unshaped return on validation (1 = break-even)")
     below.plot(steps, td_errors, color=COLOURS[1], linewidth=1.2, marker=".")
     below.set(xlabel=step, ylabel="TD loss")
     below.xaxis.set_major_locator(MaxNLocator(8, integer=True))
-    _legend_below(figure, above)
+    legend_below(figure, above)
     _save(figure, path)
 
 
 def draw_policy_returns(path: Path, returns: Mapping[str, Interval], bets: Mapping[str, int]) -> None:
     """Return per unit staked of each policy, with its interval and number of bets, in the given order."""
-    figure, (axes,) = _figure(1, width_inches=7.2, height_inches=1.8 + 0.45 * len(returns))
+    figure, (axes,) = new_figure(1, width_inches=7.2, height_inches=1.8 + 0.45 * len(returns))
     names = list(returns)[::-1]
-    _whiskers(axes, np.arange(len(names)), [returns[name] for name in names], upright=False)
+    plot_whiskers(axes, range(len(names)), [returns[name] for name in names], upright=False)
     axes.set_yticks(np.arange(len(names)), [f"{name}\n({bets[name]:,} bets)" for name in names], fontsize=9)
     for index, name in enumerate(names):
         if np.isnan(returns[name].mean):
@@ -167,72 +152,11 @@ def draw_policy_returns(path: Path, returns: Mapping[str, Interval], bets: Mappi
     _save(figure, path)
 
 
-def _figure(
-    rows: int,
-    width_inches: float = 6.4,
-    height_inches: float = HEIGHT_INCHES,
-    heights: Sequence[float] = (1,),
-    shared: bool = False,
-    columns: int = 1,
-) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=(width_inches, height_inches), dpi=DOTS_PER_INCH, layout="constrained")
-    FigureCanvasAgg(figure)
-    grid = figure.subplots(rows, columns, sharex=shared, squeeze=False, gridspec_kw={"height_ratios": list(heights)})
-    for axes in grid.flat:
-        axes.grid(color="#e4e4e4", linewidth=0.7)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
-    return figure, list(grid.flat)
-
-
-def _plot_reliability(axes: Axes, predicted: Floats, won: Bools, label: str, colour: str, marker: str) -> Ints:
-    """Observed frequency by predicted probability, with intervals; returns the number of entries in each bin."""
-    mean_predicted, share, count = reliability(predicted, won)
-    if not axes.lines:
-        axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--", label="perfect calibration")
-    axes.errorbar(mean_predicted, share, _wilson(share, count), fmt=marker, color=colour, markersize=5, linewidth=1,
-                  markerfacecolor=colour if marker == "o" else "none",
-                  label=f"{label}: calibration error {calibration_error(predicted, won):.4f}")  # fmt: skip
-    axes.set_ylim(-0.03, 1.03)
-    return count
-
-
 def _gain_title(figures: LiveFigures) -> str:
     means = f"Log-loss {figures.loss.mean():.3f}, base rate {figures.base_loss.mean():.3f}"
     gain = figures.gain()
     return (
         means if gain is None else f"{means}\ngain {gain.mean:.3f} an event (95 %: {gain.low:.3f} to {gain.high:.3f})"
-    )
-
-
-def _whiskers(axes: Axes, at: Ints, intervals: Sequence[Interval], upright: bool, label: str | None = None) -> None:
-    mean, low, high = (np.array(part, dtype=np.float64) for part in zip(*intervals, strict=True))
-    ends = np.maximum(np.stack([mean - low, high - mean]), 0)
-    style: dict[str, Any] = {"fmt": "o", "color": COLOURS[0], "markersize": 4, "linewidth": 1.4, "capsize": 3}
-    if upright:
-        axes.errorbar(at, mean, yerr=ends, label=label, **style)
-    else:
-        axes.errorbar(mean, at, xerr=ends, label=label, **style)
-
-
-def _wilson(share: Floats, count: Ints) -> Floats:
-    """(2, bins): distance from the share to both ends of its 95 % interval (Wilson 1927), which is within 0 and 1."""
-    size = np.maximum(count, 1)
-    middle = (share + 2 / size) / (1 + 4 / size)
-    reach = 2 * np.sqrt(share * (1 - share) / size + 1 / size**2) / (1 + 4 / size)
-    return np.stack([np.maximum(share - middle + reach, 0), np.maximum(middle + reach - share, 0)])
-
-
-def _legend_below(figure: Figure, axes: Axes) -> None:
-    """Outside the axes, where no curve crosses it."""
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(
-        handles,
-        labels,
-        loc="outside lower center",
-        ncols=1 if not labels else min(len(labels), 3, max(1, 66 // (6 + max(map(len, labels))))),
-        frameon=False,
-        fontsize=9,
     )
 
 

@@ -1,4 +1,5 @@
-"""Sends the heartbeat of a replica: writes its state to a row in ops.replicas every second.
+"""Sends the heartbeat of a replica: writes its state to a row in ops.replicas every second, and once a minute its
+service's lag to ops.lag_history.
 
 It has its own thread and connection, so that it continues while the loop waits. While the database is unavailable, it
 keeps trying.
@@ -18,8 +19,10 @@ import psycopg
 import structlog
 from psycopg.types.json import Jsonb
 
-from shared.database.connection import limited_connection
+from shared.database.connection import DbConnection, limited_connection
 from shared.errors import TransientError
+from shared.ops.tables import lag_history
+from shared.ops.tables.lag_history import TopicLag
 from shared.runtime.api.context import ServiceView
 from shared.runtime.metrics import Metrics
 
@@ -38,6 +41,7 @@ ON CONFLICT (service, replica) DO UPDATE SET pid = excluded.pid, admin_url = exc
     started_at = excluded.started_at, incarnation = excluded.incarnation, seen_at = excluded.seen_at,
     obeyed_seq = CASE WHEN replicas.incarnation = excluded.incarnation THEN replicas.obeyed_seq END
 WHERE replicas.incarnation = excluded.incarnation OR %(first)s
+RETURNING seen_at
 """
 # Only this process's row: a successor may have taken it over in the meantime.
 _DELETE = (
@@ -66,8 +70,8 @@ class ReplicaHeartbeat:
         incarnation: UUID | None = None,
     ) -> None:
         """`incarnation` identifies this process. The row belongs to the newest process with the replica's name."""
-        name = f"{view.status()['service']} heartbeat"
-        self._link = limited_connection(conninfo, name, answer_s)
+        self._service: str = view.status()["service"]
+        self._link = limited_connection(conninfo, f"{self._service} heartbeat", answer_s)
         self._view = view
         self._admin_url = admin_url
         self._metrics = metrics
@@ -75,6 +79,7 @@ class ReplicaHeartbeat:
         self._started_at = datetime.now(UTC)
         self._incarnation = incarnation or uuid4()
         self._first = True
+        self._stored_minute: datetime | None = None
         self._ending = threading.Event()
         self._failed: str | None = None
         self._thread = threading.Thread(target=guard, args=("heartbeat", self._run), name="heartbeat", daemon=True)
@@ -108,17 +113,28 @@ class ReplicaHeartbeat:
             self._ending.wait(self._interval_s)
 
     def _report(self, ending: bool) -> None:
-        row = self._row()
+        lags = _lag_by_topic(self._measure_lag())
+        row = self._row(lags)
         if ending and self._failed is not None:
             row |= {"state": "stopped", "ready": False, "detail": _json({"cause": self._failed})}
         with self._link.use() as connection:
-            connection.execute(_DELETE if ending and self._failed is None else _UPSERT, row)
+            if ending and self._failed is None:
+                connection.execute(_DELETE, row)
+            else:
+                written = connection.execute(_UPSERT, row).fetchone()
+                self._store_lag(connection, lags, None if written is None else written[0])
         self._first = False
 
-    def _row(self) -> dict[str, Any]:
+    def _store_lag(self, connection: DbConnection, lags: Sequence[TopicLag], now: datetime | None) -> None:
+        """Once a minute by the clock of the database. `now`: None if the row belongs to a successor."""
+        if lags and now is not None and self._stored_minute != lag_history.minute_of(now):
+            lag_history.store(connection, self._service, now, lags)
+            self._stored_minute = lag_history.minute_of(now)
+
+    def _row(self, lags: Sequence[TopicLag]) -> dict[str, Any]:
         status, (ready, why) = self._view.status(), self._view.ready()
         self._metrics.ready.set(ready)
-        lag = self._measure_lag()
+        by_topic = {each.topic: {"records": each.records, "seconds": each.seconds} for each in lags}
         return {
             "service": status["service"],
             "replica": status["replica"],
@@ -126,8 +142,8 @@ class ReplicaHeartbeat:
             "admin_url": self._admin_url,
             "state": status["state"],
             "ready": ready,
-            "lag_records": sum(each["records"] for each in lag) if lag else None,
-            "lag": Jsonb(_lag_by_topic(lag)) if lag else None,
+            "lag_records": sum(each.records for each in lags) if lags else None,
+            "lag": Jsonb(by_topic) if lags else None,
             "detail": _json(status["detail"] | ({} if ready else {"not_ready": why})),
             "started_at": self._started_at,
             "incarnation": self._incarnation,
@@ -149,14 +165,14 @@ class ReplicaHeartbeat:
         return lag
 
 
-def _lag_by_topic(partitions: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float | None]]:
-    """The waiting records of each topic, and the age of the oldest in seconds; None if it is unknown."""
-    topics: dict[str, dict[str, float | None]] = {}
-    for topic in {each["topic"] for each in partitions}:
+def _lag_by_topic(partitions: Sequence[Mapping[str, Any]]) -> list[TopicLag]:
+    lags = []
+    for topic in sorted({each["topic"] for each in partitions}):
         own = [each for each in partitions if each["topic"] == topic]
         ages = [each["seconds"] for each in own if each.get("seconds") is not None]
-        topics[topic] = {"records": sum(each["records"] for each in own), "seconds": max(ages, default=None)}
-    return topics
+        records, position = (sum(each[name] for each in own) for name in ("records", "position"))
+        lags.append(TopicLag(topic, records, max(ages, default=None), position))
+    return lags
 
 
 def _json(detail: dict[str, Any]) -> Jsonb:

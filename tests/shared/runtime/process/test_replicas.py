@@ -88,6 +88,35 @@ def test_a_heartbeat_reports_the_lag_by_topic(database_url: str, database: Datab
     assert row == ({"t": {"records": 4, "seconds": 9}, "u": {"records": 0, "seconds": None}},)
 
 
+def test_a_lag_is_stored_once_for_all_replicas(database_url: str, database: Database) -> None:
+    other = {**LAG, "topic": "u", "position": 9, "records": 0, "seconds": None}
+    partitions = [LAG, {**LAG, "partition": 1, "seconds": 9}, other]
+
+    with (
+        heartbeat(database_url, GivenView(partitions=partitions)),
+        heartbeat(database_url, GivenView(service="cleaner", partitions=[LAG])),
+    ):
+        wait_until(lambda: database.execute("SELECT FROM ops.lag_history").rowcount >= 3)
+        database.execute("UPDATE ops.lag_history SET records = 100")
+        database.execute("CREATE TEMP TABLE first AS SELECT seen_at FROM ops.replicas")
+        wait_until(
+            lambda: (
+                database.execute("SELECT FROM ops.replicas WHERE seen_at > (SELECT max(seen_at) FROM first)").rowcount
+                == 2
+            )
+        )
+
+    minutes = database.execute("SELECT at, array_agg(DISTINCT records) FROM ops.lag_history GROUP BY at ORDER BY at")
+    assert (first := minutes.fetchall()[0])[0].second == 0
+    assert first[1] == [100]
+    query = "SELECT DISTINCT service, topic, seconds, position FROM ops.lag_history ORDER BY 1, 2"
+    assert database.execute(query).fetchall() == [
+        ("cleaner", "t", 1.5, 3),
+        ("loader", "t", 9, 6),
+        ("loader", "u", None, 9),
+    ]
+
+
 def test_a_lag_that_cannot_be_read_is_unknown(database_url: str, database: Database) -> None:
     with heartbeat(database_url, BrokenView(error=TransientError("away"))):
         row = wait_until(lambda: rows(database))[0]
