@@ -47,13 +47,13 @@ BELOW_INTERVAL = {"MeasurementsStale"}
 DEADLINE_S = 300.0
 # Prometheus evaluates the rules once a second.
 POLL_S = 0.5
-# Without Kafka, model, replay, audit and failures, these panels have nothing to show.
+# Without Kafka, model, bot, replay, audit, quality report and failures, these panels have nothing to show.
 EMPTY = {
     "Records that are not relayed", "Age of the oldest", "Model in use", "Log-loss, and of the base rate",
     "Calibration error", "Behind the base rate", "Feature groups", "The most drifted features", "Open operations",
     "Progress", "Time without progress", "Retries", "Held-back partitions", "Dead letters by cause", "Redriven",
     "Regressions", "Filtered records", "Refused and failed requests", "Age of pauses", "Records by fate", "Findings",
-    "Age",
+    "Age", "Broken thresholds", "Commands and buttons", "Time to the first answer, 95 %",
 }  # fmt: skip
 
 
