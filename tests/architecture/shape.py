@@ -92,6 +92,7 @@ IO_MODULES = (
     "shared.settings.*",
     "simulator.discord.fake",
     "simulator.discord.program",
+    "simulator.hostile.server",
     "simulator.server",
 )
 IO_LIBRARIES = frozenset(
