@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 
-from simulator.hostile.script import JSON, Action, Attack, Script, Target, response
+from simulator.hostile.script import JSON, Action, Attack, HostileRequest, Script, response
 
 DEEP = b"[" * 5_000 + b"]" * 5_000
 ISO_DATE = re.compile(rb"\d{4}-\d{2}-\d{2}")
@@ -15,8 +15,8 @@ ISO_DATE = re.compile(rb"\d{4}-\d{2}-\d{2}")
 def _serving(change: Callable[[bytes], bytes]) -> Script:
     """The script that serves the changed document."""
 
-    def script(target: Target) -> Iterator[Action]:
-        yield response(200, JSON, change(target.body))
+    def script(request: HostileRequest) -> Iterator[Action]:
+        yield response(200, JSON, change(request.body))
 
     return script
 

@@ -9,7 +9,7 @@ from functools import cache
 
 import zstandard
 
-from simulator.hostile.script import JSON, Action, Attack, Target, response
+from simulator.hostile.script import JSON, Action, Attack, HostileRequest, response
 
 BOMB_BYTES = 400_000_000
 BLOCK = b" " * 1_000_000
@@ -40,60 +40,60 @@ def _encoded(encoding: str, body: bytes) -> bytes:
     return response(200, JSON | {"Content-Encoding": encoding}, body)
 
 
-def gzip_bomb(_target: Target) -> Iterator[Action]:
+def gzip_bomb(_target: HostileRequest) -> Iterator[Action]:
     yield _encoded("gzip", _gzip_bomb())
 
 
-def deflate_bomb(_target: Target) -> Iterator[Action]:
+def deflate_bomb(_target: HostileRequest) -> Iterator[Action]:
     yield _encoded("deflate", _deflate_bomb())
 
 
-def zstd_bomb(_target: Target) -> Iterator[Action]:
+def zstd_bomb(_target: HostileRequest) -> Iterator[Action]:
     yield _encoded("zstd", _zstd_bomb())
 
 
-def stacked_bomb(_target: Target) -> Iterator[Action]:
+def stacked_bomb(_target: HostileRequest) -> Iterator[Action]:
     yield _encoded("gzip, gzip", gzip.compress(_gzip_bomb()))
 
 
-def hidden_stack(_target: Target) -> Iterator[Action]:
+def hidden_stack(_target: HostileRequest) -> Iterator[Action]:
     yield _encoded("gzip", gzip.compress(_gzip_bomb()))
 
 
-def stacked_in_two_headers(target: Target) -> Iterator[Action]:
-    body = gzip.compress(gzip.compress(target.body))
+def stacked_in_two_headers(request: HostileRequest) -> Iterator[Action]:
+    body = gzip.compress(gzip.compress(request.body))
     yield response(200, JSON | {"Content-Encoding": "gzip", "content-encoding": "gzip"}, body)
 
 
-def unknown_encoding(target: Target) -> Iterator[Action]:
-    yield _encoded("rot13", target.body)
+def unknown_encoding(request: HostileRequest) -> Iterator[Action]:
+    yield _encoded("rot13", request.body)
 
 
-def deflate(target: Target) -> Iterator[Action]:
-    yield _encoded("deflate", zlib.compress(target.body))
+def deflate(request: HostileRequest) -> Iterator[Action]:
+    yield _encoded("deflate", zlib.compress(request.body))
 
 
-def gzip_damaged(target: Target) -> Iterator[Action]:
-    packed = bytearray(gzip.compress(target.body))
+def gzip_damaged(request: HostileRequest) -> Iterator[Action]:
+    packed = bytearray(gzip.compress(request.body))
     packed[len(packed) // 2] ^= 0xFF
     yield _encoded("gzip", bytes(packed))
 
 
-def gzip_cut(target: Target) -> Iterator[Action]:
-    packed = gzip.compress(target.body)
+def gzip_cut(request: HostileRequest) -> Iterator[Action]:
+    packed = gzip.compress(request.body)
     yield _encoded("gzip", packed[: len(packed) // 2])
 
 
-def gzip_with_tail(target: Target) -> Iterator[Action]:
-    yield _encoded("gzip", gzip.compress(target.body) + b"tail")
+def gzip_with_tail(request: HostileRequest) -> Iterator[Action]:
+    yield _encoded("gzip", gzip.compress(request.body) + b"tail")
 
 
-def gzip_many_members(_target: Target) -> Iterator[Action]:
+def gzip_many_members(_target: HostileRequest) -> Iterator[Action]:
     yield _encoded("gzip", gzip.compress(b"") * 100_000)
 
 
-def gzip_only_in_name(target: Target) -> Iterator[Action]:
-    yield _encoded("gzip", target.body)
+def gzip_only_in_name(request: HostileRequest) -> Iterator[Action]:
+    yield _encoded("gzip", request.body)
 
 
 ATTACKS = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from simulator.hostile.script import JSON, Action, Attack, Target, chunk, head, response
+from simulator.hostile.script import JSON, Action, Attack, HostileRequest, chunk, head, response
 
 HTML = {"Content-Type": "text/html; charset=utf-8"}
 BLOCK_PAGE = b"<!DOCTYPE html><html><head><title>Attention Required!</title></head><body>Access denied</body></html>"
@@ -15,151 +15,151 @@ def _redirect(location: str | bytes, status: int = 302) -> bytes:
     return response(status, {"Location": location})
 
 
-def redirect_loop(target: Target) -> Iterator[Action]:
-    yield _redirect(target.path)
+def redirect_loop(request: HostileRequest) -> Iterator[Action]:
+    yield _redirect(request.path)
 
 
-def redirect_chain(target: Target) -> Iterator[Action]:
-    path, _, hop = target.path.partition("?hop=")
+def redirect_chain(request: HostileRequest) -> Iterator[Action]:
+    path, _, hop = request.path.partition("?hop=")
     yield _redirect(f"{path}?hop={int(hop or 0) + 1}")
 
 
-def redirect_to_other_host(_target: Target) -> Iterator[Action]:
+def redirect_to_other_host(_target: HostileRequest) -> Iterator[Action]:
     yield _redirect("http://other-host.invalid/document.json")
 
 
-def redirect_to_other_port(target: Target) -> Iterator[Action]:
-    port = urlsplit(target.url).port or 80
+def redirect_to_other_port(request: HostileRequest) -> Iterator[Action]:
+    port = urlsplit(request.url).port or 80
     yield _redirect(f"http://127.0.0.1:{port - 1}/document.json")
 
 
-def redirect_to_private_address(_target: Target) -> Iterator[Action]:
+def redirect_to_private_address(_target: HostileRequest) -> Iterator[Action]:
     yield _redirect("http://169.254.169.254/latest/meta-data/")
 
 
-def redirect_to_lower_scheme(target: Target) -> Iterator[Action]:
-    yield _redirect(target.url.replace("https:", "http:") + target.path)
+def redirect_to_lower_scheme(request: HostileRequest) -> Iterator[Action]:
+    yield _redirect(request.url.replace("https:", "http:") + request.path)
 
 
-def redirect_to_file(_target: Target) -> Iterator[Action]:
+def redirect_to_file(_target: HostileRequest) -> Iterator[Action]:
     yield _redirect("file:///etc/passwd")
 
 
-def redirect_to_user(target: Target) -> Iterator[Action]:
-    yield _redirect(target.url.replace("://", "://user:password@") + "/document.json")
+def redirect_to_user(request: HostileRequest) -> Iterator[Action]:
+    yield _redirect(request.url.replace("://", "://user:password@") + "/document.json")
 
 
-def redirect_to_nowhere(_target: Target) -> Iterator[Action]:
+def redirect_to_nowhere(_target: HostileRequest) -> Iterator[Action]:
     yield response(302, {})
 
 
-def redirect_to_invalid_url(_target: Target) -> Iterator[Action]:
+def redirect_to_invalid_url(_target: HostileRequest) -> Iterator[Action]:
     yield _redirect("http://[::1")
 
 
-def redirect_not_ascii(_target: Target) -> Iterator[Action]:
+def redirect_not_ascii(_target: HostileRequest) -> Iterator[Action]:
     yield _redirect(b"/\xff\xfe\xe9")
 
 
-def huge_redirect(_target: Target) -> Iterator[Action]:
+def huge_redirect(_target: HostileRequest) -> Iterator[Action]:
     yield _redirect("/" + "a" * 60_000)
 
 
-def redirect_with_endless_body(target: Target) -> Iterator[Action]:
-    yield head(302, {"Location": target.path, "Transfer-Encoding": "chunked"})
+def redirect_with_endless_body(request: HostileRequest) -> Iterator[Action]:
+    yield head(302, {"Location": request.path, "Transfer-Encoding": "chunked"})
     while True:
         yield chunk(b"a" * 65536)
 
 
-def huge_header(target: Target) -> Iterator[Action]:
-    yield response(200, JSON | {"X-Huge": "a" * 1_000_000}, target.body)
+def huge_header(request: HostileRequest) -> Iterator[Action]:
+    yield response(200, JSON | {"X-Huge": "a" * 1_000_000}, request.body)
 
 
-def large_header(target: Target) -> Iterator[Action]:
-    yield response(200, JSON | {"X-Large": "a" * 60_000}, target.body)
+def large_header(request: HostileRequest) -> Iterator[Action]:
+    yield response(200, JSON | {"X-Large": "a" * 60_000}, request.body)
 
 
-def many_headers(target: Target) -> Iterator[Action]:
-    yield response(200, JSON | {f"X-{number}": "a" for number in range(5_000)}, target.body)
+def many_headers(request: HostileRequest) -> Iterator[Action]:
+    yield response(200, JSON | {f"X-{number}": "a" for number in range(5_000)}, request.body)
 
 
-def non_ascii_tag(target: Target) -> Iterator[Action]:
-    yield response(200, JSON | {"ETag": b'"\xe9\xff"', "Set-Cookie": b"a=\xe9", "X-\x7f": b"\xff"}, target.body)
+def non_ascii_tag(request: HostileRequest) -> Iterator[Action]:
+    yield response(200, JSON | {"ETag": b'"\xe9\xff"', "Set-Cookie": b"a=\xe9", "X-\x7f": b"\xff"}, request.body)
 
 
-def non_ascii_headers(target: Target) -> Iterator[Action]:
+def non_ascii_headers(request: HostileRequest) -> Iterator[Action]:
     headers = JSON | {"ETag": b'"\xe9\xff"', "Set-Cookie": b"a=\xe9", "Server": b"\xf0\x9f\x92\xa9", "Via": b"\xff\xfe"}
-    yield response(200, headers, target.body)
+    yield response(200, headers, request.body)
 
 
-def control_characters(target: Target) -> Iterator[Action]:
-    yield response(200, JSON | {"ETag": b'"a\x00b"', "X-Null": b"\x00"}, target.body)
+def control_characters(request: HostileRequest) -> Iterator[Action]:
+    yield response(200, JSON | {"ETag": b'"a\x00b"', "X-Null": b"\x00"}, request.body)
 
 
-def folded_header(target: Target) -> Iterator[Action]:
-    yield response(200, JSON | {"X-Folded": "a\r\n b\r\n\tc"}, target.body)
+def folded_header(request: HostileRequest) -> Iterator[Action]:
+    yield response(200, JSON | {"X-Folded": "a\r\n b\r\n\tc"}, request.body)
 
 
-def published_in_future(target: Target) -> Iterator[Action]:
-    yield response(200, JSON | {"Last-Modified": "Fri, 31 Dec 2100 23:59:59 GMT"}, target.body)
+def published_in_future(request: HostileRequest) -> Iterator[Action]:
+    yield response(200, JSON | {"Last-Modified": "Fri, 31 Dec 2100 23:59:59 GMT"}, request.body)
 
 
-def published_in_1970(target: Target) -> Iterator[Action]:
-    yield response(200, JSON | {"Last-Modified": "Thu, 01 Jan 1970 00:00:00 GMT"}, target.body)
+def published_in_1970(request: HostileRequest) -> Iterator[Action]:
+    yield response(200, JSON | {"Last-Modified": "Thu, 01 Jan 1970 00:00:00 GMT"}, request.body)
 
 
-def invalid_date(target: Target) -> Iterator[Action]:
-    yield response(200, JSON | {"Last-Modified": "Mon, 01 Jan 0001 00:00:00 +2359"}, target.body)
+def invalid_date(request: HostileRequest) -> Iterator[Action]:
+    yield response(200, JSON | {"Last-Modified": "Mon, 01 Jan 0001 00:00:00 +2359"}, request.body)
 
 
-def block_page(_target: Target) -> Iterator[Action]:
+def block_page(_target: HostileRequest) -> Iterator[Action]:
     yield response(200, HTML, BLOCK_PAGE)
 
 
-def block_page_as_json(_target: Target) -> Iterator[Action]:
+def block_page_as_json(_target: HostileRequest) -> Iterator[Action]:
     yield response(200, JSON, BLOCK_PAGE)
 
 
-def forbidden(_target: Target) -> Iterator[Action]:
+def forbidden(_target: HostileRequest) -> Iterator[Action]:
     yield response(403, HTML, BLOCK_PAGE)
 
 
-def wrong_content_type(target: Target) -> Iterator[Action]:
-    yield response(200, {"Content-Type": "image/png"}, target.body)
+def wrong_content_type(request: HostileRequest) -> Iterator[Action]:
+    yield response(200, {"Content-Type": "image/png"}, request.body)
 
 
-def too_many_requests(_target: Target) -> Iterator[Action]:
+def too_many_requests(_target: HostileRequest) -> Iterator[Action]:
     yield response(429, {"Retry-After": "2"}, b"slow down")
 
 
-def unavailable(_target: Target) -> Iterator[Action]:
+def unavailable(_target: HostileRequest) -> Iterator[Action]:
     yield response(503, HTML, b"<html>busy</html>")
 
 
-def unavailable_for_years(_target: Target) -> Iterator[Action]:
+def unavailable_for_years(_target: HostileRequest) -> Iterator[Action]:
     yield response(503, {"Retry-After": "Fri, 31 Dec 2100 23:59:59 GMT"}, b"busy")
 
 
-def unavailable_without_end(_target: Target) -> Iterator[Action]:
+def unavailable_without_end(_target: HostileRequest) -> Iterator[Action]:
     yield head(503, {"Transfer-Encoding": "chunked"})
     while True:
         yield chunk(b"a" * 65536)
 
 
-def no_content(_target: Target) -> Iterator[Action]:
+def no_content(_target: HostileRequest) -> Iterator[Action]:
     yield head(204, {})
 
 
-def partial_content(target: Target) -> Iterator[Action]:
-    half = target.body[: len(target.body) // 2]
-    yield response(206, JSON | {"Content-Range": f"bytes 0-{len(half) - 1}/{len(target.body)}"}, half)
+def partial_content(request: HostileRequest) -> Iterator[Action]:
+    half = request.body[: len(request.body) // 2]
+    yield response(206, JSON | {"Content-Range": f"bytes 0-{len(half) - 1}/{len(request.body)}"}, half)
 
 
-def unknown_status(target: Target) -> Iterator[Action]:
-    yield response(999, JSON, target.body)
+def unknown_status(request: HostileRequest) -> Iterator[Action]:
+    yield response(999, JSON, request.body)
 
 
-def unrequested_not_modified(_target: Target) -> Iterator[Action]:
+def unrequested_not_modified(_target: HostileRequest) -> Iterator[Action]:
     yield head(304, {})
 
 

@@ -25,7 +25,7 @@ Action = bytes | Pause | Reset
 
 
 @dataclass(frozen=True)
-class Target:
+class HostileRequest:
     """The request that an attack answers. `body` is the honest document, `url` the server's base URL.
 
     `draw` (0 to below 1) selects what varies, for example the byte at which a connection is reset. `interval_s` is the
@@ -39,7 +39,7 @@ class Target:
     interval_s: float = 0.2
 
 
-Script = Callable[[Target], Iterator[Action]]
+Script = Callable[[HostileRequest], Iterator[Action]]
 
 
 @dataclass(frozen=True)

@@ -12,15 +12,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from simulator.hostile.script import Action, Attack, Pause, Reset, Target
+from simulator.hostile.script import Action, Attack, HostileRequest, Pause, Reset
 
 # Close with RST: linger for 0 seconds.
 LINGER_0 = struct.pack("ii", 1, 0)
 MAX_REQUEST_BYTES = 65536
 MAX_WAIT_S = 0.1
 
-AttackOf = Callable[[Target], Attack]
-"""Selects the attack on a request; the body of its target is empty while the connection has no request."""
+AttackOf = Callable[[HostileRequest], Attack]
+"""Selects the attack on a request; its path is empty while the connection has no request."""
 
 
 def perform(actions: Iterator[Action], connection: socket.socket, stop: threading.Event) -> None:
@@ -89,8 +89,8 @@ class HostileServer(socketserver.ThreadingTCPServer):
         host, port = self.server_address[:2]
         return f"{'https' if self.tls else 'http'}://{host!s}:{port}"
 
-    def target(self, path: str, body: bytes) -> Target:
-        return Target(self.url, path, body, self.draw, self.interval_s)
+    def hostile_request(self, path: str, body: bytes) -> HostileRequest:
+        return HostileRequest(self.url, path, body, self.draw, self.interval_s)
 
     def server_close(self) -> None:
         self.stop.set()
@@ -106,18 +106,18 @@ class _Connection(socketserver.BaseRequestHandler):
 
     def handle(self) -> None:
         server = self.server
-        target = server.target("", b"")
-        attack = server.attack_of(target)
+        request = server.hostile_request("", b"")
+        attack = server.attack_of(request)
         if attack.before_request:
-            perform(attack.script(target), self.request, server.stop)
+            perform(attack.script(request), self.request, server.stop)
             return
         connection = self.request if server.tls is None else server.tls.wrap_socket(self.request, server_side=True)
         with connection:
             path = _read_path(connection)
             if path is None:
                 return
-            target = server.target(path, server.page_of(path.partition("?")[0]))
-            perform(server.attack_of(target).script(target), connection, server.stop)
+            request = server.hostile_request(path, server.page_of(path.partition("?")[0]))
+            perform(server.attack_of(request).script(request), connection, server.stop)
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_WR)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Iterator
 
-from simulator.hostile.script import JSON, Action, Attack, Pause, Reset, Target, chunk, drip, head, response
+from simulator.hostile.script import JSON, Action, Attack, HostileRequest, Pause, Reset, chunk, drip, head, response
 
 FOREVER_S = 3600.0
 BLOCK = b" " * 65536
@@ -14,147 +14,147 @@ CHUNKED = JSON | {"Transfer-Encoding": "chunked"}
 GZIP_WITH_NAME = b"\x1f\x8b\x08\x08\x00\x00\x00\x00\x00\x03"
 
 
-def header_drip(target: Target) -> Iterator[Action]:
-    yield from drip(response(200, JSON, target.body), target.interval_s)
+def header_drip(request: HostileRequest) -> Iterator[Action]:
+    yield from drip(response(200, JSON, request.body), request.interval_s)
 
 
-def endless_header_drip(target: Target) -> Iterator[Action]:
+def endless_header_drip(request: HostileRequest) -> Iterator[Action]:
     yield b"HTTP/1.1 200 OK\r\nX-Slow: "
     while True:
-        yield from drip(b"a", target.interval_s)
+        yield from drip(b"a", request.interval_s)
 
 
-def body_drip(target: Target) -> Iterator[Action]:
-    yield head(200, JSON | {"Content-Length": str(len(target.body))})
-    yield from drip(target.body, target.interval_s)
+def body_drip(request: HostileRequest) -> Iterator[Action]:
+    yield head(200, JSON | {"Content-Length": str(len(request.body))})
+    yield from drip(request.body, request.interval_s)
 
 
-def chunk_drip(target: Target) -> Iterator[Action]:
+def chunk_drip(request: HostileRequest) -> Iterator[Action]:
     yield head(200, CHUNKED)
     while True:
         yield chunk(b" ")
-        yield Pause(target.interval_s)
+        yield Pause(request.interval_s)
 
 
-def gzip_header_drip(target: Target) -> Iterator[Action]:
+def gzip_header_drip(request: HostileRequest) -> Iterator[Action]:
     yield head(200, CHUNKED | {"Content-Encoding": "gzip"}) + chunk(GZIP_WITH_NAME)
     while True:
         yield chunk(b"a")
-        yield Pause(target.interval_s)
+        yield Pause(request.interval_s)
 
 
-def silence(_target: Target) -> Iterator[Action]:
+def silence(_target: HostileRequest) -> Iterator[Action]:
     yield Pause(FOREVER_S)
 
 
-def endless_informational(target: Target) -> Iterator[Action]:
+def endless_informational(request: HostileRequest) -> Iterator[Action]:
     while True:
         yield head(103, {"Link": "</style.css>"})
-        yield Pause(target.interval_s)
+        yield Pause(request.interval_s)
 
 
-def informational_flood(_target: Target) -> Iterator[Action]:
+def informational_flood(_target: HostileRequest) -> Iterator[Action]:
     while True:
         yield head(103, {"Link": "</style.css>"}) * 500
 
 
-def endless_body(_target: Target) -> Iterator[Action]:
+def endless_body(_target: HostileRequest) -> Iterator[Action]:
     yield head(200, JSON)
     while True:
         yield BLOCK
 
 
-def endless_chunk_extension(_target: Target) -> Iterator[Action]:
+def endless_chunk_extension(_target: HostileRequest) -> Iterator[Action]:
     yield head(200, CHUNKED) + b"1;"
     while True:
         yield b"a" * 4096
 
 
-def endless_trailers(target: Target) -> Iterator[Action]:
-    yield head(200, CHUNKED) + chunk(target.body) + b"0\r\n"
+def endless_trailers(request: HostileRequest) -> Iterator[Action]:
+    yield head(200, CHUNKED) + chunk(request.body) + b"0\r\n"
     while True:
         yield b"X-Trailer: a\r\n" * 100
 
 
-def switch_protocols(target: Target) -> Iterator[Action]:
+def switch_protocols(request: HostileRequest) -> Iterator[Action]:
     yield head(101, {"Upgrade": "websocket", "Connection": "Upgrade"})
-    yield from silence(target)
+    yield from silence(request)
 
 
-def _cut(target: Target) -> bytes:
+def _cut(request: HostileRequest) -> bytes:
     """The beginning of the honest response, up to the byte that the draw selects."""
-    whole = response(200, JSON, target.body)
-    return whole[: int(target.draw * len(whole))]
+    whole = response(200, JSON, request.body)
+    return whole[: int(request.draw * len(whole))]
 
 
-def reset(target: Target) -> Iterator[Action]:
-    yield _cut(target)
+def reset(request: HostileRequest) -> Iterator[Action]:
+    yield _cut(request)
     yield Reset()
 
 
-def cut(target: Target) -> Iterator[Action]:
-    yield _cut(target)
+def cut(request: HostileRequest) -> Iterator[Action]:
+    yield _cut(request)
 
 
-def cut_without_length(target: Target) -> Iterator[Action]:
-    yield head(200, JSON) + target.body[: int(target.draw * len(target.body))]
+def cut_without_length(request: HostileRequest) -> Iterator[Action]:
+    yield head(200, JSON) + request.body[: int(request.draw * len(request.body))]
 
 
-def no_response(_target: Target) -> Iterator[Action]:
+def no_response(_target: HostileRequest) -> Iterator[Action]:
     yield Reset()
 
 
-def length_too_large(target: Target) -> Iterator[Action]:
-    yield response(200, JSON | {"Content-Length": str(len(target.body) + 1000)}, target.body, length=False)
+def length_too_large(request: HostileRequest) -> Iterator[Action]:
+    yield response(200, JSON | {"Content-Length": str(len(request.body) + 1000)}, request.body, length=False)
 
 
-def length_too_small(target: Target) -> Iterator[Action]:
-    yield response(200, JSON | {"Content-Length": str(len(target.body) // 2)}, target.body, length=False)
+def length_too_small(request: HostileRequest) -> Iterator[Action]:
+    yield response(200, JSON | {"Content-Length": str(len(request.body) // 2)}, request.body, length=False)
 
 
-def length_negative(target: Target) -> Iterator[Action]:
-    yield response(200, JSON | {"Content-Length": "-1"}, target.body, length=False)
+def length_negative(request: HostileRequest) -> Iterator[Action]:
+    yield response(200, JSON | {"Content-Length": "-1"}, request.body, length=False)
 
 
-def length_enormous(target: Target) -> Iterator[Action]:
-    yield response(200, JSON | {"Content-Length": "9" * 19}, target.body, length=False)
-    yield Pause(target.interval_s)
+def length_enormous(request: HostileRequest) -> Iterator[Action]:
+    yield response(200, JSON | {"Content-Length": "9" * 19}, request.body, length=False)
+    yield Pause(request.interval_s)
 
 
-def two_lengths(target: Target) -> Iterator[Action]:
-    lengths = {"Content-Length": str(len(target.body)), "content-length": "1"}
-    yield response(200, JSON | lengths, target.body, length=False)
+def two_lengths(request: HostileRequest) -> Iterator[Action]:
+    lengths = {"Content-Length": str(len(request.body)), "content-length": "1"}
+    yield response(200, JSON | lengths, request.body, length=False)
 
 
-def length_and_chunks(target: Target) -> Iterator[Action]:
-    yield head(200, CHUNKED | {"Content-Length": "5"}) + chunk(target.body[:3]) + b"0\r\n\r\n"
+def length_and_chunks(request: HostileRequest) -> Iterator[Action]:
+    yield head(200, CHUNKED | {"Content-Length": "5"}) + chunk(request.body[:3]) + b"0\r\n\r\n"
 
 
-def broken_chunk(target: Target) -> Iterator[Action]:
-    yield head(200, CHUNKED) + chunk(target.body[:10]) + b"not hexadecimal\r\n" + target.body
+def broken_chunk(request: HostileRequest) -> Iterator[Action]:
+    yield head(200, CHUNKED) + chunk(request.body[:10]) + b"not hexadecimal\r\n" + request.body
 
 
-def missing_last_chunk(target: Target) -> Iterator[Action]:
-    yield head(200, CHUNKED) + chunk(target.body)
+def missing_last_chunk(request: HostileRequest) -> Iterator[Action]:
+    yield head(200, CHUNKED) + chunk(request.body)
 
 
-def unknown_transfer_encoding(target: Target) -> Iterator[Action]:
-    packed = gzip.compress(target.body)
+def unknown_transfer_encoding(request: HostileRequest) -> Iterator[Action]:
+    packed = gzip.compress(request.body)
     yield head(200, JSON | {"Transfer-Encoding": "gzip, chunked"}) + chunk(packed) + b"0\r\n\r\n"
 
 
-def garbage(_target: Target) -> Iterator[Action]:
+def garbage(_target: HostileRequest) -> Iterator[Action]:
     yield bytes(range(256)) * 16
 
 
-def tls_alert(_target: Target) -> Iterator[Action]:
+def tls_alert(_target: HostileRequest) -> Iterator[Action]:
     yield b"\x15\x03\x03\x00\x02\x02\x28"  # fatal, handshake_failure
 
 
-def tls_handshake_drip(target: Target) -> Iterator[Action]:
+def tls_handshake_drip(request: HostileRequest) -> Iterator[Action]:
     yield b"\x16\x03\x03\x40\x00"  # a handshake record of 16 KiB
     while True:
-        yield from drip(b"\x02", target.interval_s)
+        yield from drip(b"\x02", request.interval_s)
 
 
 ATTACKS = (
