@@ -10,12 +10,12 @@ from typing import NamedTuple
 from services.fetcher.archive.source import ArchivedSource
 from services.fetcher.archive.store import DocumentArchive
 from services.fetcher.fetch import Fetcher
+from services.fetcher.http.source import HttpSource
 from services.fetcher.planning.windows import FetchPlan, day_at
 from services.fetcher.settings import FetcherSection as Options
 from services.fetcher.settings import FetcherSettings
 from services.fetcher.sources.declaration import Source
 from services.fetcher.sources.documents import DocumentSource
-from services.fetcher.sources.http import HttpSource
 from services.fetcher.sources.metered import MeteredSource
 from services.fetcher.sources.recorded_files import RecordedFileSource
 from services.fetcher.sources.yaml_file import load_source

@@ -1,55 +1,42 @@
-"""Fetches documents over HTTP, with one client for all threads, conditional requests, and limits on time and size."""
+"""Fetches documents over HTTP: what a response means for the window that it was requested for."""
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 
-import httpx
-
+from services.fetcher.http.addresses import Lookup
+from services.fetcher.http.client import HttpClient
+from services.fetcher.http.headers import may_be_json, publication_of, usable_tag, value_of
 from services.fetcher.planning.windows import DueWindow
 from services.fetcher.sources.declaration import Source
-from services.fetcher.sources.documents import Absence, Document
+from services.fetcher.sources.documents import Absence, Document, RefusedResponse, ServerUnavailable, SourceResponse
 from shared.clock import Clock
-from shared.errors import InvalidDocument, TransientError
-from shared.loopback import is_loopback
 
 # Worth a retry, like 5xx. Any other status below 500 would be the same next time.
 RETRYABLE = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
-
-# An entity tag (RFC 9110, section 8.8.3) in ASCII. Any other cannot be sent back exactly as it was received.
-ENTITY_TAG = re.compile(r'(W/)?"[\x21\x23-\x7e]*"')
-MAX_TAG_CHARS = 256
+LAST_STATUS = 599
+DATE = "date"
+"""What is counted for a Last-Modified that is not used; the other reasons are REFUSALS of sources/documents.py."""
 
 
 class HttpSource:
-    """A DocumentSource over HTTP.
+    """A DocumentSource over HTTP. `count_refusal` is called with the reason of each refused response or header."""
 
-    `elapsed_s` is the clock of the time limit on a whole document. Without that limit a slow server could send for any
-    time, because httpx limits only each read.
-    """
-
-    def __init__(self, source: Source, clock: Clock, elapsed_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        source: Source,
+        clock: Clock,
+        elapsed_s: Callable[[], float] = time.monotonic,
+        *,
+        lookup: Lookup | None = None,
+        count_refusal: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._source = source
         self._clock = clock
-        self._elapsed_s = elapsed_s
-        limits = source.http
-        self._client = httpx.Client(
-            timeout=httpx.Timeout(limits.read_timeout_s, connect=limits.connect_timeout_s, pool=limits.total_timeout_s),
-            limits=httpx.Limits(max_connections=source.concurrency, max_keepalive_connections=source.concurrency),
-            headers={"User-Agent": "headrace", "Accept": "application/json"},
-            follow_redirects=True,
-            max_redirects=3,
-            # No cookies are stored: one that is not ASCII could not be sent back and would fail every later request.
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-            # A proxy from the environment cannot reach this machine's loopback addresses.
-            trust_env=not is_loopback(httpx.URL(source.base_url).host),
-        )
+        self._client = HttpClient(source, lookup, elapsed_s)
+        self._count_refusal = count_refusal
 
     def fetch(self, due: DueWindow, etag: str | None) -> Document | Absence:
         """Status 404 means not published yet, 304 means unchanged.
@@ -58,15 +45,11 @@ class HttpSource:
         """
         url, tag = self._url(due), usable_tag(etag)
         try:
-            with self._client.stream("GET", url, headers={"If-None-Match": tag} if tag else None) as response:
-                return self._absence(response) or self._document(due, url, response)
-        except httpx.TransportError as error:
-            raise TransientError(f"GET {url}: {type(error).__name__}: {error}") from error
-        except httpx.HTTPError as error:
-            raise InvalidDocument(f"GET {url}: {type(error).__name__}: {error}") from error
-        except RuntimeError as error:
-            # httpx raises it when `close` ended the client between two tries.
-            raise TransientError(f"GET {url}: {error}") from error
+            response = self._client.get(url, tag)
+            return self._absence(url, tag, response) or self._document(due, url, response)
+        except RefusedResponse as error:
+            self._count_refusal(error.reason)
+            raise
 
     def close(self) -> None:
         self._client.close()
@@ -76,52 +59,56 @@ class HttpSource:
         template = feed.dated if due.historical or feed.today is None else feed.today
         return self._source.base_url + template.format(feed=feed.name, date=due.window.date)
 
-    def _absence(self, response: httpx.Response) -> Absence | None:
+    def _absence(self, url: str, tag: str | None, response: SourceResponse) -> Absence | None:
         """None if the response has a document."""
-        status = response.status_code
+        status = response.status
         if status == HTTPStatus.OK:
             return None
-        if status == HTTPStatus.NOT_MODIFIED:
+        if status == HTTPStatus.NOT_MODIFIED and tag is not None:
             return Absence.UNCHANGED
         if status == HTTPStatus.NOT_FOUND:
             return Absence.NOT_PUBLISHED
-        if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in RETRYABLE:
-            raise TransientError(f"GET {response.url}: the server answered {status} {response.reason_phrase}")
-        raise InvalidDocument(f"GET {response.url}: expected 200, 304 or 404, got {status} {response.reason_phrase}")
+        if HTTPStatus.INTERNAL_SERVER_ERROR <= status <= LAST_STATUS or status in RETRYABLE:
+            raise ServerUnavailable(f"GET {url}: the server answered {_status_text(status)}", response)
+        expected = "200, 304 or 404" if tag else "200 or 404"
+        raise RefusedResponse(f"GET {url}: expected {expected}, got {_status_text(status)}", "status", response)
 
-    def _document(self, due: DueWindow, url: str, response: httpx.Response) -> Document:
+    def _document(self, due: DueWindow, url: str, response: SourceResponse) -> Document:
+        self._refuse_other_content(url, response)
+        fetched_at = self._clock.now()
+        published = publication_of(value_of(response.headers, "last-modified"), fetched_at)
+        # The documents of past days are old, and their facts do not use the time of publication.
+        if published.is_refused and not due.historical:
+            self._count_refusal(DATE)
         return Document(
             feed=due.window.feed,
             date=due.window.date,
             url=url,
-            body=self._body(url, response),
-            fetched_at=self._clock.now(),
-            published_at=_parse_http_date(response.headers.get("Last-Modified")),
-            etag=usable_tag(response.headers.get("ETag")),
+            body=response.body,
+            fetched_at=fetched_at,
+            published_at=published.at,
+            etag=usable_tag(value_of(response.headers, "etag")),
             historical=due.historical,
+            response=response,
         )
 
-    def _body(self, url: str, response: httpx.Response) -> bytes:
-        limits = self._source.http
-        deadline_s = self._elapsed_s() + limits.total_timeout_s
-        body = bytearray()
-        for chunk in response.iter_bytes():
-            body += chunk
-            if len(body) > limits.max_body_bytes:
-                raise InvalidDocument(f"GET {url}: expected at most {limits.max_body_bytes:,} bytes, got more")
-            if self._elapsed_s() > deadline_s:
-                raise TransientError(f"GET {url}: the document is not complete within {limits.total_timeout_s:g} s")
-        return bytes(body)
+    def _refuse_other_content(self, url: str, response: SourceResponse) -> None:
+        """Raises RefusedResponse for markup instead of JSON, a marker of the declaration, or another content type."""
+        content_type = value_of(response.headers, "content-type")
+        is_markup = response.body[:100].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")
+        if is_markup or "html" in (content_type or ""):
+            raise RefusedResponse(f"GET {url}: expected JSON, got a page of markup", "block page", response)
+        for marker in self._source.block_page.markers:
+            if marker.encode() in response.body:
+                raise RefusedResponse(f"GET {url}: the page contains the marker {marker!r}", "block page", response)
+        if not may_be_json(content_type):
+            message = f"GET {url}: expected JSON, got the content type {content_type!r:.100}"
+            raise RefusedResponse(message, "type", response)
 
 
-def usable_tag(tag: str | None) -> str | None:
-    """The entity tag if it can be sent back as it was received, else None."""
-    return tag if tag is not None and len(tag) <= MAX_TAG_CHARS and ENTITY_TAG.fullmatch(tag) else None
-
-
-def _parse_http_date(text: str | None) -> datetime | None:
-    """The instant of an HTTP date in UTC; None if it is missing or invalid."""
+def _status_text(status: int) -> str:
+    """The status with its standard phrase: the server's own phrase could contain anything."""
     try:
-        return parsedate_to_datetime(text).astimezone(UTC) if text else None
-    except (ValueError, OverflowError):
-        return None
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)

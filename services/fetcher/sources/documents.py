@@ -12,6 +12,7 @@ from typing import Protocol
 import msgspec
 
 from services.fetcher.planning.windows import DueWindow
+from shared.errors import InvalidDocument, TransientError
 
 
 class Absence(Enum):
@@ -19,6 +20,43 @@ class Absence(Enum):
 
     NOT_PUBLISHED = "not published"
     UNCHANGED = "unchanged"
+
+
+@dataclass(frozen=True)
+class SourceResponse:
+    """A response of a server. `url` is the address that responded, after redirects.
+
+    `body` is unpacked. If the response was refused or is an error, it is only the beginning of the body.
+    """
+
+    url: str
+    status: int
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+
+
+class RefusedResponse(InvalidDocument):
+    """A response that is not a document.
+
+    `reason` is one of REFUSALS. `response` is None if its headers did not arrive.
+    """
+
+    def __init__(self, message: str, reason: str, response: SourceResponse | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.response = response
+
+
+class ServerUnavailable(TransientError):
+    """The server asks to try again later. `response` has the status and its headers, for example Retry-After."""
+
+    def __init__(self, message: str, response: SourceResponse) -> None:
+        super().__init__(message)
+        self.response = response
+
+
+REFUSALS = ("address", "block page", "body", "header", "redirect", "size", "status", "type")
+"""Why a response is refused."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +71,8 @@ class Document:
     published_at: datetime | None = None
     etag: str | None = None
     historical: bool = False
+    response: SourceResponse | None = None
+    """The response that it came in; None if it was not fetched from a server."""
 
     @cached_property
     def hash(self) -> str:

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from services.fetcher.archive.store import DocumentArchive
 from services.fetcher.fetch_window import FetchWindow
+from services.fetcher.http.source import HttpSource
 from services.fetcher.planning.cursor import WindowCursor, decode, encode
 from services.fetcher.planning.windows import DueWindow, Window
-from services.fetcher.sources.http import HttpSource
 from shared.retry import Retry
 from tests.services.fetcher.site import Answer, Handler, Site
 from tests.services.fetcher.synthetic_documents import DAY, SettableClock, body, event, made_source

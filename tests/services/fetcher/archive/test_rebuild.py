@@ -13,10 +13,10 @@ from services.fetcher.archive.rebuild import Recapture, lines_by_window
 from services.fetcher.archive.source import ArchivedSource
 from services.fetcher.archive.store import DocumentArchive
 from services.fetcher.fetch import Fetcher
+from services.fetcher.http.source import HttpSource
 from services.fetcher.planning.coverage import coverage_text
 from services.fetcher.planning.cursor import decode
 from services.fetcher.planning.windows import FetchPlan, Window
-from services.fetcher.sources.http import HttpSource
 from tests.services.fetcher.site import Site
 from tests.services.fetcher.synthetic_documents import (
     DAY,
