@@ -11,18 +11,18 @@ from services.fetcher.http.client import HttpClient
 from services.fetcher.http.headers import may_be_json, publication_of, usable_tag, value_of
 from services.fetcher.planning.windows import DueWindow
 from services.fetcher.sources.declaration import Source
-from services.fetcher.sources.documents import Absence, Document, RefusedResponse, ServerUnavailable, SourceResponse
+from services.fetcher.sources.documents import Absence, Document, RefusedResponse, SourceResponse, Throttled
 from shared.clock import Clock
+from shared.errors import TransientError
 
 # Worth a retry, like 5xx. Any other status below 500 would be the same next time.
 RETRYABLE = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
+THROTTLING = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
 LAST_STATUS = 599
-DATE = "date"
-"""What is counted for a Last-Modified that is not used; the other reasons are REFUSALS of sources/documents.py."""
 
 
 class HttpSource:
-    """A DocumentSource over HTTP. `count_refusal` is called with the reason of each refused response or header."""
+    """A DocumentSource over HTTP. `count_refused_date` is called for each Last-Modified that is not used."""
 
     def __init__(
         self,
@@ -31,12 +31,12 @@ class HttpSource:
         elapsed_s: Callable[[], float] = time.monotonic,
         *,
         lookup: Lookup | None = None,
-        count_refusal: Callable[[str], None] = lambda _: None,
+        count_refused_date: Callable[[], None] = lambda: None,
     ) -> None:
         self._source = source
         self._clock = clock
         self._client = HttpClient(source, lookup, elapsed_s)
-        self._count_refusal = count_refusal
+        self._count_refused_date = count_refused_date
 
     def fetch(self, due: DueWindow, etag: str | None) -> Document | Absence:
         """Status 404 means not published yet, 304 means unchanged.
@@ -44,12 +44,8 @@ class HttpSource:
         `etag` may have been stored by an older version: it is sent only if it is usable.
         """
         url, tag = self._url(due), usable_tag(etag)
-        try:
-            response = self._client.get(url, tag)
-            return self._absence(url, tag, response) or self._document(due, url, response)
-        except RefusedResponse as error:
-            self._count_refusal(error.reason)
-            raise
+        response = self._client.get(url, tag)
+        return self._absence(url, tag, response) or self._document(due, url, response)
 
     def close(self) -> None:
         self._client.close()
@@ -69,7 +65,7 @@ class HttpSource:
         if status == HTTPStatus.NOT_FOUND:
             return Absence.NOT_PUBLISHED
         if HTTPStatus.INTERNAL_SERVER_ERROR <= status <= LAST_STATUS or status in RETRYABLE:
-            raise ServerUnavailable(f"GET {url}: the server answered {_status_text(status)}", response)
+            raise _unavailable(f"GET {url}: the server answered {_status_text(status)}", response)
         expected = "200, 304 or 404" if tag else "200 or 404"
         raise RefusedResponse(f"GET {url}: expected {expected}, got {_status_text(status)}", "status", response)
 
@@ -79,7 +75,7 @@ class HttpSource:
         published = publication_of(value_of(response.headers, "last-modified"), fetched_at)
         # The documents of past days are old, and their facts do not use the time of publication.
         if published.is_refused and not due.historical:
-            self._count_refusal(DATE)
+            self._count_refused_date()
         return Document(
             feed=due.window.feed,
             date=due.window.date,
@@ -104,6 +100,12 @@ class HttpSource:
         if not may_be_json(content_type):
             message = f"GET {url}: expected JSON, got the content type {content_type!r:.100}"
             raise RefusedResponse(message, "type", response)
+
+
+def _unavailable(message: str, response: SourceResponse) -> TransientError:
+    if response.status in THROTTLING:
+        return Throttled(message, value_of(response.headers, "retry-after"), value_of(response.headers, "date"))
+    return TransientError(message)
 
 
 def _status_text(status: int) -> str:

@@ -47,12 +47,13 @@ class RefusedResponse(InvalidDocument):
         self.response = response
 
 
-class ServerUnavailable(TransientError):
-    """The server asks to try again later. `response` has the status and its headers, for example Retry-After."""
+class Throttled(TransientError):
+    """The server answered 429 or 503. `retry_after` and `date` are its header fields of these names, unparsed."""
 
-    def __init__(self, message: str, response: SourceResponse) -> None:
+    def __init__(self, message: str, retry_after: str | None = None, date: str | None = None) -> None:
         super().__init__(message)
-        self.response = response
+        self.retry_after = retry_after
+        self.date = date
 
 
 REFUSALS = ("address", "block page", "body", "header", "redirect", "size", "status", "type")
