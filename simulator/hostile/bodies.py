@@ -57,7 +57,7 @@ def nested_beside(body: bytes) -> bytes:
 
 
 def huge_slice(body: bytes) -> bytes:
-    return with_field(body, b'"padding":"' + b"a" * 9_000_000 + b'"')
+    return with_field(body, b'"padding":"' + b"a" * 2_000_000 + b'"')
 
 
 def huge_number(body: bytes) -> bytes:
@@ -106,11 +106,11 @@ ATTACKS = (
     Attack("some-junk", "21 objects without keys among the events", _serving(some_junk), is_plausible=True),
     Attack("nested-inside", "an event nested 5,000 levels deep", _serving(nested_inside)),
     Attack("nested-beside", "5,000 levels beside the events", _serving(nested_beside)),
-    Attack("huge-slice", "an event of 9 MB", _serving(huge_slice), is_plausible=True),
+    Attack("huge-slice", "an event of 2 MB", _serving(huge_slice), is_plausible=True),
     Attack("huge-number", "a number of 100,000 digits", _serving(huge_number), is_plausible=True),
     Attack("repeated-events", "each event 50 times", _serving(repeated_events)),
     Attack("invalid-utf8", "bytes that are not UTF-8", _serving(invalid_utf8)),
-    Attack("lone-surrogate", "a text that is not valid Unicode", _serving(lone_surrogate), is_plausible=True),
+    Attack("lone-surrogate", "a text that is not valid Unicode", _serving(lone_surrogate)),
     Attack("empty-body", "no byte of a body", _serving(lambda _: b"")),
     Attack("null-document", "the document null", _serving(lambda _: b"null")),
     Attack("other-shape", "a document without the array of events", _serving(lambda _: b'{"message":"moved"}')),
