@@ -15,6 +15,8 @@ def is_public(address: str) -> bool:
         ip = ip_address(address.partition("%")[0])
     except ValueError:
         return False
+    if isinstance(ip, IPv6Address) and ip.ipv4_mapped is not None:
+        ip = ip.ipv4_mapped
     return all(each.is_global and not each.is_multicast for each in (ip, *_embedded(ip)))
 
 
