@@ -16,7 +16,7 @@ from services.fetcher.capture import Capture, WrongDay
 from services.fetcher.planning.cursor import WindowCursor
 from services.fetcher.planning.windows import DueWindow, Window
 from services.fetcher.sources.declaration import Source
-from services.fetcher.sources.documents import Absence, Document, DocumentSource, RefusedResponse
+from services.fetcher.sources.documents import Absence, Document, DocumentSource, Refusal, RefusedResponse
 from shared.broker.contract import NewRecord
 from shared.clock import Clock, SystemClock
 from shared.errors import InvalidDocument, TransientError
@@ -113,11 +113,11 @@ class FetchWindow:
             result = self._captures[due.window.feed](document, cursor.seen, closing)
         except WrongDay as error:
             if due.historical:
-                raise RefusedResponse(str(error), "body", document.response) from error
+                raise RefusedResponse(str(error), Refusal.BODY, document.response) from error
             # The address of the current day serves the previous day until the first publication.
             return _unchanged(due, msgspec.structs.replace(cursor, etag=document.etag), absent=True)
         except InvalidDocument as error:
-            raise RefusedResponse(str(error), "body", document.response) from error
+            raise RefusedResponse(str(error), Refusal.BODY, document.response) from error
         self._archive.put(document)  # before the cursor that relies on it is committed
         after = WindowCursor(
             state="done" if due.historical else "live",

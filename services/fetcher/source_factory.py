@@ -25,7 +25,7 @@ from shared.errors import ConfigError
 
 ARCHIVE = "archive"
 REFUSED_DATE = "date"
-"""Why a Last-Modified is not used: the time cannot be true. The other reasons are REFUSALS of sources/documents.py."""
+"""Why a Last-Modified is not used: the time cannot be true. The other reasons are those of `Refusal`."""
 # The source of an archive that does not name one.
 DEFAULT_ARCHIVE_SOURCE = "boatrace"
 

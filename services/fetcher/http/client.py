@@ -19,7 +19,7 @@ from services.fetcher.http.headers import PLAIN, decoded, encoding_of, problem_o
 from services.fetcher.http.redirects import MAX_REDIRECTS, STATUSES, redirect_target
 from services.fetcher.http.stream import BoundedBackend, ExchangeBounds, TooManyBytes, only_public
 from services.fetcher.sources.declaration import Source
-from services.fetcher.sources.documents import RefusedResponse, SourceResponse
+from services.fetcher.sources.documents import Refusal, RefusedResponse, SourceResponse
 from shared.errors import InvalidDocument, TransientError
 
 OK = 200
@@ -78,10 +78,10 @@ class HttpClient:
                 response = self._get(next_url, headers, bounds)
                 if response.status not in STATUSES:
                     return response
-                with _refusing(response, "redirect"):
+                with _refusing(response, Refusal.REDIRECT):
                     location = value_of(response.headers, "location")
                     next_url = redirect_target(self._base_url, next_url, location, self._hosts)
-            raise RefusedResponse(f"expected at most {MAX_REDIRECTS} redirects, got more", "redirect", response)
+            raise RefusedResponse(f"expected at most {MAX_REDIRECTS} redirects, got more", Refusal.REDIRECT, response)
 
     def close(self) -> None:
         """Closes the connections. A request in progress ends by its own time limits."""
@@ -107,7 +107,7 @@ class HttpClient:
         ) as answer:
             bounds.expect_body()
             response = SourceResponse(url, answer.status, tuple(decoded(answer.headers)))
-            with _refusing(response, "header"):
+            with _refusing(response, Refusal.HEADER):
                 if problem := problem_of(response.headers):
                     raise InvalidDocument(problem)
             if response.status == OK:
@@ -120,7 +120,9 @@ class HttpClient:
         encoding = encoding_of(response.headers)
         if encoding is None:
             given = value_of(response.headers, "content-encoding")
-            raise RefusedResponse(f"expected the content encoding gzip or none, got {given!r:.100}", "header", response)
+            raise RefusedResponse(
+                f"expected the content encoding gzip or none, got {given!r:.100}", Refusal.HEADER, response
+            )
         collector = BodyCollector(encoding, self._limits.max_body_bytes)
         try:
             for data in answer.iter_stream():
@@ -128,7 +130,7 @@ class HttpClient:
                 bounds.left_s()  # thousands of chunks may arrive in one read
             body = collector.body()
         except InvalidDocument as error:
-            raise RefusedResponse(str(error), "size", replace(response, body=collector.beginning)) from error
+            raise RefusedResponse(str(error), Refusal.SIZE, replace(response, body=collector.beginning)) from error
         return replace(response, body=body)
 
     def _with_beginning(
@@ -150,10 +152,10 @@ class HttpClient:
         except RefusedResponse as error:
             raise RefusedResponse(f"GET {url}: {error}", error.reason, error.response) from error
         except (InvalidDocument, httpcore2.LocalProtocolError) as error:
-            reason = "size" if isinstance(error, TooManyBytes) else "address"
+            reason = Refusal.SIZE if isinstance(error, TooManyBytes) else Refusal.ADDRESS
             raise RefusedResponse(f"GET {url}: {error}", reason) from error
         except httpx2.InvalidURL as error:
-            raise RefusedResponse(f"GET {url}: {error}", "redirect") from error
+            raise RefusedResponse(f"GET {url}: {error}", Refusal.REDIRECT) from error
         except TransientError as error:
             raise TransientError(f"GET {url}: {error}") from error
         except httpcore2.TimeoutException as error:
@@ -172,7 +174,7 @@ class HttpClient:
 
 
 @contextmanager
-def _refusing(response: SourceResponse, reason: str) -> Iterator[None]:
+def _refusing(response: SourceResponse, reason: Refusal) -> Iterator[None]:
     """An InvalidDocument in the block is about this response."""
     try:
         yield

@@ -11,7 +11,7 @@ from services.fetcher.http.client import HttpClient
 from services.fetcher.http.headers import may_be_json, publication_of, usable_tag, value_of
 from services.fetcher.planning.windows import DueWindow
 from services.fetcher.sources.declaration import Source
-from services.fetcher.sources.documents import Absence, Document, RefusedResponse, SourceResponse, Throttled
+from services.fetcher.sources.documents import Absence, Document, Refusal, RefusedResponse, SourceResponse, Throttled
 from shared.clock import Clock
 from shared.errors import TransientError
 
@@ -65,9 +65,12 @@ class HttpSource:
         if status == HTTPStatus.NOT_FOUND:
             return Absence.NOT_PUBLISHED
         if HTTPStatus.INTERNAL_SERVER_ERROR <= status <= LAST_STATUS or status in RETRYABLE:
-            raise _unavailable(f"GET {url}: the server answered {_status_text(status)}", response)
+            if status in THROTTLING:
+                retry_after, date = value_of(response.headers, "retry-after"), value_of(response.headers, "date")
+                raise Throttled(f"GET {url}: the server answered {_status_text(status)}", retry_after, date)
+            raise TransientError(f"GET {url}: the server answered {_status_text(status)}")
         expected = "200, 304 or 404" if tag else "200 or 404"
-        raise RefusedResponse(f"GET {url}: expected {expected}, got {_status_text(status)}", "status", response)
+        raise RefusedResponse(f"GET {url}: expected {expected}, got {_status_text(status)}", Refusal.STATUS, response)
 
     def _document(self, due: DueWindow, url: str, response: SourceResponse) -> Document:
         self._refuse_other_content(url, response)
@@ -93,19 +96,15 @@ class HttpSource:
         content_type = value_of(response.headers, "content-type")
         is_markup = response.body[:100].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")
         if is_markup or "html" in (content_type or ""):
-            raise RefusedResponse(f"GET {url}: expected JSON, got a page of markup", "block page", response)
+            raise RefusedResponse(f"GET {url}: expected JSON, got a page of markup", Refusal.BLOCK_PAGE, response)
         for marker in self._source.block_page.markers:
             if marker.encode() in response.body:
-                raise RefusedResponse(f"GET {url}: the page contains the marker {marker!r}", "block page", response)
+                raise RefusedResponse(
+                    f"GET {url}: the page contains the marker {marker!r}", Refusal.BLOCK_PAGE, response
+                )
         if not may_be_json(content_type):
             message = f"GET {url}: expected JSON, got the content type {content_type!r:.100}"
-            raise RefusedResponse(message, "type", response)
-
-
-def _unavailable(message: str, response: SourceResponse) -> TransientError:
-    if response.status in THROTTLING:
-        return Throttled(message, value_of(response.headers, "retry-after"), value_of(response.headers, "date"))
-    return TransientError(message)
+            raise RefusedResponse(message, Refusal.TYPE, response)
 
 
 def _status_text(status: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import date, datetime
-from enum import Enum
+from enum import Enum, StrEnum
 from functools import cached_property
 from typing import Protocol
 
@@ -35,13 +35,23 @@ class SourceResponse:
     body: bytes = b""
 
 
+class Refusal(StrEnum):
+    """Why a response is refused."""
+
+    ADDRESS = "address"
+    BLOCK_PAGE = "block page"
+    BODY = "body"
+    HEADER = "header"
+    REDIRECT = "redirect"
+    SIZE = "size"
+    STATUS = "status"
+    TYPE = "type"
+
+
 class RefusedResponse(InvalidDocument):
-    """A response that is not a document.
+    """A response that is not a document. `response` is None if its headers did not arrive."""
 
-    `reason` is one of REFUSALS. `response` is None if its headers did not arrive.
-    """
-
-    def __init__(self, message: str, reason: str, response: SourceResponse | None = None) -> None:
+    def __init__(self, message: str, reason: Refusal, response: SourceResponse | None = None) -> None:
         super().__init__(message)
         self.reason = reason
         self.response = response
@@ -54,10 +64,6 @@ class Throttled(TransientError):
         super().__init__(message)
         self.retry_after = retry_after
         self.date = date
-
-
-REFUSALS = ("address", "block page", "body", "header", "redirect", "size", "status", "type")
-"""Why a response is refused."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from services.fetcher.archive.store import DocumentArchive
 from services.fetcher.fetch_window import MAX_CAUSE_CHARS, FetchOutcome, FetchWindow
 from services.fetcher.planning.cursor import WindowCursor, decode, encode
 from services.fetcher.planning.windows import DueWindow, Window
-from services.fetcher.sources.documents import Absence, Document, RefusedResponse, SourceResponse
+from services.fetcher.sources.documents import Absence, Document, Refusal, RefusedResponse, SourceResponse
 from shared.retry import Retry
 from tests.services.fetcher.synthetic_documents import DAY, NOON, SettableClock, body, event, made_source
 
@@ -119,7 +119,7 @@ def test_a_document_of_the_day_before_is_not_stored_while_a_day_is_followed(tmp_
 
 
 def test_a_refused_response_is_stored_with_its_reason(tmp_path: Path) -> None:
-    error = RefusedResponse("expected 200, got 403", "status", FORBIDDEN)
+    error = RefusedResponse("expected 200, got 403", Refusal.STATUS, FORBIDDEN)
     run = FetchWindow(
         made_source(), FakeSource(raising(error)), DocumentArchive(tmp_path), Retry(tries=1),
         RejectedResponses(tmp_path), SettableClock(),

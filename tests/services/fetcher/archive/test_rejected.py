@@ -10,14 +10,14 @@ import pytest
 
 from services.fetcher.archive.rejected import MAX_BODY_BYTES, RejectedResponses
 from services.fetcher.planning.windows import Window
-from services.fetcher.sources.documents import RefusedResponse, SourceResponse
+from services.fetcher.sources.documents import Refusal, RefusedResponse, SourceResponse
 from tests.services.fetcher.synthetic_documents import DAY, NOON
 
 WINDOW = Window("cards", DAY)
 
 
 def refused(body: bytes = b"busy", headers: tuple[tuple[str, str], ...] = ()) -> RefusedResponse:
-    return RefusedResponse("no document", "status", SourceResponse("http://host/a.json", 403, headers, body))
+    return RefusedResponse("no document", Refusal.STATUS, SourceResponse("http://host/a.json", 403, headers, body))
 
 
 def bodies(folder: Path) -> set[bytes]:
@@ -94,7 +94,7 @@ def test_headers_of_any_bytes_are_stored_without_secrets(tmp_path: Path) -> None
 def test_each_refusal_is_counted(tmp_path: Path, response: SourceResponse | None) -> None:
     reasons: list[str] = []
 
-    RejectedResponses(tmp_path, reasons.append).put(WINDOW, RefusedResponse("no", "header", response), NOON)
+    RejectedResponses(tmp_path, reasons.append).put(WINDOW, RefusedResponse("no", Refusal.HEADER, response), NOON)
 
     assert reasons == ["header"]
 
