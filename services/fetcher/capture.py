@@ -7,7 +7,8 @@ are decoded.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import date
 from typing import Any, NamedTuple
 
@@ -84,8 +85,7 @@ class Capture:
         Raises InvalidDocument if the document does not have the declared shape.
         """
         reemits = closing and self._feed.close == "reemit-first"
-        # Cursors of older versions also have the hashes of rejected slices; those are no keys.
-        versions = {key: version for key, version in previous.items() if ":" in key}
+        versions = versions_of_events(previous)
         records: list[NewRecord] = []
         dead_letters: list[NewRecord] = []
         events = 0
@@ -109,6 +109,23 @@ class Capture:
                 f" the day, got {len(versions):,}"
             )
         return CaptureResult(records, versions, dead_letters, events)
+
+    def new_dead_letters(
+        self, result: CaptureResult, document: Document, previous: str | None, read: Callable[[str], bytes]
+    ) -> list[NewRecord]:
+        """The dead letters of slices that the previous document of the window did not have.
+
+        `previous` is its hash, or None; `read` returns its body or raises InvalidDocument. The cursor does not have the
+        rejected slices, because their number has no bound over a day.
+        """
+        if not result.dead_letters or previous is None:
+            return result.dead_letters
+        try:
+            before = replace(document, body=read(previous))
+            known = {letter.value for letter in self(before, {}).dead_letters}
+        except InvalidDocument:
+            return result.dead_letters
+        return [letter for letter in result.dead_letters if letter.value not in known]
 
     def _versions(self, document: Document) -> Iterator[tuple[Slice, SliceVersion]]:
         """Every slice as the first version of its event. A second slice of the same event has no key.
@@ -228,6 +245,11 @@ class Capture:
             names.STACK_FRAME: CAPTURE_FRAME.encode(),
         }
         return NewRecord(DEAD_LETTERS, document.url.encode(), slice_.body[:MAX_SLICE_BYTES], headers)
+
+
+def versions_of_events(versions: KnownVersions) -> dict[str, SliceVersion]:
+    """The versions by event key. Cursors of older versions of this program also have hashes of rejected slices."""
+    return {key: version for key, version in versions.items() if ":" in key}
 
 
 def _check_count(body: bytes, path: Sequence[str], max_events: int) -> None:

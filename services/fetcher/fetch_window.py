@@ -5,7 +5,6 @@ A document is archived only if it could be split. A response that was refused is
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
@@ -129,24 +128,9 @@ class FetchWindow:
             most_events=max(result.events, cursor.most_events),
             is_confirmed=unchanged and cursor.state == "done",
         )
-        dead_letters = self._new_dead_letters(cursor, document, result.dead_letters)
+        capture = self._captures[due.window.feed]
+        dead_letters = capture.new_dead_letters(result, document, cursor.document, self._archive.read)
         return FetchOutcome(due, after, result.records + dead_letters, changed=True)
-
-    def _new_dead_letters(
-        self, cursor: WindowCursor, document: Document, dead_letters: list[NewRecord]
-    ) -> list[NewRecord]:
-        """The dead letters of slices that the previous document of the window did not have.
-
-        Slices that were rejected are not in the cursor, because their number has no bound over a day.
-        """
-        if not dead_letters or cursor.document is None:
-            return dead_letters
-        try:
-            before = replace(document, body=self._archive.read(cursor.document))
-            known = {letter.value for letter in self._captures[document.feed](before, {}).dead_letters}
-        except InvalidDocument:
-            return dead_letters
-        return [letter for letter in dead_letters if letter.value not in known]
 
 
 def cause_of(error: Exception, rejected: str | None = None) -> str:

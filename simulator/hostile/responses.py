@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from simulator.hostile.script import JSON, Action, Attack, HostileRequest, chunk, head, response
+from simulator.hostile.script import JSON, Action, Attack, HostileRequest, chunk, drip, head, response
 
 HTML = {"Content-Type": "text/html; charset=utf-8"}
 BLOCK_PAGE = b"<!DOCTYPE html><html><head><title>Attention Required!</title></head><body>Access denied</body></html>"
@@ -146,6 +146,11 @@ def unavailable_without_end(_target: HostileRequest) -> Iterator[Action]:
         yield chunk(b"a" * 65536)
 
 
+def unavailable_slowly(request: HostileRequest) -> Iterator[Action]:
+    yield head(503, {"Retry-After": "2", "Content-Length": "1000"})
+    yield from drip(b"a" * 1000, request.interval_s)
+
+
 def no_content(_target: HostileRequest) -> Iterator[Action]:
     yield head(204, {})
 
@@ -195,6 +200,7 @@ ATTACKS = (
     Attack("unavailable", "status 503", unavailable),
     Attack("unavailable-for-years", "status 503 with a Retry-After in the year 2100", unavailable_for_years),
     Attack("unavailable-without-end", "status 503 with a body without an end", unavailable_without_end),
+    Attack("unavailable-slowly", "status 503 whose body comes byte by byte", unavailable_slowly),
     Attack("no-content", "status 204", no_content),
     Attack("partial-content", "status 206, which was not requested", partial_content),
     Attack("unknown-status", "status 999", unknown_status),

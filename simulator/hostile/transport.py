@@ -36,6 +36,12 @@ def chunk_drip(request: HostileRequest) -> Iterator[Action]:
         yield Pause(request.interval_s)
 
 
+def tiny_chunks(_request: HostileRequest) -> Iterator[Action]:
+    yield head(200, CHUNKED)
+    while True:
+        yield chunk(b" ") * 10_000
+
+
 def gzip_header_drip(request: HostileRequest) -> Iterator[Action]:
     yield head(200, CHUNKED | {"Content-Encoding": "gzip"}) + chunk(GZIP_WITH_NAME)
     while True:
@@ -162,6 +168,7 @@ ATTACKS = (
     Attack("endless-header-drip", "one header without an end, byte by byte", endless_header_drip),
     Attack("body-drip", "a complete header, then the body byte by byte", body_drip),
     Attack("chunk-drip", "chunks of one byte without an end", chunk_drip),
+    Attack("tiny-chunks", "chunks of one byte without an end, fast", tiny_chunks),
     Attack("gzip-header-drip", "a gzip header without an end, byte by byte", gzip_header_drip),
     Attack("silence", "no byte at all", silence),
     Attack("endless-informational", "status 103 without an end, slowly", endless_informational),

@@ -26,6 +26,8 @@ OK = 200
 # Of the body of an error, for a person. A whole short body also lets the connection be used again.
 ERROR_BODY_BYTES = 64 * 1024
 KEEP_ALIVE_S = 30.0
+# Each part (a chunk, or what one read returned) costs some 10 microseconds, even if it has only one byte.
+MAX_PARTS = 50_000
 FIXED_HEADERS = [
     (b"User-Agent", b"headrace"),
     (b"Accept", b"application/json"),
@@ -125,9 +127,8 @@ class HttpClient:
             )
         collector = BodyCollector(encoding, self._limits.max_body_bytes)
         try:
-            for data in answer.iter_stream():
+            for data in _parts(answer, bounds):
                 collector.add(data)
-                bounds.left_s()  # thousands of chunks may arrive in one read
             body = collector.body()
         except InvalidDocument as error:
             raise RefusedResponse(str(error), Refusal.SIZE, replace(response, body=collector.beginning)) from error
@@ -136,12 +137,12 @@ class HttpClient:
     def _with_beginning(
         self, response: SourceResponse, answer: httpcore2.Response, bounds: ExchangeBounds
     ) -> SourceResponse:
-        """The response with the beginning of its body, unpacked if possible. An error of the body is ignored."""
+        """The response with the beginning of its body, unpacked if possible. What goes wrong with the body is ignored:
+        the status and the headers count, for example Retry-After."""
         collector = BodyCollector(encoding_of(response.headers) or PLAIN, ERROR_BODY_BYTES)
-        with suppress(InvalidDocument, httpcore2.NetworkError, httpcore2.ProtocolError):
-            for data in answer.iter_stream():
+        with suppress(InvalidDocument, httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.TimeoutException):
+            for data in _parts(answer, bounds):
                 collector.add(data)
-                bounds.left_s()
         return replace(response, body=collector.beginning[:ERROR_BODY_BYTES])
 
     @contextmanager
@@ -171,6 +172,15 @@ class HttpClient:
             raise TransientError(f"GET {url}: {type(error).__name__}: {message}") from error
         total_s = self._limits.total_timeout_s
         raise TransientError(f"GET {url}: the document is not complete within {total_s:g} s") from error
+
+
+def _parts(answer: httpcore2.Response, bounds: ExchangeBounds) -> Iterator[bytes]:
+    """The body in parts. Checks the time for each of them, because thousands of chunks may arrive in one read."""
+    for number, data in enumerate(answer.iter_stream()):
+        if number >= MAX_PARTS:
+            raise InvalidDocument(f"expected at most {MAX_PARTS:,} chunks, got more")
+        bounds.left_s()
+        yield data
 
 
 @contextmanager

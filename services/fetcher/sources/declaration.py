@@ -95,8 +95,8 @@ class HttpLimits(Frozen):
     connect_timeout_s: Seconds = 3
     read_timeout_s: Seconds = 5
     total_timeout_s: Seconds = 30
-    max_wire_bytes: int = Field(default=16 * 1024 * 1024, ge=1, description="received bytes, headers included")
-    max_body_bytes: int = Field(default=8 * 1024 * 1024, ge=1, description="bytes of the unpacked body")
+    max_wire_bytes: int = Field(default=8 * 1024 * 1024, ge=1, description="received bytes, headers included")
+    max_body_bytes: int = Field(default=4 * 1024 * 1024, ge=1, description="bytes of the unpacked body")
     max_events: int = Field(default=2000, ge=1, description="elements of the array of events")
     allow_private: bool = Field(
         default=False, description="connect to private addresses although the host of base_url has a public name"
@@ -106,7 +106,7 @@ class HttpLimits(Frozen):
 class Redirects(Frozen):
     """Where redirects may lead besides the origin of base_url: HOST, or HOST:PORT."""
 
-    hosts: tuple[str, ...] = ()
+    hosts: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]+(:[0-9]+)?$")], ...] = ()
 
 
 class BlockPage(Frozen):
