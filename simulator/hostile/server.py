@@ -82,6 +82,7 @@ class HostileServer(socketserver.ThreadingTCPServer):
         self.tls = tls
         self.interval_s = interval_s
         self.draw = 0.5
+        self.requests = 0
         self.stop = threading.Event()
 
     @property
@@ -116,6 +117,7 @@ class _Connection(socketserver.BaseRequestHandler):
             path = _read_path(connection)
             if path is None:
                 return
+            server.requests += 1
             request = server.hostile_request(path, server.page_of(path.partition("?")[0]))
             perform(server.attack_of(request).script(request), connection, server.stop)
             with contextlib.suppress(OSError):

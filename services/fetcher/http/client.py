@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -65,7 +66,9 @@ class HttpClient:
             keepalive_expiry=KEEP_ALIVE_S,
             network_backend=self._backend,
         )
-        self._closed = False
+        self._lock = threading.Lock()
+        self._is_closed = False
+        self._in_progress = 0
 
     def get(self, url: str, tag: str | None) -> SourceResponse:
         """The response to a GET, after at most MAX_REDIRECTS redirects. `tag` is sent as If-None-Match.
@@ -74,7 +77,7 @@ class HttpClient:
         """
         headers = [*FIXED_HEADERS, *([(b"If-None-Match", tag.encode("ascii"))] if tag else [])]
         bounds = ExchangeBounds(self._limits.total_timeout_s, self._limits.max_wire_bytes, self._elapsed_s)
-        with self._backend.exchange(bounds), self._translated(url, bounds):
+        with self._request(), self._backend.exchange(bounds), self._translated(url, bounds):
             next_url = url
             for _ in range(MAX_REDIRECTS + 1):
                 response = self._get(next_url, headers, bounds)
@@ -86,13 +89,32 @@ class HttpClient:
             raise RefusedResponse(f"expected at most {MAX_REDIRECTS} redirects, got more", Refusal.REDIRECT, response)
 
     def close(self) -> None:
-        """Closes the connections. A request in progress ends by its own time limits."""
-        self._closed = True
-        self._pool.close()
+        """Ends requests in progress and closes the connections."""
+        with self._lock:
+            self._is_closed = True
+            is_idle = not self._in_progress
+        self._backend.interrupt()
+        if is_idle:
+            self._pool.close()
+
+    @contextmanager
+    def _request(self) -> Iterator[None]:
+        """The last request in progress closes the pool of a closed client: a connection must not be closed by another
+        thread than the one that uses it."""
+        with self._lock:
+            if self._is_closed:
+                raise TransientError("the client is closed")
+            self._in_progress += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._in_progress -= 1
+                is_last = self._is_closed and not self._in_progress
+            if is_last:
+                self._pool.close()
 
     def _get(self, url: str, headers: list[tuple[bytes, bytes]], bounds: ExchangeBounds) -> SourceResponse:
-        if self._closed:
-            raise TransientError("the client is closed")
         parsed = httpx2.URL(url)
         address = httpcore2.URL(
             scheme=parsed.raw_scheme, host=parsed.raw_host, port=parsed.port, target=parsed.raw_path

@@ -8,12 +8,14 @@ body or of a trailer.
 
 from __future__ import annotations
 
+import socket
 import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
+from weakref import WeakSet
 
 import httpcore2
 
@@ -78,6 +80,9 @@ class BoundedBackend(httpcore2.NetworkBackend):
         self._is_allowed = is_allowed
         self._thread = threading.local()
         self._inner = httpcore2.SyncBackend()
+        self._lock = threading.Lock()
+        self._streams: WeakSet[BoundedStream] = WeakSet()
+        self._is_interrupted = False
 
     @contextmanager
     def exchange(self, bounds: ExchangeBounds) -> Iterator[None]:
@@ -87,6 +92,24 @@ class BoundedBackend(httpcore2.NetworkBackend):
             yield
         finally:
             del self._thread.bounds
+
+    def interrupt(self) -> None:
+        """Ends what threads wait for on their connections, and lets no new connection be made."""
+        with self._lock:
+            self._is_interrupted = True
+            streams = list(self._streams)
+        for stream in streams:
+            stream.interrupt()
+
+    def track(self, stream: BoundedStream) -> BoundedStream:
+        """Raises ConnectError, and closes the connection, if the backend is interrupted."""
+        with self._lock:
+            self._streams.add(stream)
+            is_interrupted = self._is_interrupted
+        if is_interrupted:
+            stream.close()
+            raise httpcore2.ConnectError("the client is closed")
+        return stream
 
     def bounds(self) -> ExchangeBounds:
         bounds: ExchangeBounds = self._thread.bounds
@@ -120,7 +143,7 @@ class BoundedBackend(httpcore2.NetworkBackend):
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as failure:
                 error = failure
             else:
-                return BoundedStream(inner, self.bounds)
+                return self.track(BoundedStream(inner, self))
         raise error or httpcore2.ConnectTimeout(f"no connection to {host} within {timeout_s:.1f} s")
 
     def _capped(self, timeout: float | None) -> float:
@@ -128,20 +151,20 @@ class BoundedBackend(httpcore2.NetworkBackend):
 
 
 class BoundedStream(httpcore2.NetworkStream):
-    """A connection. `bounds` returns the bounds of the calling thread's exchange, because connections are reused."""
+    """A connection. Its bounds are those of the calling thread's exchange, because connections are used again."""
 
-    def __init__(self, inner: httpcore2.NetworkStream, bounds: Callable[[], ExchangeBounds]) -> None:
+    def __init__(self, inner: httpcore2.NetworkStream, backend: BoundedBackend) -> None:
         self._inner = inner
-        self._bounds = bounds
+        self._backend = backend
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        bounds = self._bounds()
+        bounds = self._backend.bounds()
         data = self._inner.read(max_bytes, _cap(timeout, bounds.left_s()))
         bounds.count(len(data))
         return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._inner.write(buffer, _cap(timeout, self._bounds().left_s()))
+        self._inner.write(buffer, _cap(timeout, self._backend.bounds().left_s()))
 
     def close(self) -> None:
         self._inner.close()
@@ -150,8 +173,16 @@ class BoundedStream(httpcore2.NetworkStream):
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore2.NetworkStream:
         """Python bounds the whole handshake by the timeout, not each read of it."""
-        timeout_s = _cap(timeout, self._bounds().left_s())
-        return BoundedStream(self._inner.start_tls(ssl_context, server_hostname, timeout_s), self._bounds)
+        timeout_s = _cap(timeout, self._backend.bounds().left_s())
+        inner = self._inner.start_tls(ssl_context, server_hostname, timeout_s)
+        return self._backend.track(BoundedStream(inner, self._backend))
+
+    def interrupt(self) -> None:
+        """Called from another thread than the one that uses the connection, which then closes it."""
+        connection = self._inner.get_extra_info("socket")
+        with suppress(OSError):
+            # Not the method of an SSLSocket: it would also end the encryption, while the other thread reads.
+            socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
     def get_extra_info(self, info: str) -> Any:
         return self._inner.get_extra_info(info)

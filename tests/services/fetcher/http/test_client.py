@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from tests.services.fetcher.site import Answer, Handler, Site, page
 from tests.services.fetcher.synthetic_documents import body, event, made_source
 from tests.services.notifier.certificates import make_certificate
 from tests.serving import serving
-from tests.waiting import DEADLINE_S
+from tests.waiting import DEADLINE_S, wait_until
 
 BODY = body("cards", [event(1)])
 PATH = "/cards.json"
@@ -134,6 +135,24 @@ def test_a_closed_client_makes_no_request(site: Site) -> None:
             made.get(site.url + PATH, None)
 
     assert site.requests == []
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_request_in_progress_ends_when_the_client_is_closed(
+    tmp_path: Path, trust: Callable[[Path], None], tls: bool
+) -> None:
+    certificate = make_certificate(tmp_path)
+    trust(certificate.file)
+    server = HostileServer(
+        ("127.0.0.1", 0), lambda _: ATTACKS["body-drip"], lambda _: BODY, certificate.context if tls else None
+    )
+    with serving(server), client(server.url, total_timeout_s=10 * DEADLINE_S) as made, ThreadPoolExecutor(1) as pool:
+        request = pool.submit(made.get, server.url + PATH, None)
+        wait_until(lambda: server.requests > 0)
+        made.close()
+
+        with pytest.raises(TransientError):
+            request.result(DEADLINE_S)
 
 
 def test_received_bytes_are_bounded_whatever_they_unpack_to(site: Site) -> None:
