@@ -110,7 +110,7 @@ def configure(service: str, level: str = "info") -> None:
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     # These libraries log every request or every connection event at INFO.
-    for noisy in ("httpx", "httpcore", "uvicorn", "discord", "kafka"):
+    for noisy in ("httpx2", "httpcore2", "uvicorn", "discord", "kafka"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
 
 

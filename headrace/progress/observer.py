@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import httpx
+import httpx2
 
 from headrace.database.access import Access
 from headrace.progress.positions import HOPS, TOPICS, FetcherReport, PipelinePositions, Reader, Reading, fetcher_report
@@ -29,7 +29,7 @@ class Observer:
         self.record_count = self._broker.record_count()
         self._behind: dict[Reader, tuple[int, int]] = {}
         self.connection: Rows = access.connect("headrace observe")
-        self._http = httpx.Client(
+        self._http = httpx2.Client(
             headers={"Authorization": f"Bearer {token}"}, timeout=ADMIN_TIMEOUT_S, trust_env=False
         )
 
@@ -102,7 +102,7 @@ class Observer:
             if replica.service == "fetcher" and replica.admin_url:
                 try:
                     answer = self._http.get(f"{replica.admin_url}/v1/status").raise_for_status().json()
-                except (httpx.HTTPError, ValueError):
+                except (httpx2.HTTPError, ValueError):
                     return None
                 return fetcher_report(answer.get("detail", answer))
         return None

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-import httpx
+import httpx2
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -62,9 +62,9 @@ class ApiClient:
         self._urls = urls
         self._key = str(uuid4())
         self._changes = 0
-        self._http = httpx.Client(
+        self._http = httpx2.Client(
             headers={"Authorization": f"Bearer {token}"},
-            timeout=httpx.Timeout(TIMEOUT_S, connect=CONNECT_S),
+            timeout=httpx2.Timeout(TIMEOUT_S, connect=CONNECT_S),
             trust_env=False,
         )
 
@@ -99,7 +99,7 @@ class ApiClient:
             for url in self._urls():
                 try:
                     answer = self._http.request(method, f"{url.rstrip('/')}/v1{path}", **given)
-                except httpx.TransportError as trouble:
+                except httpx2.TransportError as trouble:
                     error = trouble
                     continue
                 if (
@@ -110,7 +110,7 @@ class ApiClient:
                     return self._decode(answer)
         raise NotRunningError(f"the {self.service} does not answer: {error}; `headrace status` lists live replicas")
 
-    def _decode(self, answer: httpx.Response) -> ApiResponse:
+    def _decode(self, answer: httpx2.Response) -> ApiResponse:
         try:
             body = answer.json()
         except ValueError:
@@ -124,7 +124,7 @@ class ApiClient:
         raise ConfigError(text) if answer.status_code == UNPROCESSABLE else HeadraceError(text)
 
 
-def _problem_type(answer: httpx.Response) -> object:
+def _problem_type(answer: httpx2.Response) -> object:
     """The type of a problem document; None for any other response."""
     try:
         body = answer.json()

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
-import httpx
+import httpx2
 
 from headrace.progress.replicas import Rows
 from headrace.run.simulation import Simulation
@@ -25,7 +25,7 @@ def scores_of(connection: Rows, simulation: Simulation, day: date) -> dict[str, 
     from services.predictor.backtest.live_scores import evaluate  # noqa: PLC0415 - takes a second, only needed here
 
     path = f"/truth/v1/learner/{day:%Y}/{day:%Y%m%d}.json"
-    answer = httpx.get(simulation.url + path, timeout=LEARNER_TIMEOUT_S, trust_env=False).raise_for_status()
+    answer = httpx2.get(simulation.url + path, timeout=LEARNER_TIMEOUT_S, trust_env=False).raise_for_status()
     rows = answer.json()["learner"]
     return {
         state: scores[state]

@@ -8,7 +8,7 @@ from shared.errors import ConfigError
 
 # The modules that the extras in pyproject.toml install.
 MODULES = {
-    "fetcher": ("httpx",),
+    "fetcher": ("httpx2",),
     "predictor": ("lightgbm", "matplotlib", "numpy", "safetensors", "threadpoolctl", "torch"),
     "notifier": ("discord", "jinja2"),
     "simulator": ("aiohttp", "numpy"),

@@ -10,7 +10,8 @@ from services.fetcher.fetch import Fetcher
 from services.fetcher.measurements import measure_windows
 from services.fetcher.postgres_backfills import BACKFILL, BackfillOperations
 from services.fetcher.settings import FetcherSettings
-from services.fetcher.source_factory import set_up_source
+from services.fetcher.source_factory import REFUSED_DATE, set_up_source
+from services.fetcher.sources.documents import Refusal
 from services.fetcher.sources.metered import ANSWERS, DOCUMENT
 from shared.broker.connect import connect
 from shared.ops.tables.replays import REPLAY
@@ -29,9 +30,14 @@ def wire(settings: FetcherSettings, metrics: Metrics) -> Service:
         if status == DOCUMENT:
             metrics.fetch_last_document_timestamp_seconds.labels(source_name).set_to_current_time()
 
-    source, plan, pollable, archive = set_up_source(settings, clock, count_answer)
+    def count_refusal(source_name: str, reason: str) -> None:
+        metrics.fetch_refusals_total.labels(source_name, reason).inc()
+
+    source, plan, pollable, archive = set_up_source(settings, clock, count_answer, count_refusal)
     for answer in ANSWERS:  # from 0, so that a rate includes the first one
         metrics.fetch_requests_total.labels(source.name, answer)
+    for reason in (*Refusal, REFUSED_DATE):
+        metrics.fetch_refusals_total.labels(source.name, reason)
     metrics.fetch_last_document_timestamp_seconds.labels(source.name).set_to_current_time()
     backfills = BackfillOperations(pollable if isinstance(pollable, Fetcher) else None)
     return Service(

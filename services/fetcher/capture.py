@@ -7,7 +7,8 @@ are decoded.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import date
 from typing import Any, NamedTuple
 
@@ -33,6 +34,14 @@ HASH_BYTES = 16
 # msgspec raises RecursionError for a document nested thousands of levels deep.
 DECODE_ERRORS = (msgspec.DecodeError, RecursionError)
 MAX_VENUE, MAX_NUMBER = 999, 99
+# A larger event would not fit into a record of Kafka (8 MiB) once it has become a dead letter. Real ones have 6 KB.
+MAX_SLICE_BYTES = 1024 * 1024
+# More rejected slices than both fail the document: it is something else than it should be.
+MAX_REJECTED, MAX_REJECTED_SHARE = 20, 0.2
+# A document with fewer commas cannot have more elements than this: about 12 MB as Python objects.
+SAFE_ELEMENTS = 200_000
+# The cursor of a window has a hash for each event that was ever seen, in one record.
+MAX_KNOWN_FACTOR = 2
 
 
 class WrongDay(InvalidDocument):
@@ -63,6 +72,7 @@ class Capture:
     def __init__(self, source: Source, feed: Feed) -> None:
         self._source = source.name
         self._feed = feed
+        self._max_events = source.http.max_events
         self._path = feed.events.split(".")
         self._envelope = _document_type(self._path)
         self._identity = msgspec.json.Decoder(_identity_type(source.identity))
@@ -75,44 +85,82 @@ class Capture:
         Raises InvalidDocument if the document does not have the declared shape.
         """
         reemits = closing and self._feed.close == "reemit-first"
-        versions = dict(previous)
+        versions = versions_of_events(previous)
         records: list[NewRecord] = []
         dead_letters: list[NewRecord] = []
         events = 0
         for slice_, version in self._versions(document):
             events += slice_.event_key is not None
-            before = previous.get(slice_.event_key or version.hash)
+            if slice_.event_key is None:
+                dead_letters.append(self._dead_letter(document, slice_, version))
+                continue
+            before = previous.get(slice_.event_key)
             if before is not None and before.hash == version.hash:
-                if not (reemits and slice_.event_key and before.is_unchanged_since_first):
+                if not (reemits and before.is_unchanged_since_first):
                     continue
                 version = before.next(before.hash)  # noqa: PLW2901 - the same slice, emitted again
             elif before is not None:
                 version = before.next(version.hash)  # noqa: PLW2901 - the same event, changed
-            if slice_.event_key is None:
-                dead_letters.append(self._dead_letter(document, slice_, version))
-                versions[version.hash] = version
-            else:
-                records.append(self._record(document, slice_.event_key, slice_.body, version))
-                versions[slice_.event_key] = version
+            records.append(self._record(document, slice_.event_key, slice_.body, version))
+            versions[slice_.event_key] = version
+        if len(versions) > MAX_KNOWN_FACTOR * self._max_events:
+            raise InvalidDocument(
+                f"{document.url}: expected at most {MAX_KNOWN_FACTOR * self._max_events:,} events over all documents of"
+                f" the day, got {len(versions):,}"
+            )
         return CaptureResult(records, versions, dead_letters, events)
 
+    def new_dead_letters(
+        self, result: CaptureResult, document: Document, previous: str | None, read: Callable[[str], bytes]
+    ) -> list[NewRecord]:
+        """The dead letters of slices that the previous document of the window did not have.
+
+        `previous` is its hash, or None; `read` returns its body or raises InvalidDocument. The cursor does not have the
+        rejected slices, because their number has no bound over a day.
+        """
+        if not result.dead_letters or previous is None:
+            return result.dead_letters
+        try:
+            before = replace(document, body=read(previous))
+            known = {letter.value for letter in self(before, {}).dead_letters}
+        except InvalidDocument:
+            return result.dead_letters
+        return [letter for letter in result.dead_letters if letter.value not in known]
+
     def _versions(self, document: Document) -> Iterator[tuple[Slice, SliceVersion]]:
-        """Every slice as the first version of its event. A second slice of the same event has no key."""
+        """Every slice as the first version of its event. A second slice of the same event has no key.
+
+        Each distinct rejected slice is yielded once. Raises InvalidDocument if there are too many.
+        """
+        slices = self._slices(document)
         keys: set[str] = set()
-        for slice_ in self._slices(document):
-            key = slice_.event_key
+        rejected: set[str] = set()
+        rejections = 0
+        for slice_ in slices:
             hash_ = hashlib.blake2b(slice_.body, digest_size=HASH_BYTES).hexdigest()
-            if key in keys:
-                yield Slice(slice_.body, None, f"expected each event once, got {key} again"), SliceVersion(hash_, 1)
-                continue
-            if key is not None:
+            key = slice_.event_key
+            if key is not None and key not in keys:
                 keys.add(key)
-            yield slice_, SliceVersion(hash_, 1)
+                yield slice_, SliceVersion(hash_, 1)
+                continue
+            problem = slice_.problem or f"expected each event once, got {key} again"
+            rejections += 1
+            if rejections > max(MAX_REJECTED, MAX_REJECTED_SHARE * len(slices)):
+                raise InvalidDocument(
+                    f"{document.url}: too many of {len(slices):,} slices are not events of the day: {problem}"
+                )
+            if hash_ not in rejected:
+                rejected.add(hash_)
+                yield Slice(slice_.body, None, problem), SliceVersion(hash_, 1)
 
     def _slices(self, document: Document) -> Sequence[Slice]:
         slices, days = [], set()
         for raw in self._events(document):
             body = bytes(raw)
+            if len(body) > MAX_SLICE_BYTES:
+                problem = f"expected an event of at most {MAX_SLICE_BYTES:,} bytes, got {len(body):,}"
+                slices.append(Slice(body, None, problem))
+                continue
             try:
                 identity = self._identity.decode(body)
             except DECODE_ERRORS as error:
@@ -143,6 +191,8 @@ class Capture:
         try:
             if not body.isascii():
                 body.decode()  # msgspec does not validate the UTF-8 of values that it skips
+            if body.count(b",") >= SAFE_ELEMENTS:
+                _check_count(body, self._path, self._max_events)
             node = msgspec.json.decode(body, type=self._envelope)
         except (*DECODE_ERRORS, UnicodeDecodeError) as error:
             raise InvalidDocument(
@@ -151,6 +201,8 @@ class Capture:
         for _ in self._path:
             node = node.inner
         events: Sequence[msgspec.Raw] = node
+        if len(events) > self._max_events:
+            raise InvalidDocument(f"{document.url}: expected at most {self._max_events:,} events, got {len(events):,}")
         return events
 
     def _record(self, document: Document, event_key: str, body: bytes, version: SliceVersion) -> NewRecord:
@@ -174,6 +226,8 @@ class Capture:
     def _dead_letter(self, document: Document, slice_: Slice, version: SliceVersion) -> NewRecord:
         """A dead letter in the runtime's format. The slice was never a record, so the original topic is empty."""
         event_id = event_id_of(self._source, self._feed.name, document.url, version.hash)
+        is_cut = len(slice_.body) > MAX_SLICE_BYTES
+        note = f" (cut to {MAX_SLICE_BYTES:,} bytes)" if is_cut else ""
         headers = headers_of(event_id, SCHEMA, self._source, HOP) | {
             names.ORIGINAL_TOPIC: b"",
             names.ORIGINAL_PARTITION: b"-1",
@@ -181,7 +235,7 @@ class Capture:
             names.ORIGINAL_TIMESTAMP: str(round(document.fetched_at.timestamp() * 1000)).encode(),
             names.ORIGINAL_GROUP: HOP.encode(),
             names.CAUSE: b"InvalidEvent",
-            names.MESSAGE: f"{document.url}: {slice_.problem}".encode(),
+            names.MESSAGE: f"{document.url}: {slice_.problem}{note}".encode(),
             names.STAGE: b"capture",
             names.ATTEMPTS: b"1",
             names.REDRIVE_COUNT: names.count_text(0),
@@ -190,12 +244,34 @@ class Capture:
             names.STACK_DIGEST: names.stack_digest([CAPTURE_FRAME]).encode(),
             names.STACK_FRAME: CAPTURE_FRAME.encode(),
         }
-        return NewRecord(DEAD_LETTERS, document.url.encode(), slice_.body, headers)
+        return NewRecord(DEAD_LETTERS, document.url.encode(), slice_.body[:MAX_SLICE_BYTES], headers)
 
 
-def _document_type(path: Sequence[str]) -> Any:
+def versions_of_events(versions: KnownVersions) -> dict[str, SliceVersion]:
+    """The versions by event key. Cursors of older versions of this program also have hashes of rejected slices."""
+    return {key: version for key, version in versions.items() if ":" in key}
+
+
+def _check_count(body: bytes, path: Sequence[str], max_events: int) -> None:
+    """Counts the elements of the array of events before any of them becomes an object.
+
+    Raises msgspec.ValidationError if there are more than `max_events`, or if one of them is not an object.
+    """
+    count = 0
+
+    def count_one(_element: Any) -> None:
+        nonlocal count
+        count += 1
+        if count > max_events:
+            raise ValueError(f"expected at most {max_events:,} events, got more")
+
+    element = msgspec.defstruct("Element", [], namespace={"__post_init__": count_one})
+    msgspec.json.decode(body, type=_document_type(path, element))
+
+
+def _document_type(path: Sequence[str], element: Any = msgspec.Raw) -> Any:
     """The msgspec type of a document: other keys are skipped, events stay bytes."""
-    kind: Any = list[msgspec.Raw]
+    kind: Any = list[element]
     for key in reversed(path):
         kind = msgspec.defstruct("Envelope", [("inner", kind)], rename={"inner": key})
     return kind

@@ -17,7 +17,7 @@ from typing import Any
 
 import structlog
 
-from services.fetcher.fetch_window import DocumentStore, FetchOutcome, FetchWindow
+from services.fetcher.fetch_window import DocumentStore, FetchOutcome, FetchWindow, RejectedStore
 from services.fetcher.planning.windows import DueWindow, FetchPlan, Window
 from services.fetcher.progress import FetchProgress
 from services.fetcher.reference import reference_step
@@ -55,13 +55,14 @@ class Fetcher:
         *,
         threads: int = 8,
         batch_records: int = BATCH_RECORDS,
+        rejected: RejectedStore | None = None,
     ) -> None:
         self._source = source
         self._documents = documents
         self._clock = clock
         self._batch_records = batch_records
         self._fetch_window = FetchWindow(
-            source, documents, archive, Retry(**source.retry.model_dump(), sleep=self._sleep)
+            source, documents, archive, Retry(**source.retry.model_dump(), sleep=self._sleep), rejected, clock
         )
         self._progress = FetchProgress(source, plan)
         self._threads = min(threads, source.concurrency)

@@ -1,7 +1,11 @@
-"""Fetches one window: gets its document, archives it and splits it into records. Errors are part of the outcome."""
+"""Fetches one window: gets its document, splits it into records and archives it. Errors are part of the outcome.
+
+A document is archived only if it could be split. A response that was refused is stored for a person to look at.
+"""
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -9,10 +13,11 @@ import structlog
 
 from services.fetcher.capture import Capture, WrongDay
 from services.fetcher.planning.cursor import WindowCursor
-from services.fetcher.planning.windows import DueWindow
+from services.fetcher.planning.windows import DueWindow, Window
 from services.fetcher.sources.declaration import Source
-from services.fetcher.sources.documents import Absence, Document, DocumentSource
+from services.fetcher.sources.documents import Absence, Document, DocumentSource, Refusal, RefusedResponse
 from shared.broker.contract import NewRecord
+from shared.clock import Clock, SystemClock
 from shared.errors import InvalidDocument, TransientError
 from shared.logs import mask_text
 from shared.retry import Retry
@@ -26,6 +31,18 @@ class DocumentStore(Protocol):
     """Where fetched documents are stored: the archive of raw documents."""
 
     def put(self, document: Document) -> None: ...
+
+    def read(self, hash_: str) -> bytes:
+        """The body of a document. Raises InvalidDocument if it is missing or damaged."""
+        ...
+
+
+class RejectedStore(Protocol):
+    """Where refused responses are stored."""
+
+    def put(self, window: Window, error: RefusedResponse, at: datetime) -> str | None:
+        """Returns where the response is, below the archive; None if it is not stored."""
+        ...
 
 
 class FetchOutcome(NamedTuple):
@@ -44,11 +61,21 @@ class FetchOutcome(NamedTuple):
 class FetchWindow:
     """Callable from several threads, but not for the same window at the same time."""
 
-    def __init__(self, source: Source, documents: DocumentSource, archive: DocumentStore, retry: Retry) -> None:
+    def __init__(
+        self,
+        source: Source,
+        documents: DocumentSource,
+        archive: DocumentStore,
+        retry: Retry,
+        rejected: RejectedStore | None = None,
+        clock: Clock | None = None,
+    ) -> None:
         self._captures = {feed.name: Capture(source, feed) for feed in source.feeds}
         self._documents = documents
         self._archive = archive
         self._retry = retry
+        self._rejected = rejected
+        self._clock = clock or SystemClock()
         self._log = structlog.get_logger()
 
     def __call__(self, due: DueWindow, cursor: WindowCursor) -> FetchOutcome:
@@ -66,21 +93,31 @@ class FetchWindow:
         except Exception as error:  # noqa: BLE001 - see above
             if not isinstance(error, EXPECTED_ERRORS):
                 self._log.warning("window_fetch_raised", feed=due.window.feed, day=str(due.window.date), exc_info=True)
-            return FetchOutcome(due, cursor.as_failed(cause_of(error)), [], changed=True)
+            return FetchOutcome(
+                due, cursor.as_failed(cause_of(error, self._store_refused(due, error))), [], changed=True
+            )
+
+    def _store_refused(self, due: DueWindow, error: Exception) -> str | None:
+        """Where the refused response is, below the archive."""
+        if self._rejected is None or not isinstance(error, RefusedResponse):
+            return None
+        return self._rejected.put(due.window, error, self._clock.now())
 
     def _capture(self, due: DueWindow, cursor: WindowCursor, document: Document) -> FetchOutcome:
         unchanged = document.hash == cursor.document
         if unchanged and not due.historical:
             return _unchanged(due, msgspec.structs.replace(cursor, etag=document.etag))
-        self._archive.put(document)
         closing = due.historical and bool(cursor.seen) and cursor.state != "done"
         try:
             result = self._captures[due.window.feed](document, cursor.seen, closing)
-        except WrongDay:
+        except WrongDay as error:
             if due.historical:
-                raise
+                raise RefusedResponse(str(error), Refusal.BODY, document.response) from error
             # The address of the current day serves the previous day until the first publication.
             return _unchanged(due, msgspec.structs.replace(cursor, etag=document.etag), absent=True)
+        except InvalidDocument as error:
+            raise RefusedResponse(str(error), Refusal.BODY, document.response) from error
+        self._archive.put(document)  # before the cursor that relies on it is committed
         after = WindowCursor(
             state="done" if due.historical else "live",
             document=document.hash,
@@ -91,15 +128,18 @@ class FetchWindow:
             most_events=max(result.events, cursor.most_events),
             is_confirmed=unchanged and cursor.state == "done",
         )
-        return FetchOutcome(due, after, result.records + result.dead_letters, changed=True)
+        capture = self._captures[due.window.feed]
+        dead_letters = capture.new_dead_letters(result, document, cursor.document, self._archive.read)
+        return FetchOutcome(due, after, result.records + dead_letters, changed=True)
 
 
-def cause_of(error: Exception) -> str:
+def cause_of(error: Exception, rejected: str | None = None) -> str:
     """The cause of a failed window: at most MAX_CAUSE_CHARS characters, secrets masked, with the type of an unexpected
-    error."""
+    error. It ends with the place of the refused response, if that is stored."""
+    note = f"; the response is in archive/{rejected}" if rejected else ""
     text = str(error) if isinstance(error, EXPECTED_ERRORS) else f"unexpected {type(error).__name__}: {error}"
     # The encoder of cursors refuses lone surrogates.
-    return mask_text(text).encode(errors="replace").decode()[:MAX_CAUSE_CHARS]
+    return mask_text(text).encode(errors="replace").decode()[: MAX_CAUSE_CHARS - len(note)] + note
 
 
 def _unchanged(due: DueWindow, cursor: WindowCursor, absent: bool = False) -> FetchOutcome:

@@ -7,15 +7,16 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from services.fetcher.archive.rejected import RejectedResponses
 from services.fetcher.archive.source import ArchivedSource
 from services.fetcher.archive.store import DocumentArchive
 from services.fetcher.fetch import Fetcher
+from services.fetcher.http.source import HttpSource
 from services.fetcher.planning.windows import FetchPlan, day_at
 from services.fetcher.settings import FetcherSection as Options
 from services.fetcher.settings import FetcherSettings
 from services.fetcher.sources.declaration import Source
 from services.fetcher.sources.documents import DocumentSource
-from services.fetcher.sources.http import HttpSource
 from services.fetcher.sources.metered import MeteredSource
 from services.fetcher.sources.recorded_files import RecordedFileSource
 from services.fetcher.sources.yaml_file import load_source
@@ -23,11 +24,13 @@ from shared.clock import Clock
 from shared.errors import ConfigError
 
 ARCHIVE = "archive"
+REFUSED_DATE = "date"
+"""Why a Last-Modified is not used: the time cannot be true. The other reasons are those of `Refusal`."""
 # The source of an archive that does not name one.
 DEFAULT_ARCHIVE_SOURCE = "boatrace"
 
 CountAnswer = Callable[[str, str], None]
-"""Called with the source's name and the answer to a request (sources/metered.py)."""
+"""Called with the source's name and the answer to a request (sources/metered.py), or why it was refused."""
 
 
 class SourceSetup(NamedTuple):
@@ -40,30 +43,38 @@ class SourceSetup(NamedTuple):
     archive: DocumentArchive
 
 
-def set_up_source(settings: FetcherSettings, clock: Clock, count: CountAnswer) -> SourceSetup:
-    """Raises ConfigError if the source is not declared or its archive does not exist."""
+def set_up_source(
+    settings: FetcherSettings, clock: Clock, count: CountAnswer, count_refusal: CountAnswer
+) -> SourceSetup:
+    """`count_refusal` is called with the source's name and why a response or a header was refused.
+
+    Raises ConfigError if the source is not declared or its archive does not exist.
+    """
     options = settings.fetcher
     if options.source != ARCHIVE:
         source = load_source(options.source)
         source = source.with_base_url(options.base_url) if options.base_url else source
         plan = FetchPlan(options.from_date, _last_day(options, source), follow=options.follow)
-        return _fetching_setup(settings, source, plan, HttpSource(source, clock), clock, count)
+        documents = HttpSource(source, clock, count_refused_date=lambda: count_refusal(source.name, REFUSED_DATE))
+        return _fetching_setup(settings, source, plan, documents, clock, count, count_refusal)
     if options.archive_dir is None:
         raise ConfigError("source `archive` needs fetcher.archive_dir: set it, or run `headrace run --archive DIR`")
-    documents = DocumentArchive(options.archive_dir)
-    if documents.exists():
-        source = load_source(_source_name(documents, options.archive_dir))
+    archive = DocumentArchive(options.archive_dir)
+    if archive.exists():
+        source = load_source(_source_name(archive, options.archive_dir))
         last = _last_day(options, source)
-        archived = ArchivedSource(source, documents, clock, options.from_date, last, options.batch_records)
+        archived = ArchivedSource(source, archive, clock, options.from_date, last, options.batch_records)
         first_day, last_day = options.from_date or date.min, last or date.max
-        return SourceSetup(source, FetchPlan(first_day, last_day, recorded=True), archived, documents)
+        return SourceSetup(source, FetchPlan(first_day, last_day, recorded=True), archived, archive)
     source = load_source(DEFAULT_ARCHIVE_SOURCE)
     recorded = RecordedFileSource(source, options.archive_dir, clock)
     first, last = options.from_date, _last_day(options, source)
     if first is None or last is None:
         span = recorded.day_range()
         first, last = first or span[0], last or span[1]
-    return _fetching_setup(settings, source, FetchPlan(first, last, recorded=True), recorded, clock, count)
+    return _fetching_setup(
+        settings, source, FetchPlan(first, last, recorded=True), recorded, clock, count, count_refusal
+    )
 
 
 def _fetching_setup(
@@ -73,12 +84,21 @@ def _fetching_setup(
     documents: DocumentSource,
     clock: Clock,
     count: CountAnswer,
+    count_refusal: CountAnswer,
 ) -> SourceSetup:
     metered = MeteredSource(documents, lambda status: count(source.name, status))
     archive = DocumentArchive(settings.archive, source.name)
     options = settings.fetcher
+    rejected = RejectedResponses(settings.archive, lambda reason: count_refusal(source.name, reason))
     fetcher = Fetcher(
-        source, metered, archive, plan, clock, threads=options.threads, batch_records=options.batch_records
+        source,
+        metered,
+        archive,
+        plan,
+        clock,
+        threads=options.threads,
+        batch_records=options.batch_records,
+        rejected=rejected,
     )
     return SourceSetup(source, plan, fetcher, archive)
 

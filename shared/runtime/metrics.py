@@ -114,6 +114,12 @@ class Metrics(StateMetrics):
             "requests to a source by result: document, unchanged, not published, failed (retried), refused",
             ("source", "status"),
         )
+        self.fetch_refusals_total = self._counter(
+            "fetch_refusals_total",
+            "refused responses of a source by reason: address, block page, body, header, redirect, size, status, type;"
+            " date counts times of publication (Last-Modified) that cannot be true",
+            ("source", "reason"),
+        )
         self.fetch_last_document_timestamp_seconds = self._gauge(
             "fetch_last_document_timestamp_seconds",
             "Unix time of the newest document from the source; the start of the process until the first one",

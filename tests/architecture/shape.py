@@ -53,9 +53,12 @@ IO_MODULES = (
     "services.*.postgres_*",
     "services.*.*.postgres_*",
     "services.fetcher.fetch",
+    "services.fetcher.http.addresses",
+    "services.fetcher.http.client",
+    "services.fetcher.http.source",
+    "services.fetcher.http.stream",
     "services.fetcher.measurements",
     "services.fetcher.source_factory",
-    "services.fetcher.sources.http",
     "services.fetcher.sources.recorded_files",
     "services.fetcher.sources.yaml_file",
     "services.loader.exports.assembly",
@@ -92,6 +95,7 @@ IO_MODULES = (
     "shared.settings.*",
     "simulator.discord.fake",
     "simulator.discord.program",
+    "simulator.hostile.server",
     "simulator.server",
 )
 IO_LIBRARIES = frozenset(
@@ -106,7 +110,8 @@ IO_LIBRARIES = frozenset(
         "fcntl",
         "http.client",
         "http.server",
-        "httpx",
+        "httpcore2",
+        "httpx2",
         "kafka",
         "multiprocessing",
         "os",
@@ -175,6 +180,7 @@ INSTALLED_WITH = {
     "jinja2": {"markupsafe"},
     "pydantic": {"pydantic_core"},
     "fastapi": {"starlette"},
+    "httpx2": {"httpcore2"},
     "discord": {"aiohttp", "yarl"},
 }
 

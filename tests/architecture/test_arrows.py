@@ -13,7 +13,7 @@ PYPROJECT = """
 [project]
 dependencies = ["psycopg[binary]>=3.2,<4", "PyYAML>=6.0"]
 [project.optional-dependencies]
-fetcher = ["httpx>=0.28"]
+fetcher = ["httpx2>=0.28"]
 cleaner = []
 predictor = ["torch==2.13.0"]
 cli = ["typer>=0.15"]
@@ -189,9 +189,9 @@ def test_a_program_imports_only_what_its_image_installs(tree: Tree, repository: 
 @pytest.mark.parametrize(
     ("name", "source"),
     [
-        ("services__cleaner__clean", "import httpx"),
+        ("services__cleaner__clean", "import httpx2"),
         ("services__fetcher__rates", "import numpy"),
-        ("shared__settings", "import httpx"),
+        ("shared__settings", "import httpx2"),
         ("headrace__run", "import numpy as np"),
         ("simulator__serve", "import typer"),
     ],
@@ -203,7 +203,7 @@ def test_an_import_that_no_image_installs_is_found(tmp_path: Path, name: str, so
 
 
 def test_base_dependencies_and_the_own_extra_may_be_imported(tmp_path: Path) -> None:
-    tree = tree_of(tmp_path, services__fetcher__http_source="import httpx\nimport psycopg\nimport yaml\nimport os")
+    tree = tree_of(tmp_path, services__fetcher__http_source="import httpx2\nimport psycopg\nimport yaml\nimport os")
 
     assert rules.uninstalled_imports(tree, tmp_path / "pyproject.toml") == []
 

@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-import httpx
+import httpx2
 from fastapi import APIRouter
 
 from headrace.database.embedded import EmbeddedPostgres
@@ -33,7 +33,7 @@ def settings_of(model: type[S], postgres: EmbeddedPostgres, database_url: str, d
 @contextmanager
 def served(
     settings: ServiceSettings, router: Callable[[AdminContext], APIRouter], broker: Broker | None = None
-) -> Iterator[httpx.Client]:
+) -> Iterator[httpx2.Client]:
     context = AdminContext(
         settings,
         GivenView(service=settings.name),
@@ -42,7 +42,7 @@ def served(
     )
     with (
         admin_server(context, Metrics().registry) as server,
-        httpx.Client(
+        httpx2.Client(
             base_url=f"{server.url}/v1", headers={"Authorization": f"Bearer {FILE_TOKEN}"}, timeout=60
         ) as client,
     ):
@@ -50,7 +50,7 @@ def served(
 
 
 def finished_operation(
-    client: httpx.Client, response: httpx.Response, settings: ServiceSettings, kind: str, read_progress: ReadProgress
+    client: httpx2.Client, response: httpx2.Response, settings: ServiceSettings, kind: str, read_progress: ReadProgress
 ) -> Any:
     """Waits until the operation has ended, polling it as its service does, and returns it."""
     assert response.status_code == 202, response.text

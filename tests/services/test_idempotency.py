@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import psycopg
 import pytest
 
@@ -19,7 +19,7 @@ Database = psycopg.Connection[Any]
 
 
 @pytest.fixture
-def clients(postgres: EmbeddedPostgres, database_url: str, tmp_path: Path) -> Iterator[dict[str, httpx.Client]]:
+def clients(postgres: EmbeddedPostgres, database_url: str, tmp_path: Path) -> Iterator[dict[str, httpx2.Client]]:
     """Clients of the cleaner and the loader, which run under their own database roles."""
 
     def role(service: str) -> Any:
@@ -28,17 +28,17 @@ def clients(postgres: EmbeddedPostgres, database_url: str, tmp_path: Path) -> It
     with (
         server_of("cleaner", role("cleaner"), tmp_path, FILE_TOKEN) as cleaner,
         server_of("loader", role("loader"), tmp_path, FILE_TOKEN) as loader,
-        httpx.Client(base_url=cleaner.url, headers=auth_headers(FILE_TOKEN), timeout=30) as to_cleaner,
-        httpx.Client(base_url=loader.url, headers=auth_headers(FILE_TOKEN), timeout=30) as to_loader,
+        httpx2.Client(base_url=cleaner.url, headers=auth_headers(FILE_TOKEN), timeout=30) as to_cleaner,
+        httpx2.Client(base_url=loader.url, headers=auth_headers(FILE_TOKEN), timeout=30) as to_loader,
     ):
         yield {"cleaner": to_cleaner, "loader": to_loader}
 
 
-def pause(client: httpx.Client, reason: str = "maintenance") -> httpx.Response:
+def pause(client: httpx2.Client, reason: str = "maintenance") -> httpx2.Response:
     return client.put("/v1/topics/pause", json={"reason": reason}, headers={"Idempotency-Key": "pause-all"})
 
 
-def test_one_key_at_two_services_pauses_both(clients: dict[str, httpx.Client], database: Database) -> None:
+def test_one_key_at_two_services_pauses_both(clients: dict[str, httpx2.Client], database: Database) -> None:
     answers = {service: pause(client) for service, client in clients.items()}
 
     assert {service: answer.status_code for service, answer in answers.items()} == {"cleaner": 202, "loader": 202}
@@ -50,7 +50,7 @@ def test_one_key_at_two_services_pauses_both(clients: dict[str, httpx.Client], d
     assert paused == {"cleaner", "loader"}
 
 
-def test_each_service_repeats_its_own_answer(clients: dict[str, httpx.Client], database: Database) -> None:
+def test_each_service_repeats_its_own_answer(clients: dict[str, httpx2.Client], database: Database) -> None:
     first = {service: pause(client).json() for service, client in clients.items()}
 
     again = {service: pause(client) for service, client in clients.items()}
@@ -61,7 +61,7 @@ def test_each_service_repeats_its_own_answer(clients: dict[str, httpx.Client], d
 
 
 def test_another_request_with_the_same_key_is_refused_only_by_the_service_that_has_seen_it(
-    clients: dict[str, httpx.Client],
+    clients: dict[str, httpx2.Client],
 ) -> None:
     pause(clients["cleaner"])
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import psycopg
 import pytest
 import schemathesis
@@ -122,7 +122,7 @@ def test_every_endpoint_below_v1_requires_a_token_and_every_change_the_scope_ope
     service: str, server: AdminServer, database: psycopg.Connection[Any]
 ) -> None:
     read_only = auth_headers(create_token(database, "viewer", "read"))
-    with httpx.Client(base_url=server.url, timeout=DEADLINE_S) as client:
+    with httpx2.Client(base_url=server.url, timeout=DEADLINE_S) as client:
         endpoints = [each for each in operations(client.get("/openapi.json").json()) if each[1].startswith("/v1")]
         for method, template, _ in endpoints:
             path = re.sub(r"\{\w+\}", "1", template)
@@ -143,7 +143,7 @@ def test_every_endpoint_below_v1_requires_a_token_and_every_change_the_scope_ope
 def test_a_method_that_an_endpoint_does_not_allow_is_refused_with_the_allowed_ones(
     service: str, server: AdminServer
 ) -> None:
-    with httpx.Client(base_url=server.url, headers=auth_headers(FILE_TOKEN), timeout=DEADLINE_S) as client:
+    with httpx2.Client(base_url=server.url, headers=auth_headers(FILE_TOKEN), timeout=DEADLINE_S) as client:
         templates = [(method, path) for method, path, _ in operations(client.get("/openapi.json").json())]
         for example in {re.sub(r"\{\w+\}", "1", path) for _, path in templates}:
             # /topics/pause also matches /topics/{topic}.
@@ -157,7 +157,7 @@ def test_a_method_that_an_endpoint_does_not_allow_is_refused_with_the_allowed_on
 
 @each_service
 def test_every_response_to_any_request_matches_the_description(service: str, server: AdminServer) -> None:
-    document = httpx.get(f"{server.url}/openapi.json", timeout=DEADLINE_S).json()
+    document = httpx2.get(f"{server.url}/openapi.json", timeout=DEADLINE_S).json()
     schema = schemathesis.openapi.from_dict(_without_authentication(document))
     for result in schema.get_all_operations():
         assert isinstance(result, Ok), result

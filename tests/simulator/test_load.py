@@ -11,13 +11,13 @@ from contextlib import closing, contextmanager
 from datetime import date, timedelta
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from services.fetcher.archive.store import DocumentArchive
 from services.fetcher.fetch import Fetcher
+from services.fetcher.http.source import HttpSource
 from services.fetcher.planning.windows import FetchPlan
-from services.fetcher.sources.http import HttpSource
 from services.fetcher.sources.yaml_file import load_source
 from shared.clock import SystemClock
 from simulator.documents import FEEDS
@@ -135,7 +135,7 @@ def test_a_report_shows_the_rates_since_the_last_one_and_what_is_not_fetched_yet
 
 
 def test_a_document_that_does_not_become_public_in_time_is_unavailable_and_not_counted(load: Load) -> None:
-    with serving_load(load, hold_s=0.01) as server, httpx.Client(base_url=server.url, timeout=DEADLINE_S) as client:
+    with serving_load(load, hold_s=0.01) as server, httpx2.Client(base_url=server.url, timeout=DEADLINE_S) as client:
         statuses = [client.get(path_of(number)).status_code for number in (0, 8)]
 
     assert statuses == [200, 503]
@@ -143,7 +143,7 @@ def test_a_document_that_does_not_become_public_in_time_is_unavailable_and_not_c
 
 
 def test_a_head_request_and_an_unknown_path_are_not_counted(load: Load) -> None:
-    with serving_load(load, hold_s=0.01) as server, httpx.Client(base_url=server.url, timeout=DEADLINE_S) as client:
+    with serving_load(load, hold_s=0.01) as server, httpx2.Client(base_url=server.url, timeout=DEADLINE_S) as client:
         statuses = [client.head(path_of(0)).status_code, client.get("/programs/v2/2019/20191231.json").status_code]
 
     assert statuses == [200, 404]
@@ -155,7 +155,7 @@ def test_a_request_waits_until_its_document_is_public() -> None:
 
     with (
         serving_load(load, hold_s=DEADLINE_S) as server,
-        httpx.Client(base_url=server.url, timeout=DEADLINE_S) as client,
+        httpx2.Client(base_url=server.url, timeout=DEADLINE_S) as client,
     ):
         statuses = [client.get(path_of(number)).status_code for number in (0, 8)]
 
@@ -204,7 +204,7 @@ def test_the_command_serves_a_load_reports_it_and_stops() -> None:
     with run_command(*options) as process:
         assert process.stdout is not None
         url, settings = (process.stdout.readline() for _ in range(2))
-        with httpx.Client(base_url=url.removeprefix("simulator: ").strip(), timeout=DEADLINE_S) as client:
+        with httpx2.Client(base_url=url.removeprefix("simulator: ").strip(), timeout=DEADLINE_S) as client:
             bodies = [client.get(path_of(number)).content for number in range(PLAN.documents)]
         complete = next(line for line in process.stdout if line.startswith("complete"))
         process.terminate()

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from simulator.publisher import Publisher
@@ -36,22 +36,22 @@ def run_server(clock: SettableClock, failing: FailureInjection) -> Iterator[Simu
 
 
 @pytest.fixture
-def client(clock: SettableClock) -> Iterator[httpx.Client]:
+def client(clock: SettableClock) -> Iterator[httpx2.Client]:
     """The client of a server that never fails."""
     for server in run_server(clock, FailureInjection(0.0, seed=1)):
-        with httpx.Client(base_url=server.url, timeout=DEADLINE_S) as client:
+        with httpx2.Client(base_url=server.url, timeout=DEADLINE_S) as client:
             yield client
 
 
 @pytest.fixture
-def failing_client(clock: SettableClock) -> Iterator[httpx.Client]:
+def failing_client(clock: SettableClock) -> Iterator[httpx2.Client]:
     for server in run_server(clock, FailureInjection(0.3, seed=1)):
-        with httpx.Client(base_url=server.url, timeout=DEADLINE_S) as client:
+        with httpx2.Client(base_url=server.url, timeout=DEADLINE_S) as client:
             yield client
 
 
 @pytest.mark.parametrize("feed", ["programs", "previews", "results"])
-def test_a_document_comes_as_json_with_tag_and_instant(feed: str, client: httpx.Client) -> None:
+def test_a_document_comes_as_json_with_tag_and_instant(feed: str, client: httpx2.Client) -> None:
     answer = client.get(f"/{feed}/v2/2026/20260109.json")
 
     assert answer.status_code == 200
@@ -61,13 +61,13 @@ def test_a_document_comes_as_json_with_tag_and_instant(feed: str, client: httpx.
     assert parsedate_to_datetime(answer.headers["last-modified"]) < datetime(2026, 1, 10, tzinfo=UTC)
 
 
-def test_an_unknown_or_future_date_is_not_found(client: httpx.Client) -> None:
+def test_an_unknown_or_future_date_is_not_found(client: httpx2.Client) -> None:
     paths = ["/programs/v2/2026/20260111.json", "/programs/v2/2024/20240101.json", "/nothing"]
 
     assert [client.get(path).status_code for path in paths] == [404, 404, 404]
 
 
-def test_an_unchanged_document_is_not_sent_again(client: httpx.Client) -> None:
+def test_an_unchanged_document_is_not_sent_again(client: httpx2.Client) -> None:
     tag = client.get("/results/v2/today.json").headers["etag"]
 
     again = client.get("/results/v2/today.json", headers={"If-None-Match": tag})
@@ -77,7 +77,7 @@ def test_an_unchanged_document_is_not_sent_again(client: httpx.Client) -> None:
     assert again.headers["etag"] == tag
 
 
-def test_a_changed_document_is_sent_with_a_new_tag(client: httpx.Client, clock: SettableClock) -> None:
+def test_a_changed_document_is_sent_with_a_new_tag(client: httpx2.Client, clock: SettableClock) -> None:
     clock.at = datetime(2026, 1, 10, 1, 0, tzinfo=UTC)
     before = client.get("/results/v2/today.json")
     clock.at = datetime(2026, 1, 10, 6, 0, tzinfo=UTC)
@@ -89,7 +89,7 @@ def test_a_changed_document_is_sent_with_a_new_tag(client: httpx.Client, clock: 
     assert after.content != before.content
 
 
-def test_today_changes_with_the_clock(client: httpx.Client, clock: SettableClock) -> None:
+def test_today_changes_with_the_clock(client: httpx2.Client, clock: SettableClock) -> None:
     dates = []
     for minute in (0, 5, 30):
         clock.at = datetime(2026, 1, 10, 15, minute, tzinfo=UTC)
@@ -98,7 +98,7 @@ def test_today_changes_with_the_clock(client: httpx.Client, clock: SettableClock
     assert dates == ["2026-01-10", "2026-01-10", "2026-01-11"]
 
 
-def test_a_head_request_has_the_size_and_no_body(client: httpx.Client) -> None:
+def test_a_head_request_has_the_size_and_no_body(client: httpx2.Client) -> None:
     path = "/programs/v2/2026/20260109.json"
 
     head = client.head(path)
@@ -107,7 +107,7 @@ def test_a_head_request_has_the_size_and_no_body(client: httpx.Client) -> None:
     assert int(head.headers["content-length"]) == len(client.get(path).content)
 
 
-def test_a_share_of_the_requests_fails_and_a_retry_helps(failing_client: httpx.Client) -> None:
+def test_a_share_of_the_requests_fails_and_a_retry_helps(failing_client: httpx2.Client) -> None:
     answers = [failing_client.get("/programs/v2/2026/20260109.json").status_code for _ in range(300)]
 
     assert set(answers) == {200, 503}
@@ -121,14 +121,14 @@ def test_which_requests_fail_depends_on_the_seed_alone() -> None:
     assert first != other
 
 
-def test_health_and_truth_never_fail(failing_client: httpx.Client) -> None:
+def test_health_and_truth_never_fail(failing_client: httpx2.Client) -> None:
     paths = ["/healthz", "/truth/v1/2026/20260109.json"] * 30
 
     assert {failing_client.get(path).status_code for path in paths} == {200}
 
 
 def test_a_client_that_disconnects_leaves_no_traceback(
-    client: httpx.Client, clock: SettableClock, capfd: pytest.CaptureFixture[str]
+    client: httpx2.Client, clock: SettableClock, capfd: pytest.CaptureFixture[str]
 ) -> None:
     host, port = client.base_url.host, client.base_url.port
     assert port is not None
@@ -170,7 +170,7 @@ def test_the_program_prints_its_address_serves_and_stops_on_a_signal(end: signal
         assert process.stdout is not None
         line = process.stdout.readline()
         url = line.removeprefix("simulator: ").strip()
-        with httpx.Client(base_url=url, timeout=DEADLINE_S) as client:
+        with httpx2.Client(base_url=url, timeout=DEADLINE_S) as client:
             today = client.get("/programs/v2/today.json").json()["programs"][0]["race_date"]
             process.send_signal(end)
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import msgspec
 
 from services.fetcher.archive.store import DocumentArchive
-from services.fetcher.capture import Capture, WrongDay
+from services.fetcher.capture import Capture, CaptureResult, WrongDay, versions_of_events
 from services.fetcher.planning.cursor import SliceVersion, WindowCursor, decode
 from services.fetcher.planning.windows import window_of
 from services.fetcher.sources.declaration import REFERENCE, Source
@@ -108,7 +108,7 @@ class _WindowReader:
         documents = [document for line in lines if (document := self._document(line)) is not None]
         with_history = [*documents, *_last_as_historical(documents, cursor)]
         for candidates, skip_unknown in ((documents, False), (with_history, False), (documents, True)):
-            capture = self._capture_until(candidates, cursor.seen, skip_unknown)
+            capture = self._capture_until(candidates, versions_of_events(cursor.seen), skip_unknown)
             if capture is not None:
                 return capture, None
         missing = sorted({line.hash for line in lines} - {document.hash for document in documents})
@@ -132,7 +132,7 @@ class _WindowReader:
         seen: SeenVersions = {}
         origins: list[tuple[str, FetchedRecord]] = []
         reached_at = 0 if not target else None
-        is_historical = False
+        is_historical, previous = False, None
         for document in documents:
             closing = document.historical and bool(seen) and not is_historical
             try:
@@ -141,15 +141,18 @@ class _WindowReader:
                 continue  # the visit failed, or the document was of the day before: it gave no records
             records = [
                 *self._origins(document, captured.records),
-                *self._origins(document, captured.dead_letters, True),
+                *self._origins(document, self._new_dead_letters(captured, document, previous), True),
             ]
             if skip_unknown and records and not any(event_id in self._known for event_id, _ in records):
                 continue
-            seen, is_historical = captured.versions, document.historical
+            seen, is_historical, previous = captured.versions, document.historical, document.hash
             origins += records
             if seen == target:
                 reached_at = len(origins)
         return None if reached_at is None else _Capture(seen, origins[:reached_at])
+
+    def _new_dead_letters(self, captured: CaptureResult, document: Document, previous: str | None) -> list[NewRecord]:
+        return self._capture.new_dead_letters(captured, document, previous, self._archive.read)
 
     def _origins(
         self, document: Document, records: Sequence[NewRecord], rejected: bool = False

@@ -80,4 +80,5 @@ class Recapture:
         after = WindowCursor(
             "done" if line.historical else "live", document.hash, None, line.fetched_at, seen=captured.versions
         )
-        return captured.records + captured.dead_letters, after
+        dead_letters = self._captures[line.feed].new_dead_letters(captured, document, before.document, self._read)
+        return captured.records + dead_letters, after

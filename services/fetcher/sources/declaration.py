@@ -90,10 +90,29 @@ class LivePolling(Frozen):
 
 
 class HttpLimits(Frozen):
+    """Limits for one document. The total time is from the lookup of the name to the last byte."""
+
     connect_timeout_s: Seconds = 3
     read_timeout_s: Seconds = 5
     total_timeout_s: Seconds = 30
-    max_body_bytes: int = Field(default=32 * 1024 * 1024, ge=1)
+    max_wire_bytes: int = Field(default=8 * 1024 * 1024, ge=1, description="received bytes, headers included")
+    max_body_bytes: int = Field(default=4 * 1024 * 1024, ge=1, description="bytes of the unpacked body")
+    max_events: int = Field(default=2000, ge=1, description="elements of the array of events")
+    allow_private: bool = Field(
+        default=False, description="connect to private addresses although the host of base_url has a public name"
+    )
+
+
+class Redirects(Frozen):
+    """Where redirects may lead besides the origin of base_url: HOST, or HOST:PORT."""
+
+    hosts: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]+(:[0-9]+)?$")], ...] = ()
+
+
+class BlockPage(Frozen):
+    """Texts that only a page of the server's protection contains."""
+
+    markers: tuple[Annotated[str, Field(min_length=1)], ...] = ()
 
 
 class RetryPolicy(Frozen):
@@ -119,6 +138,8 @@ class Source(Frozen):
     live: LivePolling = LivePolling()
     concurrency: int = Field(default=4, ge=1, le=64, description="maximum documents fetched at the same time")
     http: HttpLimits = HttpLimits()
+    redirects: Redirects = Redirects()
+    block_page: BlockPage = BlockPage()
     retry: RetryPolicy = RetryPolicy()
     reference: dict[Name, Table] = Field(default_factory=dict)
     licence: str | None = Field(default=None, description="terms and attribution of the source's data, for data packs")

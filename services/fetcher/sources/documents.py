@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import date, datetime
-from enum import Enum
+from enum import Enum, StrEnum
 from functools import cached_property
 from typing import Protocol
 
 import msgspec
 
 from services.fetcher.planning.windows import DueWindow
+from shared.errors import InvalidDocument, TransientError
 
 
 class Absence(Enum):
@@ -19,6 +20,50 @@ class Absence(Enum):
 
     NOT_PUBLISHED = "not published"
     UNCHANGED = "unchanged"
+
+
+@dataclass(frozen=True)
+class SourceResponse:
+    """A response of a server. `url` is the address that responded, after redirects.
+
+    `body` is unpacked. If the response was refused or is an error, it is only the beginning of the body.
+    """
+
+    url: str
+    status: int
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+
+
+class Refusal(StrEnum):
+    """Why a response is refused."""
+
+    ADDRESS = "address"
+    BLOCK_PAGE = "block page"
+    BODY = "body"
+    HEADER = "header"
+    REDIRECT = "redirect"
+    SIZE = "size"
+    STATUS = "status"
+    TYPE = "type"
+
+
+class RefusedResponse(InvalidDocument):
+    """A response that is not a document. `response` is None if its headers did not arrive."""
+
+    def __init__(self, message: str, reason: Refusal, response: SourceResponse | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.response = response
+
+
+class Throttled(TransientError):
+    """The server answered 429 or 503. `retry_after` and `date` are its header fields of these names, unparsed."""
+
+    def __init__(self, message: str, retry_after: str | None = None, date: str | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        self.date = date
 
 
 @dataclass(frozen=True)
@@ -33,6 +78,8 @@ class Document:
     published_at: datetime | None = None
     etag: str | None = None
     historical: bool = False
+    response: SourceResponse | None = None
+    """The response that it came in; None if it was not fetched from a server."""
 
     @cached_property
     def hash(self) -> str:

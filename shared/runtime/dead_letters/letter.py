@@ -14,6 +14,8 @@ from shared.topics import dead_letter_topic, retry_topic
 
 # Long enough for a cause, short enough that headers stay a small part of a record.
 LONGEST_MESSAGE_BYTES = 1024
+# Kafka accepts records of up to 8 MiB (broker/kafka/topics.py). The difference is for its own fields.
+MAX_LETTER_BYTES = 8 * 1024 * 1024 - 64 * 1024
 # The headers of the first failure, which a redriven dead letter keeps when it fails again.
 _FIRST_FAILURE_HEADERS = ("dlq.original-", names.FIRST_FAILED_AT, names.REDRIVE_COUNT)
 # Only these frames are recorded: those of libraries and the interpreter change with their versions.
@@ -49,7 +51,21 @@ def dead_letter(service: str, failed: FailedRecord, at: datetime) -> NewRecord:
         names.STACK_DIGEST: names.stack_digest(frames).encode(),
         names.STACK_FRAME: frames[-1].encode()[: names.MAX_FRAME_BYTES] if frames else b"",
     }
-    return NewRecord(dead_letter_topic(service), record.key, record.value, headers)
+    return _fitting(NewRecord(dead_letter_topic(service), record.key, record.value, headers))
+
+
+def _fitting(letter: NewRecord) -> NewRecord:
+    """The letter, with the end of its value cut off if it would be too large for a topic. Its message says so.
+
+    A record may be nearly as large as a topic allows, and the headers about the failure add to it.
+    """
+    used = len(letter.key or b"") + sum(len(name) + len(value) for name, value in letter.headers.items())
+    room = MAX_LETTER_BYTES - used - LONGEST_MESSAGE_BYTES
+    if len(letter.value) <= room:
+        return letter
+    note = f"(the value is cut to {room:,} of {len(letter.value):,} bytes) ".encode()
+    message = (note + letter.headers[names.MESSAGE])[:LONGEST_MESSAGE_BYTES].decode(errors="ignore").encode()
+    return NewRecord(letter.topic, letter.key, letter.value[:room], {**letter.headers, names.MESSAGE: message})
 
 
 def frames_of(trace: TracebackType | None) -> list[str]:

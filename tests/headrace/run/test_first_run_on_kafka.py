@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from headrace.database.access import open_database, prepare
@@ -192,8 +192,8 @@ def test_rest_tells_to_come_again_and_the_command_does(held: KafkaServer, tmp_pa
     with cleaner(tmp_path, url_of(held)) as (data_dir, service, output):
         address = until(lambda: row_of_the_cleaner(data_dir)["admin_url"], output.read_text)
         token = read_secret(data_dir / "token")
-        answer = httpx.get(f"{address}/v1/lag", headers={"Authorization": f"Bearer {token}"}, timeout=SOON_S)
-        topics = httpx.get(f"{address}/v1/topics", headers={"Authorization": f"Bearer {token}"}, timeout=SOON_S)
+        answer = httpx2.get(f"{address}/v1/lag", headers={"Authorization": f"Bearer {token}"}, timeout=SOON_S)
+        topics = httpx2.get(f"{address}/v1/topics", headers={"Authorization": f"Bearer {token}"}, timeout=SOON_S)
         with process(tmp_path, headrace("lag", "cleaner", "--data-dir", str(data_dir))) as (lag, words):
             until(lambda: WAITING in words.read_text() or lag.poll() is not None, words.read_text)
             release(held)

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
+import httpx2
 import psycopg
 import pytest
 
@@ -71,7 +71,7 @@ class Terminal:
                 stdout=log,
                 stderr=log,
             )
-        wait_until(self.is_idle, forgive=(psycopg.Error, httpx.TransportError))
+        wait_until(self.is_idle, forgive=(psycopg.Error, httpx2.TransportError))
 
     def stop_other(self) -> None:
         assert self.other is not None
@@ -88,7 +88,7 @@ class Terminal:
             return False
         fetcher = next(each.admin_url for each in services if each.service == "fetcher")
         token = (self.folder / ".headrace" / "token").read_text().strip()
-        status = httpx.get(f"{fetcher}/v1/status", headers={"Authorization": f"Bearer {token}"}).json()
+        status = httpx2.get(f"{fetcher}/v1/status", headers={"Authorization": f"Bearer {token}"}).json()
         return bool(status["detail"]["windows"].get("due") == 0)
 
     def _replicas(self) -> list[ReplicaStatus]:
@@ -127,7 +127,7 @@ def follow(terminal: Terminal, step: Step, port: str) -> None:
         terminal.stop_other() if command == INTERRUPT else terminal.start_other(command)
         return
     if terminal.other is not None and not terminal.is_paused:
-        wait_until(terminal.is_idle, forgive=(psycopg.Error, httpx.TransportError))
+        wait_until(terminal.is_idle, forgive=(psycopg.Error, httpx2.TransportError))
     if command == REPEATED:
         wait_until(lambda: shows(step.output, terminal.run(command)[0]), f"{command} shows an alert")
     lines, status = terminal.run(command)

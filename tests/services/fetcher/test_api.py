@@ -15,10 +15,10 @@ from headrace.database.embedded import EmbeddedPostgres
 from services.fetcher.api import FetcherApi
 from services.fetcher.archive.store import DocumentArchive
 from services.fetcher.fetch import Fetcher
+from services.fetcher.http.source import HttpSource
 from services.fetcher.planning.windows import FetchPlan
 from services.fetcher.postgres_backfills import BackfillOperations
 from services.fetcher.settings import FetcherSettings
-from services.fetcher.sources.http import HttpSource
 from shared.broker.postgres.broker import PostgresBroker
 from shared.runtime.loops.poller import PollerLoop
 from shared.runtime.metrics import Metrics

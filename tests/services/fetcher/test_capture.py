@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Mapping
 
 import orjson
 import pytest
 
-from services.fetcher.capture import Capture, CaptureResult, WrongDay
+from services.fetcher.capture import MAX_SLICE_BYTES, Capture, CaptureResult, WrongDay
 from services.fetcher.planning.cursor import SliceVersion, WindowCursor, decode, encode
 from services.fetcher.sources.documents import Document
 from shared.errors import InvalidDocument
@@ -147,12 +148,81 @@ def test_a_slice_that_is_no_event_of_the_day_becomes_a_dead_letter_and_the_rest_
     assert letter.headers["dlq.original-offset"] == b"-1"
 
 
-def test_a_slice_is_rejected_once() -> None:
-    cards = document("cards", [event(1), event(0)])
+def test_each_distinct_rejected_slice_becomes_one_dead_letter_and_is_not_stored_in_the_versions() -> None:
+    result = capture(document("cards", [event(1), event(0), event(0), event(0, w=1)]))
 
-    again = capture(cards, capture(cards).versions)
+    assert [orjson.loads(letter.value) for letter in result.dead_letters] == [event(0), event(0, w=1)]
+    assert list(result.versions) == ["meadow:2031-05-04:03:01"]
 
-    assert (again.records, again.dead_letters) == ([], [])
+
+def test_hashes_of_rejected_slices_in_an_older_cursor_are_dropped() -> None:
+    before = {"0123456789abcdef": SliceVersion("0123456789abcdef", 1)}
+
+    assert list(capture(document("cards", [event(1)]), before).versions) == ["meadow:2031-05-04:03:01"]
+
+
+@pytest.mark.parametrize(("events", "junk"), [(99, 24), (10, 20)])
+def test_a_document_with_some_rejected_slices_is_accepted(events: int, junk: int) -> None:
+    result = capture(document("cards", [*map(event, range(1, events + 1)), *({"junk": n} for n in range(junk))]))
+
+    assert (len(result.records), len(result.dead_letters)) == (events, junk)
+
+
+@pytest.mark.parametrize(("events", "junk"), [(99, 25), (10, 21)])
+def test_a_document_with_too_many_rejected_slices_is_refused(events: int, junk: int) -> None:
+    with pytest.raises(InvalidDocument, match="too many of"):
+        capture(document("cards", [*map(event, range(1, events + 1)), *({"junk": n} for n in range(junk))]))
+
+
+def test_repetitions_of_an_event_count_as_rejected() -> None:
+    with pytest.raises(InvalidDocument, match="each event once"):
+        capture(document("cards", [event(1)] * 30))
+
+
+LIMITED = made_source(http={"max_events": 3})
+
+
+def test_a_document_with_more_events_than_allowed_is_refused() -> None:
+    with pytest.raises(InvalidDocument, match="at most 3 events, got 4"):
+        Capture(LIMITED, LIMITED.feed("cards"))(document("cards", map(event, range(1, 5))), {})
+
+
+def test_a_day_with_ever_new_events_is_refused() -> None:
+    """Otherwise the cursor would grow beyond the size of a record."""
+    capture_limited = Capture(LIMITED, LIMITED.feed("cards"))
+    versions = capture_limited(document("cards", map(event, (1, 2, 3))), {}).versions
+    versions = capture_limited(document("cards", map(event, (4, 5, 6))), versions).versions
+
+    with pytest.raises(InvalidDocument, match="at most 6 events over all documents"):
+        capture_limited(document("cards", [event(7)]), versions)
+
+
+@pytest.mark.parametrize("junk", [b"1", b"{}", b'{"a":[]}', b"[]"])
+def test_millions_of_elements_are_refused_before_they_become_objects(junk: bytes) -> None:
+    text = b'{"cards":[{"day":"2031-05-04","track":3,"heat":1},' + b",".join([junk] * 1_000_000) + b"]}"
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidDocument, match=r"at most 2,000 events|Expected `object`"):
+            capture(document_of(text))
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_large_document_of_few_events_is_accepted() -> None:
+    result = capture(document("cards", [event(number, values=[0] * 60_000) for number in range(1, 5)]))
+
+    assert len(result.records) == 4
+
+
+def test_a_slice_above_the_size_limit_becomes_a_dead_letter_that_is_cut() -> None:
+    result = capture(document("cards", [event(1), event(2, padding="a" * 3_000_000)]))
+
+    (letter,) = result.dead_letters
+    assert len(result.records) == 1
+    assert len(letter.value) == MAX_SLICE_BYTES
+    assert b"at most 1,048,576 bytes" in letter.headers["dlq.exception-message"]
+    assert b"(cut to 1,048,576 bytes)" in letter.headers["dlq.exception-message"]
 
 
 def test_a_second_slice_of_an_event_is_rejected() -> None:

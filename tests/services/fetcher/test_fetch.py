@@ -14,10 +14,10 @@ from structlog.testing import capture_logs
 
 from services.fetcher.archive.store import DocumentArchive
 from services.fetcher.fetch import Fetcher
+from services.fetcher.http.source import HttpSource
 from services.fetcher.planning.coverage import coverage_text
 from services.fetcher.planning.cursor import WindowCursor, encode
 from services.fetcher.planning.windows import FetchPlan, Window, windows_between
-from services.fetcher.sources.http import HttpSource
 from services.fetcher.sources.recorded_files import RecordedFileSource
 from shared.clock import VirtualClock
 from tests.services.fetcher.site import Site, delayed, status

@@ -11,11 +11,12 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from services.fetcher.archive.rejected import RejectedResponses
 from services.fetcher.archive.store import DocumentArchive
-from services.fetcher.fetch_window import FetchWindow
+from services.fetcher.fetch_window import MAX_CAUSE_CHARS, FetchWindow
+from services.fetcher.http.source import HttpSource
 from services.fetcher.planning.cursor import WindowCursor, decode, encode
 from services.fetcher.planning.windows import DueWindow, Window
-from services.fetcher.sources.http import HttpSource
 from shared.retry import Retry
 from tests.services.fetcher.site import Answer, Handler, Site
 from tests.services.fetcher.synthetic_documents import DAY, SettableClock, body, event, made_source
@@ -71,11 +72,14 @@ HEADERS = st.lists(
     | header(b"Location", LOCATIONS)
     | header(b"Content-Encoding", ENCODINGS)
     | header(b"Content-Length", LENGTHS)
-    | header(b"Content-Type", VALUES)
+    | header(b"Content-Type", VALUES | st.sampled_from([b"text/html", b"application/json", b"image/png"]))
+    | header(b"Transfer-Encoding", st.sampled_from([b"chunked", b"gzip, chunked", b"\xff", b"identity"]))
+    | header(b"Retry-After", VALUES | DATES | st.sampled_from([b"1", b"-1", b"9" * 5000]))
+    | st.tuples(VALUES, VALUES)
     | header(b"Set-Cookie", VALUES),
     max_size=4,
 )
-STATUSES = st.sampled_from([200] * 6 + [103, 204, 206, 301, 302, 304, 404, 429, 500, 999])
+STATUSES = st.sampled_from([200] * 6 + [100, 101, 103, 204, 206, 301, 302, 304, 308, 403, 404, 429, 500, 503, 999])
 ANSWERS = st.lists(st.tuples(STATUSES, HEADERS, BODIES), min_size=1, max_size=3)
 
 
@@ -95,7 +99,12 @@ def fetch_window(site: Site, tmp_path: Path) -> Iterator[FetchWindow]:
     source = made_source(site.url)
     documents = HttpSource(source, SettableClock())
     yield FetchWindow(
-        source, documents, DocumentArchive(tmp_path), Retry(tries=2, first_delay_s=0.0001, max_delay_s=0.0002)
+        source,
+        documents,
+        DocumentArchive(tmp_path),
+        Retry(tries=2, first_delay_s=0.0001, max_delay_s=0.0002),
+        RejectedResponses(tmp_path),
+        SettableClock(),
     )
     documents.close()
 
@@ -120,3 +129,4 @@ def test_no_response_makes_a_fetch_raise(
             cursor = decode(encode(fetch_window(due, cursor).cursor))
 
             assert not (cursor.error or "").startswith("unexpected")
+            assert len(cursor.error or "") <= MAX_CAUSE_CHARS

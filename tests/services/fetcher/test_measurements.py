@@ -10,9 +10,9 @@ import pytest
 
 from services.fetcher.archive.store import DocumentArchive
 from services.fetcher.fetch import Fetcher
+from services.fetcher.http.source import HttpSource
 from services.fetcher.measurements import measure_windows
 from services.fetcher.planning.windows import FetchPlan
-from services.fetcher.sources.http import HttpSource
 from shared.runtime.measurements import Measurement
 from shared.runtime.metrics import Metrics
 from tests.services.fetcher.site import Site

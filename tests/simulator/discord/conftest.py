@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 
-import httpx
+import httpx2
 import pytest
 
 from simulator.discord.fake import FakeDiscord
@@ -17,9 +17,9 @@ with warnings.catch_warnings():
     import discord  # noqa: F401
 
 
-def api_client(fake: FakeDiscord) -> httpx.Client:
+def api_client(fake: FakeDiscord) -> httpx2.Client:
     headers = {"Authorization": f"Bot {fake.token}"}
-    return httpx.Client(base_url=fake.api_url, headers=headers, timeout=DEADLINE_S)
+    return httpx2.Client(base_url=fake.api_url, headers=headers, timeout=DEADLINE_S)
 
 
 @pytest.fixture
@@ -30,6 +30,6 @@ def fake() -> Iterator[FakeDiscord]:
 
 
 @pytest.fixture
-def api(fake: FakeDiscord) -> Iterator[httpx.Client]:
+def api(fake: FakeDiscord) -> Iterator[httpx2.Client]:
     with api_client(fake) as client:
         yield client

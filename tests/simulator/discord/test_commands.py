@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from simulator.discord.fake import FakeDiscord
@@ -24,13 +24,13 @@ PAUSE = {
 }
 
 
-def register(api: httpx.Client, fake: FakeDiscord, *commands: dict[str, Any]) -> httpx.Response:
+def register(api: httpx2.Client, fake: FakeDiscord, *commands: dict[str, Any]) -> httpx2.Response:
     return api.put(f"/applications/{fake.application_id}/commands", json=list(commands))
 
 
-def answer(fake: FakeDiscord, interaction: FakeInteraction, body: dict[str, Any]) -> httpx.Response:
+def answer(fake: FakeDiscord, interaction: FakeInteraction, body: dict[str, Any]) -> httpx2.Response:
     url = f"{fake.api_url}/interactions/{interaction.id}/{interaction.token}/callback?with_response=true"
-    return httpx.post(url, json=body)
+    return httpx2.post(url, json=body)
 
 
 def webhook(fake: FakeDiscord, interaction: FakeInteraction, path: str = "") -> str:
@@ -55,7 +55,7 @@ def webhook(fake: FakeDiscord, interaction: FakeInteraction, path: str = "") -> 
     ],
 )
 def test_a_command_beyond_a_limit_is_refused(
-    fake: FakeDiscord, api: httpx.Client, command: dict[str, Any], code: str
+    fake: FakeDiscord, api: httpx2.Client, command: dict[str, Any], code: str
 ) -> None:
     refused = register(api, fake, command)
 
@@ -63,7 +63,7 @@ def test_a_command_beyond_a_limit_is_refused(
     assert code in refused.text
 
 
-def test_commands_are_created_changed_and_deleted(fake: FakeDiscord, api: httpx.Client) -> None:
+def test_commands_are_created_changed_and_deleted(fake: FakeDiscord, api: httpx2.Client) -> None:
     path = f"/applications/{fake.application_id}/guilds/{fake.guild_id}/commands"
     created = api.post(path, json=STATUS)
     number = created.json()["id"]
@@ -90,7 +90,7 @@ def test_commands_are_created_changed_and_deleted(fake: FakeDiscord, api: httpx.
     ],
 )
 def test_a_command_that_the_client_would_not_send_is_refused(
-    fake: FakeDiscord, api: httpx.Client, text: str, options: dict[str, Any]
+    fake: FakeDiscord, api: httpx2.Client, text: str, options: dict[str, Any]
 ) -> None:
     register(api, fake, PAUSE)
 
@@ -98,27 +98,27 @@ def test_a_command_that_the_client_would_not_send_is_refused(
         fake.slash(fake.person("Ana Operator"), fake.channel("races"), text, options)
 
 
-def test_the_answer_can_be_edited_extended_and_deleted(fake: FakeDiscord, api: httpx.Client) -> None:
+def test_the_answer_can_be_edited_extended_and_deleted(fake: FakeDiscord, api: httpx2.Client) -> None:
     register(api, fake, STATUS)
     interaction = fake.slash(fake.person("Ana Operator"), fake.channel("races"), "/status")
 
     response = answer(fake, interaction, {"type": 4, "data": {"content": "first", "flags": 64}}).json()
-    httpx.patch(webhook(fake, interaction, "/messages/@original"), json={"content": "edited"})
-    more = httpx.post(webhook(fake, interaction), json={"content": "more"}).json()
+    httpx2.patch(webhook(fake, interaction, "/messages/@original"), json={"content": "edited"})
+    more = httpx2.post(webhook(fake, interaction), json={"content": "more"}).json()
 
     assert response["interaction"]["response_message_ephemeral"] is True
     assert response["resource"]["message"]["content"] == "first"
     assert [each.content for each in interaction.messages] == ["edited", "more"]
-    assert httpx.get(webhook(fake, interaction, f"/messages/{more['id']}")).json()["content"] == "more"
-    assert httpx.delete(webhook(fake, interaction, "/messages/@original")).status_code == 204
-    assert httpx.get(webhook(fake, interaction, "/messages/@original")).json()["code"] == 10008
+    assert httpx2.get(webhook(fake, interaction, f"/messages/{more['id']}")).json()["content"] == "more"
+    assert httpx2.delete(webhook(fake, interaction, "/messages/@original")).status_code == 204
+    assert httpx2.get(webhook(fake, interaction, "/messages/@original")).json()["code"] == 10008
 
 
-def test_an_interaction_has_one_first_answer(fake: FakeDiscord, api: httpx.Client) -> None:
+def test_an_interaction_has_one_first_answer(fake: FakeDiscord, api: httpx2.Client) -> None:
     register(api, fake, STATUS)
     interaction = fake.slash(fake.person("Ana Operator"), fake.channel("races"), "/status")
 
-    early = httpx.post(webhook(fake, interaction), json={"content": "too early"})
+    early = httpx2.post(webhook(fake, interaction), json={"content": "too early"})
     wrong = answer(fake, interaction, {"type": 8, "data": {"choices": []}})
     first = answer(fake, interaction, {"type": 5})
     second = answer(fake, interaction, {"type": 4, "data": {"content": "again"}})
@@ -147,16 +147,16 @@ def test_a_token_is_valid_for_fifteen_minutes() -> None:
         now[0] += 2
         answer(fake, interaction, {"type": 5})
         now[0] += 15 * 60 - 3
-        in_time = httpx.patch(webhook(fake, interaction, "/messages/@original"), json={"content": "in time"})
+        in_time = httpx2.patch(webhook(fake, interaction, "/messages/@original"), json={"content": "in time"})
         now[0] += 2
-        late = httpx.patch(webhook(fake, interaction, "/messages/@original"), json={"content": "late"})
+        late = httpx2.patch(webhook(fake, interaction, "/messages/@original"), json={"content": "late"})
 
     assert interaction.answered_within == 2
     assert in_time.status_code == 200
     assert (late.status_code, late.json()["code"]) == (401, 50027)
 
 
-def test_a_click_edits_the_message_of_its_button(fake: FakeDiscord, api: httpx.Client) -> None:
+def test_a_click_edits_the_message_of_its_button(fake: FakeDiscord, api: httpx2.Client) -> None:
     button = {"type": 2, "style": 4, "label": "Acknowledge", "custom_id": "hr:ack:1"}
     body = {"content": "down", "components": [{"type": 1, "components": [button]}]}
     api.post(f"/channels/{fake.channel('operations').id}/messages", json=body)
@@ -171,7 +171,7 @@ def test_a_click_edits_the_message_of_its_button(fake: FakeDiscord, api: httpx.C
         fake.click(fake.person("Ana Operator"), message, "hr:ack:1")
 
 
-def test_completions_are_recorded(fake: FakeDiscord, api: httpx.Client) -> None:
+def test_completions_are_recorded(fake: FakeDiscord, api: httpx2.Client) -> None:
     register(api, fake, PAUSE)
 
     interaction = fake.autocomplete(
@@ -185,7 +185,7 @@ def test_completions_are_recorded(fake: FakeDiscord, api: httpx.Client) -> None:
     assert interaction.choices == [{"name": "0", "value": "0"}]
 
 
-def test_a_dialog_is_submitted_as_an_interaction(fake: FakeDiscord, api: httpx.Client) -> None:
+def test_a_dialog_is_submitted_as_an_interaction(fake: FakeDiscord, api: httpx2.Client) -> None:
     register(api, fake, STATUS)
     interaction = fake.slash(fake.person("Ana Operator"), fake.channel("races"), "/status")
     field = {"type": 4, "custom_id": "why", "label": "Why", "style": 1}
@@ -198,7 +198,7 @@ def test_a_dialog_is_submitted_as_an_interaction(fake: FakeDiscord, api: httpx.C
     assert submitted.content == "thanks"
 
 
-def test_a_command_of_the_guild_is_not_shown_in_direct_messages(fake: FakeDiscord, api: httpx.Client) -> None:
+def test_a_command_of_the_guild_is_not_shown_in_direct_messages(fake: FakeDiscord, api: httpx2.Client) -> None:
     api.put(f"/applications/{fake.application_id}/guilds/{fake.guild_id}/commands", json=[STATUS])
     register(api, fake, {**PAUSE, "contexts": [0]}, {**STATUS, "name": "help"})
     ana = fake.person("Ana Operator")

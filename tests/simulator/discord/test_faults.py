@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from simulator.discord.fake import FakeDiscord
@@ -16,7 +16,7 @@ POSTS = "POST /channels/*/messages"
 BODY = {"content": "hello"}
 
 
-def post(api: httpx.Client, fake: FakeDiscord, body: dict[str, Any] | None = None) -> httpx.Response:
+def post(api: httpx2.Client, fake: FakeDiscord, body: dict[str, Any] | None = None) -> httpx2.Response:
     return api.post(f"/channels/{fake.channel('races').id}/messages", json=body or BODY)
 
 
@@ -27,7 +27,7 @@ def posted(fake: FakeDiscord) -> int:
 @pytest.mark.parametrize(("is_executed", "count"), [(False, 0), (True, 1)])
 @pytest.mark.parametrize("status", [500, 502])
 def test_a_server_error_comes_before_or_after_the_message(
-    fake: FakeDiscord, api: httpx.Client, status: int, is_executed: bool, count: int
+    fake: FakeDiscord, api: httpx2.Client, status: int, is_executed: bool, count: int
 ) -> None:
     fault = fake.faults.plan(Fault(POSTS, status=status, is_executed=is_executed))
 
@@ -38,18 +38,18 @@ def test_a_server_error_comes_before_or_after_the_message(
 
 @pytest.mark.parametrize(("is_executed", "count"), [(False, 0), (True, 1)])
 def test_a_connection_breaks_before_or_after_the_message(
-    fake: FakeDiscord, api: httpx.Client, is_executed: bool, count: int
+    fake: FakeDiscord, api: httpx2.Client, is_executed: bool, count: int
 ) -> None:
     fake.faults.plan(Fault(POSTS, disconnects=True, is_executed=is_executed))
 
-    with pytest.raises(httpx.TransportError):
+    with pytest.raises(httpx2.TransportError):
         post(api, fake)
 
     assert posted(fake) == count
     assert fake.requests(POSTS)[0].status is None
 
 
-def test_a_storm_of_refusals_is_counted(fake: FakeDiscord, api: httpx.Client) -> None:
+def test_a_storm_of_refusals_is_counted(fake: FakeDiscord, api: httpx2.Client) -> None:
     fake.faults.plan(Fault(POSTS, times=3, status=429, retry_after_s=0.25))
 
     answers = [post(api, fake) for _ in range(4)]
@@ -60,7 +60,7 @@ def test_a_storm_of_refusals_is_counted(fake: FakeDiscord, api: httpx.Client) ->
     assert fake.invalid_requests() == 3
 
 
-def test_a_global_refusal_says_so(fake: FakeDiscord, api: httpx.Client) -> None:
+def test_a_global_refusal_says_so(fake: FakeDiscord, api: httpx2.Client) -> None:
     fake.faults.plan(Fault("*", status=429, is_global=True))
 
     answer = api.get("/users/@me")
@@ -68,7 +68,7 @@ def test_a_global_refusal_says_so(fake: FakeDiscord, api: httpx.Client) -> None:
     assert (answer.json()["global"], answer.headers["X-RateLimit-Global"]) == (True, "true")
 
 
-def test_a_held_request_has_its_effect_and_no_response(fake: FakeDiscord, api: httpx.Client) -> None:
+def test_a_held_request_has_its_effect_and_no_response(fake: FakeDiscord, api: httpx2.Client) -> None:
     with ThreadPoolExecutor(1) as pool:
         with fake.faults.held(POSTS):
             answer = pool.submit(post, api, fake)
@@ -79,13 +79,13 @@ def test_a_held_request_has_its_effect_and_no_response(fake: FakeDiscord, api: h
     assert post(api, fake).status_code == 200
 
 
-def test_a_slow_response_comes_late(fake: FakeDiscord, api: httpx.Client) -> None:
+def test_a_slow_response_comes_late(fake: FakeDiscord, api: httpx2.Client) -> None:
     fake.faults.plan(Fault("GET /users/@me", delay_s=0.2))
 
     assert api.get("/users/@me").elapsed.total_seconds() >= 0.2
 
 
-def test_a_revoked_token_is_refused_until_healed(fake: FakeDiscord, api: httpx.Client) -> None:
+def test_a_revoked_token_is_refused_until_healed(fake: FakeDiscord, api: httpx2.Client) -> None:
     fake.faults.revoke_token()
 
     assert api.get("/users/@me").status_code == 401

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import discord
-import httpx
+import httpx2
 import pytest
 from discord import app_commands
 
@@ -32,8 +32,8 @@ class MenuBot(RealBot):
 
 
 @pytest.fixture
-def page(fake: FakeDiscord) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=fake.url, timeout=DEADLINE_S) as client:
+def page(fake: FakeDiscord) -> Iterator[httpx2.Client]:
+    with httpx2.Client(base_url=fake.url, timeout=DEADLINE_S) as client:
         yield client
 
 
@@ -41,14 +41,14 @@ def ids(fake: FakeDiscord, person: str, channel: str = "races") -> dict[str, str
     return {"person": str(fake.person(person).id), "channel": str(fake.channel(channel).id)}
 
 
-def view(page: httpx.Client, fake: FakeDiscord, person: str, channel: str = "races") -> list[dict[str, Any]]:
+def view(page: httpx2.Client, fake: FakeDiscord, person: str, channel: str = "races") -> list[dict[str, Any]]:
     where = ids(fake, person, channel)
     answer = page.get(f"/fake/channels/{where['channel']}", params={"person": where["person"]})
     messages: list[dict[str, Any]] = answer.json()["messages"]
     return messages
 
 
-def test_the_page_and_its_files_are_served_and_allow_no_other_source(page: httpx.Client) -> None:
+def test_the_page_and_its_files_are_served_and_allow_no_other_source(page: httpx2.Client) -> None:
     for path in ("/", "/page/page.js", "/page/messages.js", "/page/page.css"):
         answer = page.get(path)
         assert answer.status_code == 200
@@ -57,7 +57,7 @@ def test_the_page_and_its_files_are_served_and_allow_no_other_source(page: httpx
     assert page.get("/page/..%2Ffake.py").status_code == 404
 
 
-def test_the_overview_names_channels_and_people(fake: FakeDiscord, page: httpx.Client) -> None:
+def test_the_overview_names_channels_and_people(fake: FakeDiscord, page: httpx2.Client) -> None:
     overview = page.get("/fake/overview").json()
 
     assert [person["roles"] for person in overview["people"]] == [["operator"], ["reader"], []]
@@ -66,7 +66,7 @@ def test_the_overview_names_channels_and_people(fake: FakeDiscord, page: httpx.C
 
 
 def test_a_typed_command_is_completed_by_the_bot_and_answered_to_one_person(
-    fake: FakeDiscord, page: httpx.Client
+    fake: FakeDiscord, page: httpx2.Client
 ) -> None:
     where = ids(fake, "Ben Reader")
     with RunningBot(fake, MenuBot(fake)) as running:
@@ -84,7 +84,7 @@ def test_a_typed_command_is_completed_by_the_bot_and_answered_to_one_person(
     assert view(page, fake, "Ana Operator") == []
 
 
-def test_a_message_says_whom_it_notifies(fake: FakeDiscord, page: httpx.Client) -> None:
+def test_a_message_says_whom_it_notifies(fake: FakeDiscord, page: httpx2.Client) -> None:
     text = f"<@&{fake.role('operator').id}> look"
     page.post("/fake/lines", json={**ids(fake, "Cleo Outsider"), "line": text})
 
@@ -92,13 +92,13 @@ def test_a_message_says_whom_it_notifies(fake: FakeDiscord, page: httpx.Client) 
     assert [each["notifies_you"] for each in view(page, fake, "Ben Reader")] == [False]
 
 
-def test_a_button_without_a_bot_fails_after_the_time_for_an_answer(page: httpx.Client) -> None:
+def test_a_button_without_a_bot_fails_after_the_time_for_an_answer(page: httpx2.Client) -> None:
     now = [1_800_000_000.0]
     button = {"type": 1, "components": [{"type": 2, "style": 1, "label": "Go", "custom_id": "go"}]}
-    with FakeDiscord(clock=lambda: now[0]) as fake, httpx.Client(base_url=fake.url, timeout=DEADLINE_S) as own_page:
+    with FakeDiscord(clock=lambda: now[0]) as fake, httpx2.Client(base_url=fake.url, timeout=DEADLINE_S) as own_page:
         url = f"{fake.api_url}/channels/{fake.channel('races').id}/messages"
         headers = {"Authorization": f"Bot {fake.token}"}
-        message = httpx.post(url, json={"content": "x", "components": [button]}, headers=headers).json()["id"]
+        message = httpx2.post(url, json={"content": "x", "components": [button]}, headers=headers).json()["id"]
         body = {"person": str(fake.person("Ana Operator").id), "message": message, "custom_id": "go"}
         sent = own_page.post("/fake/components", json=body).json()["interaction"]
         before = own_page.get(f"/fake/interactions/{sent}").json()["failed"]
@@ -108,7 +108,7 @@ def test_a_button_without_a_bot_fails_after_the_time_for_an_answer(page: httpx.C
     assert (before, after) == (False, True)
 
 
-def test_direct_messages_belong_to_one_person(fake: FakeDiscord, page: httpx.Client) -> None:
+def test_direct_messages_belong_to_one_person(fake: FakeDiscord, page: httpx2.Client) -> None:
     ben, ana = (ids(fake, name)["person"] for name in ("Ben Reader", "Ana Operator"))
     channel = page.post("/fake/direct", json={"person": ben}).json()["channel"]
 
@@ -121,7 +121,7 @@ def test_direct_messages_belong_to_one_person(fake: FakeDiscord, page: httpx.Cli
     assert fake.person("Ben Reader").blocks_bot
 
 
-def test_changes_are_streamed_to_those_who_see_them(fake: FakeDiscord, page: httpx.Client) -> None:
+def test_changes_are_streamed_to_those_who_see_them(fake: FakeDiscord, page: httpx2.Client) -> None:
     where = ids(fake, "Ana Operator")
     with page.stream("GET", "/fake/events", params={"person": where["person"]}) as stream:
         lines = stream.iter_lines()
@@ -132,7 +132,7 @@ def test_changes_are_streamed_to_those_who_see_them(fake: FakeDiscord, page: htt
     assert json.loads(event.removeprefix("data: ")) == {"name": "MESSAGE_CREATE", "channel": where["channel"]}
 
 
-def test_a_private_answer_is_streamed_to_its_person_only(fake: FakeDiscord, page: httpx.Client) -> None:
+def test_a_private_answer_is_streamed_to_its_person_only(fake: FakeDiscord, page: httpx2.Client) -> None:
     ana = fake.person("Ana Operator")
     with RunningBot(fake, MenuBot(fake)) as running:
         running.ready()
@@ -164,7 +164,7 @@ def test_a_private_answer_is_streamed_to_its_person_only(fake: FakeDiscord, page
     ],
 )
 def test_an_invalid_request_of_the_page_is_refused(
-    fake: FakeDiscord, page: httpx.Client, path: str, body: dict[str, Any], text: str
+    fake: FakeDiscord, page: httpx2.Client, path: str, body: dict[str, Any], text: str
 ) -> None:
     answer = page.post(path, json={**ids(fake, "Ana Operator"), **body})
 
@@ -175,7 +175,7 @@ def test_an_invalid_request_of_the_page_is_refused(
 @pytest.mark.parametrize(
     "headers", [{"Host": "example.org:80"}, {"Content-Type": "text/plain"}, {"Content-Type": "multipart/form-data"}]
 )
-def test_another_page_cannot_use_it(fake: FakeDiscord, page: httpx.Client, headers: dict[str, str]) -> None:
+def test_another_page_cannot_use_it(fake: FakeDiscord, page: httpx2.Client, headers: dict[str, str]) -> None:
     body = json.dumps({**ids(fake, "Ana Operator"), "line": "hello"})
 
     answer = page.post("/fake/lines", content=body, headers={"Content-Type": "application/json", **headers})
@@ -187,9 +187,9 @@ def test_another_page_cannot_use_it(fake: FakeDiscord, page: httpx.Client, heade
 def test_an_attachment_is_no_page_of_this_server(fake: FakeDiscord) -> None:
     form = {"files[0]": ("a.html", b"<script>alert(1)</script>", "text/html")}
     url = f"{fake.api_url}/channels/{fake.channel('races').id}/messages"
-    posted = httpx.post(url, files=form, headers={"Authorization": f"Bot {fake.token}"}).json()
+    posted = httpx2.post(url, files=form, headers={"Authorization": f"Bot {fake.token}"}).json()
 
-    file = httpx.get(posted["attachments"][0]["url"])
+    file = httpx2.get(posted["attachments"][0]["url"])
 
     assert file.headers["content-disposition"] == "attachment"
     assert file.headers["content-security-policy"] == "sandbox"

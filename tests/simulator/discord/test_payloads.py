@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 
-import httpx
+import httpx2
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -41,7 +41,7 @@ def server() -> Iterator[FakeDiscord]:
 
 
 @pytest.fixture(scope="module")
-def client(server: FakeDiscord) -> Iterator[httpx.Client]:
+def client(server: FakeDiscord) -> Iterator[httpx2.Client]:
     with api_client(server) as api:
         yield api
 
@@ -67,7 +67,7 @@ def test_any_message_is_read_or_refused(body: object) -> None:
 @settings(max_examples=60)
 @given(body=bodies)
 def test_no_body_makes_the_server_fail(
-    server: FakeDiscord, client: httpx.Client, method: str, path: str, body: object
+    server: FakeDiscord, client: httpx2.Client, method: str, path: str, body: object
 ) -> None:
     channel = server.channel("races")
     message = client.post(f"/channels/{channel.id}/messages", json={"content": "x"}).json()["id"]
@@ -83,7 +83,7 @@ def test_no_body_makes_the_server_fail(
 @settings(max_examples=60)
 @given(body=bodies)
 def test_no_answer_to_an_interaction_makes_the_server_fail(
-    server: FakeDiscord, client: httpx.Client, body: object
+    server: FakeDiscord, client: httpx2.Client, body: object
 ) -> None:
     command = {"name": "status", "description": "x"}
     client.post(f"/applications/{server.application_id}/commands", json=command)
@@ -106,13 +106,13 @@ def test_no_answer_to_an_interaction_makes_the_server_fail(
         b'{"content": 1e999}',
     ],
 )
-def test_a_body_that_is_not_json_is_refused(server: FakeDiscord, client: httpx.Client, content: bytes) -> None:
+def test_a_body_that_is_not_json_is_refused(server: FakeDiscord, client: httpx2.Client, content: bytes) -> None:
     answer = client.post(f"/channels/{server.channel('races').id}/messages", content=content)
 
     assert answer.status_code == 400
 
 
-def test_options_that_are_nested_too_deeply_are_refused(server: FakeDiscord, client: httpx.Client) -> None:
+def test_options_that_are_nested_too_deeply_are_refused(server: FakeDiscord, client: httpx2.Client) -> None:
     command: dict[str, object] = {"type": 1, "name": "a", "description": "b"}
     for _ in range(450):
         command = {"type": 1, "name": "a", "description": "b", "options": [command]}

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
+import httpx2
 
 ROOT = Path(__file__).parents[3]
 
@@ -44,13 +44,13 @@ def running(folder: Path) -> Iterator[dict[str, str]]:
 def test_it_prints_the_settings_with_which_a_notifier_uses_it(tmp_path: Path) -> None:
     with running(tmp_path) as settings:
         token = Path(settings["BOT_TOKEN_FILE"]).read_text().strip()
-        answer = httpx.get(f"{settings['DISCORD_BASE_URL']}/users/@me", headers={"Authorization": f"Bot {token}"})
+        answer = httpx2.get(f"{settings['DISCORD_BASE_URL']}/users/@me", headers={"Authorization": f"Bot {token}"})
 
         assert answer.status_code == 200
         assert settings["CHANNELS"] == "console,discord-bot"
         assert settings["DISCORD_GATEWAY_URL"] == settings["page"].replace("http", "ws") + "/gateway"
         assert re.fullmatch(r"\d+=operate,\d+=read", settings["BOT_ROLES"])
-        assert "Simulation" in httpx.get(settings["page"]).text
+        assert "Simulation" in httpx2.get(settings["page"]).text
 
 
 def test_the_token_is_readable_by_its_owner_only_and_ids_stay_the_same(tmp_path: Path) -> None:

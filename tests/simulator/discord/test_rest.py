@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from simulator.discord.fake import FakeDiscord
@@ -19,7 +19,7 @@ def row(*items: dict[str, Any]) -> dict[str, Any]:
     return {"type": 1, "components": list(items)}
 
 
-def post(api: httpx.Client, fake: FakeDiscord, body: object, channel: str = "races") -> httpx.Response:
+def post(api: httpx2.Client, fake: FakeDiscord, body: object, channel: str = "races") -> httpx2.Response:
     return api.post(f"/channels/{fake.channel(channel).id}/messages", json=body)
 
 
@@ -53,7 +53,7 @@ def post(api: httpx.Client, fake: FakeDiscord, body: object, channel: str = "rac
     ],
 )
 def test_a_message_beyond_a_limit_is_refused_with_the_field(
-    fake: FakeDiscord, api: httpx.Client, body: dict[str, Any], path: str
+    fake: FakeDiscord, api: httpx2.Client, body: dict[str, Any], path: str
 ) -> None:
     answer = post(api, fake, body)
 
@@ -66,7 +66,7 @@ def test_a_message_beyond_a_limit_is_refused_with_the_field(
     assert fake.messages(fake.channel("races")) == []
 
 
-def test_a_message_at_every_limit_is_accepted(fake: FakeDiscord, api: httpx.Client) -> None:
+def test_a_message_at_every_limit_is_accepted(fake: FakeDiscord, api: httpx2.Client) -> None:
     fields = [{"name": "n" * 56, "value": "v" * 24}] * 25
     ids = iter(range(25))
     rows = [
@@ -82,12 +82,12 @@ def test_a_message_at_every_limit_is_accepted(fake: FakeDiscord, api: httpx.Clie
 
 
 @pytest.mark.parametrize("body", [{}, {"content": ""}, {"content": " \n"}, {"content": None, "embeds": []}])
-def test_an_empty_message_is_refused(fake: FakeDiscord, api: httpx.Client, body: dict[str, Any]) -> None:
+def test_an_empty_message_is_refused(fake: FakeDiscord, api: httpx2.Client, body: dict[str, Any]) -> None:
     assert post(api, fake, body).json()["code"] == 50006
 
 
 def test_a_wrong_token_is_refused_and_counted(fake: FakeDiscord) -> None:
-    answer = httpx.get(f"{fake.api_url}/users/@me", headers={"Authorization": "Bot wrong"})
+    answer = httpx2.get(f"{fake.api_url}/users/@me", headers={"Authorization": "Bot wrong"})
 
     assert (answer.status_code, answer.json()) == (401, {"message": "401: Unauthorized", "code": 0})
     assert fake.invalid_requests() == 1
@@ -108,7 +108,7 @@ def test_a_wrong_token_is_refused_and_counted(fake: FakeDiscord) -> None:
     ],
 )
 def test_what_does_not_exist_is_not_found(
-    fake: FakeDiscord, api: httpx.Client, method: str, path: str, code: int
+    fake: FakeDiscord, api: httpx2.Client, method: str, path: str, code: int
 ) -> None:
     path = path.format(races=fake.channel("races").id, app=fake.application_id)
 
@@ -117,7 +117,7 @@ def test_what_does_not_exist_is_not_found(
     assert (answer.status_code, answer.json()["code"]) == (404, code)
 
 
-def test_a_person_who_blocks_the_bot_gets_no_direct_message(fake: FakeDiscord, api: httpx.Client) -> None:
+def test_a_person_who_blocks_the_bot_gets_no_direct_message(fake: FakeDiscord, api: httpx2.Client) -> None:
     ben = fake.person("Ben Reader")
     fake.block(ben)
 
@@ -131,7 +131,7 @@ def test_a_person_who_blocks_the_bot_gets_no_direct_message(fake: FakeDiscord, a
 
 
 @pytest.mark.parametrize(("denied", "code"), [("send_messages", 50013), ("view_channel", 50001)])
-def test_a_missing_permission_is_refused(fake: FakeDiscord, api: httpx.Client, denied: str, code: int) -> None:
+def test_a_missing_permission_is_refused(fake: FakeDiscord, api: httpx2.Client, denied: str, code: int) -> None:
     fake.deny(fake.channel("races"), denied)
 
     answer = post(api, fake, {"content": "x"})
@@ -139,7 +139,7 @@ def test_a_missing_permission_is_refused(fake: FakeDiscord, api: httpx.Client, d
     assert (answer.status_code, answer.json()["code"]) == (403, code)
 
 
-def test_a_repeated_nonce_returns_the_message_that_exists(fake: FakeDiscord, api: httpx.Client) -> None:
+def test_a_repeated_nonce_returns_the_message_that_exists(fake: FakeDiscord, api: httpx2.Client) -> None:
     body = {"content": "once", "nonce": "headrace-1", "enforce_nonce": True}
 
     first, second = post(api, fake, body).json(), post(api, fake, {**body, "content": "twice"}).json()
@@ -176,7 +176,7 @@ def test_a_nonce_is_forgotten_after_some_minutes() -> None:
     ],
 )
 def test_mentions_notify_as_allowed(
-    fake: FakeDiscord, api: httpx.Client, content: str, allowed: dict[str, Any] | None, pings: list[str]
+    fake: FakeDiscord, api: httpx2.Client, content: str, allowed: dict[str, Any] | None, pings: list[str]
 ) -> None:
     ids = {"ana": fake.person("Ana Operator").id, "ben": fake.person("Ben Reader").id}
     ids["operator"] = fake.role("operator").id
@@ -193,7 +193,7 @@ def test_mentions_notify_as_allowed(
     assert list(fake.pings(message)) == filled(pings)
 
 
-def test_an_embed_and_an_edit_notify_no_one(fake: FakeDiscord, api: httpx.Client) -> None:
+def test_an_embed_and_an_edit_notify_no_one(fake: FakeDiscord, api: httpx2.Client) -> None:
     posted = post(api, fake, {"content": "x", "embeds": [{"description": "@everyone"}]}).json()
     api.patch(f"/channels/{posted['channel_id']}/messages/{posted['id']}", json={"content": "@everyone"})
 
@@ -202,7 +202,7 @@ def test_an_embed_and_an_edit_notify_no_one(fake: FakeDiscord, api: httpx.Client
     assert message.content == "@everyone"
 
 
-def test_only_the_author_edits_a_message(fake: FakeDiscord, api: httpx.Client) -> None:
+def test_only_the_author_edits_a_message(fake: FakeDiscord, api: httpx2.Client) -> None:
     message = fake.say(fake.person("Ana Operator"), fake.channel("races"), "mine")
 
     answer = api.patch(f"/channels/{message.channel.id}/messages/{message.id}", json={"content": "not yours"})
@@ -211,7 +211,7 @@ def test_only_the_author_edits_a_message(fake: FakeDiscord, api: httpx.Client) -
 
 
 @pytest.mark.parametrize("route", ["/channels/{c}/pins/{m}", "/channels/{c}/messages/pins/{m}"])
-def test_pins_have_an_old_and_a_new_route(fake: FakeDiscord, api: httpx.Client, route: str) -> None:
+def test_pins_have_an_old_and_a_new_route(fake: FakeDiscord, api: httpx2.Client, route: str) -> None:
     posted = post(api, fake, {"content": "board"}).json()
     channel, path = posted["channel_id"], route.format(c=posted["channel_id"], m=posted["id"])
 
@@ -222,7 +222,7 @@ def test_pins_have_an_old_and_a_new_route(fake: FakeDiscord, api: httpx.Client, 
     assert api.get(f"/channels/{channel}/pins").json() == []
 
 
-def test_a_message_has_one_thread_at_most(fake: FakeDiscord, api: httpx.Client) -> None:
+def test_a_message_has_one_thread_at_most(fake: FakeDiscord, api: httpx2.Client) -> None:
     posted = post(api, fake, {"content": "alert"}).json()
     path = f"/channels/{posted['channel_id']}/messages/{posted['id']}/threads"
 
@@ -233,7 +233,7 @@ def test_a_message_has_one_thread_at_most(fake: FakeDiscord, api: httpx.Client) 
     assert (again.status_code, again.json()["code"]) == (400, 160004)
 
 
-def test_messages_are_listed_newest_first_in_pages(fake: FakeDiscord, api: httpx.Client) -> None:
+def test_messages_are_listed_newest_first_in_pages(fake: FakeDiscord, api: httpx2.Client) -> None:
     for number in range(5):
         fake.say(fake.person("Ana Operator"), fake.channel("races"), str(number))
     path = f"/channels/{fake.channel('races').id}/messages"
@@ -253,21 +253,21 @@ def test_messages_are_listed_newest_first_in_pages(fake: FakeDiscord, api: httpx
 def test_a_webhook_posts_under_its_name(fake: FakeDiscord) -> None:
     webhook = fake.webhook(fake.channel("races"), "Tips")
 
-    answer = httpx.post(f"{fake.api_url}/webhooks/{webhook.id}/{webhook.token}?wait=true", json={"content": "hello"})
-    refused = httpx.post(f"{fake.api_url}/webhooks/{webhook.id}/wrong", json={"content": "hello"})
+    answer = httpx2.post(f"{fake.api_url}/webhooks/{webhook.id}/{webhook.token}?wait=true", json={"content": "hello"})
+    refused = httpx2.post(f"{fake.api_url}/webhooks/{webhook.id}/wrong", json={"content": "hello"})
 
     assert (answer.status_code, answer.json()["author"]["username"]) == (200, "Tips")
     assert (refused.status_code, refused.json()["code"]) == (404, 10015)
 
 
-def test_ids_increase_and_contain_the_time(fake: FakeDiscord, api: httpx.Client) -> None:
+def test_ids_increase_and_contain_the_time(fake: FakeDiscord, api: httpx2.Client) -> None:
     ids = [int(post(api, fake, {"content": str(number)}).json()["id"]) for number in range(5)]
 
     assert ids == sorted(set(ids))
     assert all(17 <= len(str(each)) <= 20 for each in ids)
 
 
-def test_the_log_has_every_request(fake: FakeDiscord, api: httpx.Client) -> None:
+def test_the_log_has_every_request(fake: FakeDiscord, api: httpx2.Client) -> None:
     post(api, fake, {"content": "x"})
 
     [request] = fake.requests("POST /channels/*/messages")

@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from headrace.database.embedded import EmbeddedPostgres
@@ -61,7 +61,7 @@ def archive(tmp_path: Path) -> DocumentArchive:
 
 
 @pytest.fixture
-def client(settings: FetcherSettings, archive: DocumentArchive) -> Iterator[httpx.Client]:
+def client(settings: FetcherSettings, archive: DocumentArchive) -> Iterator[httpx2.Client]:
     api = FetcherApi(made_source(), FetchPlan(), SettableClock(), archive)
     with served(settings, api.router) as client:
         yield client
@@ -95,7 +95,7 @@ def replica(
         thread.join()
 
 
-def finished_operation(client: httpx.Client, response: httpx.Response) -> dict[str, Any]:
+def finished_operation(client: httpx2.Client, response: httpx2.Response) -> dict[str, Any]:
     assert response.status_code == 202, response.text
     path = response.headers["location"].removeprefix("/v1")
     wait_until(lambda: client.get(path).json()["finished_at"] is not None)
@@ -108,7 +108,7 @@ def raw_records(broker: PostgresBroker) -> list[Record]:
 
 
 def test_days_are_replayed_under_the_replays_revision(
-    settings: FetcherSettings, archive: DocumentArchive, client: httpx.Client, broker: PostgresBroker
+    settings: FetcherSettings, archive: DocumentArchive, client: httpx2.Client, broker: PostgresBroker
 ) -> None:
     days = {"from": DAY.isoformat(), "to": (DAY + timedelta(days=1)).isoformat()}
     planned = client.post("/replays", json={**days, "dry_run": True}).json()
@@ -124,7 +124,7 @@ def test_days_are_replayed_under_the_replays_revision(
 
 
 def test_keys_and_feeds_limit_the_replay(
-    settings: FetcherSettings, archive: DocumentArchive, client: httpx.Client, broker: PostgresBroker
+    settings: FetcherSettings, archive: DocumentArchive, client: httpx2.Client, broker: PostgresBroker
 ) -> None:
     with replica(settings, archive):
         finished_operation(
@@ -135,7 +135,7 @@ def test_keys_and_feeds_limit_the_replay(
 
 
 def test_a_replay_of_a_stopped_worker_continues_where_it_was(
-    settings: FetcherSettings, archive: DocumentArchive, client: httpx.Client, broker: PostgresBroker
+    settings: FetcherSettings, archive: DocumentArchive, client: httpx2.Client, broker: PostgresBroker
 ) -> None:
     response = client.post("/replays", json={"rate": 40})
     stopped = threading.Event()
@@ -158,7 +158,7 @@ def test_a_replay_of_a_stopped_worker_continues_where_it_was(
 
 
 def test_documents_archived_after_the_plan_are_not_replayed(
-    settings: FetcherSettings, archive: DocumentArchive, client: httpx.Client, broker: PostgresBroker
+    settings: FetcherSettings, archive: DocumentArchive, client: httpx2.Client, broker: PostgresBroker
 ) -> None:
     response = client.post("/replays", json={"feeds": ["cards"]})
     archive.put(document("cards", [event(1, DAY, wind=9), event(2, DAY)], DAY, historical=True))
@@ -169,7 +169,7 @@ def test_documents_archived_after_the_plan_are_not_replayed(
     assert operation["counts"]["outputs"] == 2 * DAYS + 1
 
 
-def test_overlapping_and_empty_replays_are_refused(client: httpx.Client) -> None:
+def test_overlapping_and_empty_replays_are_refused(client: httpx2.Client) -> None:
     first = client.post("/replays", json={"feeds": ["cards"], "from": DAY.isoformat()}).json()
 
     again = client.post("/replays", json={"from": DAY.isoformat(), "to": DAY.isoformat()})
@@ -181,7 +181,7 @@ def test_overlapping_and_empty_replays_are_refused(client: httpx.Client) -> None
 
 
 def test_an_unreadable_archive_fails_the_replay(
-    settings: FetcherSettings, archive: DocumentArchive, client: httpx.Client, tmp_path: Path
+    settings: FetcherSettings, archive: DocumentArchive, client: httpx2.Client, tmp_path: Path
 ) -> None:
     response = client.post("/replays", json={"feeds": ["cards"]})
     (tmp_path / "archive" / "index.jsonl").unlink()

@@ -8,6 +8,7 @@ import pytest
 
 from services.fetcher.sources.yaml_file import load_source
 from shared.errors import ConfigError
+from tests.services.fetcher.synthetic_documents import made_source
 
 MINIMAL = """
 name: pond
@@ -136,3 +137,14 @@ def test_files_that_extend_each_other_are_refused(tmp_path: Path) -> None:
 def test_the_error_for_an_unknown_source_lists_the_known_ones() -> None:
     with pytest.raises(ConfigError, match="boatrace, simulator"):
         load_source("boatrase")
+
+
+@pytest.mark.parametrize("host", ["cdn.example.org", "cdn.example.org:8443", "10.0.0.1"])
+def test_hosts_of_redirects_are_declared_with_or_without_a_port(host: str) -> None:
+    assert made_source(redirects={"hosts": [host]}).redirects.hosts == (host,)
+
+
+@pytest.mark.parametrize("host", ["https://cdn.example.org", "cdn.example.org/path", "user@cdn.example.org", ""])
+def test_a_host_of_redirects_that_is_no_host_is_refused(host: str) -> None:
+    with pytest.raises(ConfigError, match=r"redirects\.hosts"):
+        made_source(redirects={"hosts": [host]})

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import psycopg
 import pytest
 from fastapi import APIRouter
@@ -34,7 +34,7 @@ def routers(context: AdminContext) -> APIRouter:
 
 
 @pytest.fixture
-def client(postgres: EmbeddedPostgres, database_url: str, tmp_path: Path) -> Iterator[httpx.Client]:
+def client(postgres: EmbeddedPostgres, database_url: str, tmp_path: Path) -> Iterator[httpx2.Client]:
     with served(settings_of(NotifierSettings, postgres, database_url, tmp_path), routers) as client:
         yield client
 
@@ -52,7 +52,7 @@ def trail(database: Database) -> list[tuple[Any, ...]]:
     return database.execute("SELECT who, action, target, outcome FROM ops.audit ORDER BY id").fetchall()
 
 
-def test_incidents_are_listed_by_state_in_pages(client: httpx.Client, database: Database) -> None:
+def test_incidents_are_listed_by_state_in_pages(client: httpx2.Client, database: Database) -> None:
     first, second, third = open_incidents(database, "cleaner", "loader", "predictor")
     storage.resolve_incident(database, next(iter(storage.open_incidents(database).values())), [], default_book())
 
@@ -66,7 +66,7 @@ def test_incidents_are_listed_by_state_in_pages(client: httpx.Client, database: 
     assert open_only["incidents"][0]["text"].startswith("Dead letters · predictor · 12 new within an hour, 30 open")
 
 
-def test_an_acknowledgement_is_stored_once_and_recorded(client: httpx.Client, database: Database) -> None:
+def test_an_acknowledgement_is_stored_once_and_recorded(client: httpx2.Client, database: Database) -> None:
     (incident,) = open_incidents(database, "cleaner")
 
     answers = [client.post(f"/incidents/{incident}/acknowledge", headers={"Idempotency-Key": "k"}) for _ in range(2)]
@@ -77,7 +77,7 @@ def test_an_acknowledgement_is_stored_once_and_recorded(client: httpx.Client, da
     assert trail(database) == [("file token", "acknowledge", f"incident {incident}", "accepted")]
 
 
-def test_what_is_resolved_or_unknown_cannot_be_acknowledged(client: httpx.Client, database: Database) -> None:
+def test_what_is_resolved_or_unknown_cannot_be_acknowledged(client: httpx2.Client, database: Database) -> None:
     (incident,) = open_incidents(database, "cleaner")
     storage.resolve_incident(database, next(iter(storage.open_incidents(database).values())), [], default_book())
 
@@ -89,7 +89,7 @@ def test_what_is_resolved_or_unknown_cannot_be_acknowledged(client: httpx.Client
     assert [outcome.split(":")[0] for *_, outcome in trail(database)] == ["refused (409)", "refused (404)"]
 
 
-def test_a_rule_is_muted_until_its_mute_ends(client: httpx.Client, database: Database) -> None:
+def test_a_rule_is_muted_until_its_mute_ends(client: httpx2.Client, database: Database) -> None:
     started = client.post("/mutes", json={"rule": "tip", "for": "2h"})
     mute = started.json()
 
@@ -105,13 +105,13 @@ def test_a_rule_is_muted_until_its_mute_ends(client: httpx.Client, database: Dat
     assert [action for _, action, *_ in trail(database)] == ["mute", "unmute", "unmute"]
 
 
-def test_of_several_mutes_of_a_rule_the_last_one_counts(client: httpx.Client, database: Database) -> None:
+def test_of_several_mutes_of_a_rule_the_last_one_counts(client: httpx2.Client, database: Database) -> None:
     ends = [client.post("/mutes", json={"rule": "tip", "for": span}).json()["until"] for span in ("3h", "1h", "2h")]
 
     assert muted_until(database)["tip"].isoformat() == ends[0].replace("Z", "+00:00")
 
 
-def test_a_mute_that_is_over_does_not_hold(client: httpx.Client, database: Database) -> None:
+def test_a_mute_that_is_over_does_not_hold(client: httpx2.Client, database: Database) -> None:
     mute = client.post("/mutes", json={"rule": "tip", "for": "90s"}).json()
     database.execute("UPDATE notifier.mutes SET until = clock_timestamp() - interval '1 second'")
 
@@ -130,10 +130,10 @@ def test_a_mute_that_is_over_does_not_hold(client: httpx.Client, database: Datab
         ({"rule": "tip"}, "for"),
     ],
 )
-def test_an_invalid_mute_is_refused(client: httpx.Client, database: Database, body: Any, reason: str) -> None:
+def test_an_invalid_mute_is_refused(client: httpx2.Client, database: Database, body: Any, reason: str) -> None:
     assert reason in assert_problem(client.post("/mutes", json=body), 422, "invalid-input")
     assert active_mutes(database) == []
 
 
-def test_an_unknown_mute_cannot_be_ended(client: httpx.Client) -> None:
+def test_an_unknown_mute_cannot_be_ended(client: httpx2.Client) -> None:
     assert "4711" in assert_problem(client.post("/mutes/4711/end"), 404, "not-found")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import httpx
+import httpx2
 import psycopg
 import pytest
 
@@ -75,7 +75,7 @@ def test_a_test_message_is_sent_by_mail_and_to_slack(
 
 
 @pytest.fixture
-def client(postgres: EmbeddedPostgres, database_url: str, tmp_path: Path) -> Iterator[httpx.Client]:
+def client(postgres: EmbeddedPostgres, database_url: str, tmp_path: Path) -> Iterator[httpx2.Client]:
     settings = settings_of(NotifierSettings, postgres, database_url, tmp_path)
     with served(settings, lambda context: router(context, CONSOLE)) as client:
         yield client
@@ -89,13 +89,13 @@ def record_in_state(database: Connection, state: str, address: str = "console") 
     return int(row[0])
 
 
-def trail(client: httpx.Client) -> list[tuple[str, str, str]]:
+def trail(client: httpx2.Client) -> list[tuple[str, str, str]]:
     lines = client.get("/audit").json()["lines"]
     return [(line["action"], line["target"], line["outcome"]) for line in reversed(lines)]
 
 
 def test_a_notification_is_listed_with_its_address_and_selected_by_kind_and_address(
-    client: httpx.Client, database: Connection
+    client: httpx2.Client, database: Connection
 ) -> None:
     record_in_state(database, "expired", "slack/races")
 
@@ -107,7 +107,7 @@ def test_a_notification_is_listed_with_its_address_and_selected_by_kind_and_addr
 
 
 @pytest.mark.parametrize("state", ["failed", "unknown", "expired"])
-def test_an_undelivered_notification_is_sent_again_once(client: httpx.Client, database: Connection, state: str) -> None:
+def test_an_undelivered_notification_is_sent_once_more(client: httpx2.Client, database: Connection, state: str) -> None:
     id_ = record_in_state(database, state)
 
     first = client.post(f"/notifications/{id_}/retry")
@@ -120,7 +120,7 @@ def test_an_undelivered_notification_is_sent_again_once(client: httpx.Client, da
 
 
 @pytest.mark.parametrize("state", ["failed", "unknown", "expired"])
-def test_an_undelivered_notification_can_be_discarded(client: httpx.Client, database: Connection, state: str) -> None:
+def test_an_undelivered_notification_can_be_discarded(client: httpx2.Client, database: Connection, state: str) -> None:
     id_ = record_in_state(database, state)
 
     discarded = client.post(f"/notifications/{id_}/discard", json={"reason": "it arrived"})
@@ -134,7 +134,7 @@ def test_an_undelivered_notification_can_be_discarded(client: httpx.Client, data
 
 
 @pytest.mark.parametrize("action", ["retry", "discard"])
-def test_a_sent_notification_stays_sent(client: httpx.Client, database: Connection, action: str) -> None:
+def test_a_sent_notification_stays_sent(client: httpx2.Client, database: Connection, action: str) -> None:
     id_ = record_in_state(database, "sent")
 
     response = client.post(f"/notifications/{id_}/{action}", json={"reason": "x"} if action == "discard" else None)
@@ -143,12 +143,12 @@ def test_a_sent_notification_stays_sent(client: httpx.Client, database: Connecti
     assert trail(client)[-1][2].startswith("refused (409)")
 
 
-def test_an_unknown_notification_is_a_404(client: httpx.Client) -> None:
+def test_an_unknown_notification_is_a_404(client: httpx2.Client) -> None:
     assert_problem(client.post("/notifications/99/retry"), 404, "not-found")
 
 
 def test_the_command_lists_retries_and_discards(
-    client: httpx.Client, database: Connection, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    client: httpx2.Client, database: Connection, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def headrace(*arguments: str) -> tuple[int, str, str]:
         url, token = str(client.base_url).removesuffix("/v1/"), str(tmp_path / "token")

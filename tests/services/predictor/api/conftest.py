@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import psycopg
 import pytest
 
@@ -29,6 +29,6 @@ def models(settings: PredictorSettings) -> Path:
 
 
 @pytest.fixture
-def client(settings: PredictorSettings, models: Path) -> Iterator[httpx.Client]:
+def client(settings: PredictorSettings, models: Path) -> Iterator[httpx2.Client]:
     with served(settings, lambda context: router(context, models)) as client:
         yield client

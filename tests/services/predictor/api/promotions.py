@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import httpx
+import httpx2
 
 
-def promote(client: httpx.Client, version: str, **request: Any) -> Any:
+def promote(client: httpx2.Client, version: str, **request: Any) -> Any:
     answer = client.post(f"/models/{version}/promote", json=request)
     assert answer.status_code == 200, answer.text
     return answer.json()

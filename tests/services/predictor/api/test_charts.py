@@ -11,7 +11,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import numpy as np
 import psycopg
 import pytest
@@ -62,7 +62,7 @@ def predict(
 
 
 def test_the_chart_of_a_day_is_a_small_png_of_the_figures_in_the_tables(
-    client: httpx.Client, database: Database
+    client: httpx2.Client, database: Database
 ) -> None:
     response = client.get("/charts/day.png", params={"source": "boatrace", "day": str(DAY)})
 
@@ -77,7 +77,7 @@ def test_the_chart_of_a_day_is_a_small_png_of_the_figures_in_the_tables(
     assert 10_000 < len(response.content) < 200_000
 
 
-def test_requests_at_the_same_time_get_the_same_chart(client: httpx.Client) -> None:
+def test_requests_at_the_same_time_get_the_same_chart(client: httpx2.Client) -> None:
     def get(_: int) -> bytes:
         return client.get("/charts/day.png", params={"source": "boatrace", "day": str(DAY)}).raise_for_status().content
 
@@ -146,7 +146,7 @@ def test_only_settled_events_with_one_winner_of_that_source_and_day_count(databa
 
 
 def test_the_calibration_is_that_of_the_live_model_also_as_a_shadow(
-    client: httpx.Client, database: Database, models: Path
+    client: httpx2.Client, database: Database, models: Path
 ) -> None:
     go_live(models, SHADOW)
 
@@ -185,7 +185,7 @@ def test_days_that_the_model_was_trained_on_do_not_count(database: Database) -> 
     }
 
 
-def test_a_chart_of_nothing_is_not_found_and_says_why(client: httpx.Client, database: Database, models: Path) -> None:
+def test_a_chart_of_nothing_is_not_found_and_says_why(client: httpx2.Client, database: Database, models: Path) -> None:
     def reason(path: str, **parameters: str | int) -> str:
         return assert_problem(client.get(f"/charts/{path}.png", params=parameters), 404, "not-found")
 
@@ -215,7 +215,7 @@ def test_a_chart_of_nothing_is_not_found_and_says_why(client: httpx.Client, data
         ("calibration", {"days": "91"}),
     ],
 )
-def test_invalid_parameters_are_refused(client: httpx.Client, path: str, parameters: dict[str, str]) -> None:
+def test_invalid_parameters_are_refused(client: httpx2.Client, path: str, parameters: dict[str, str]) -> None:
     assert_problem(client.get(f"/charts/{path}.png", params=parameters), 422, "invalid-input")
 
 

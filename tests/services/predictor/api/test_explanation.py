@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import psycopg
 import pytest
 
@@ -32,7 +32,7 @@ def past(database: psycopg.Connection[Any]) -> Event:
 
 
 @pytest.fixture
-def client(postgres: EmbeddedPostgres, shared_url: str, past: Event, tmp_path: Path) -> Iterator[httpx.Client]:
+def client(postgres: EmbeddedPostgres, shared_url: str, past: Event, tmp_path: Path) -> Iterator[httpx2.Client]:
     def explain(event_key: str, state: State) -> Explanation | None:
         if event_key == "busy":
             raise TransientError("the predictor is busy with a batch: try again in a few seconds")
@@ -50,7 +50,7 @@ def client(postgres: EmbeddedPostgres, shared_url: str, past: Event, tmp_path: P
         yield client
 
 
-def test_an_explanation_lists_the_past_starts_with_their_weights(client: httpx.Client, past: Event) -> None:
+def test_an_explanation_lists_the_past_starts_with_their_weights(client: httpx2.Client, past: Event) -> None:
     answer = client.get("/predictions/known/explanation", params={"state": "observation"})
 
     assert answer.status_code == 200, answer.text
@@ -62,7 +62,7 @@ def test_an_explanation_lists_the_past_starts_with_their_weights(client: httpx.C
     assert [(start["weight"], start["event_key"]) for start in slot["past_starts"]] == [(0.75, past.key), (0.25, None)]
 
 
-def test_an_unknown_event_is_not_found_and_a_busy_predictor_is_unavailable(client: httpx.Client) -> None:
+def test_an_unknown_event_is_not_found_and_a_busy_predictor_is_unavailable(client: httpx2.Client) -> None:
     assert_problem(client.get("/predictions/unknown/explanation"), 404, "not-found")
     assert_problem(client.get("/predictions/busy/explanation"), 503, "unavailable")
     assert_problem(client.get("/predictions/known/explanation", params={"state": "later"}), 422, "invalid-input")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import httpx
+import httpx2
 import psycopg
 
 from services.predictor.registry import state_file
@@ -20,7 +20,7 @@ from tests.shared.runtime.api.admin_apps import assert_problem
 Database = psycopg.Connection[Any]
 
 
-def test_an_unknown_model_is_not_found(client: httpx.Client, models: Path) -> None:
+def test_an_unknown_model_is_not_found(client: httpx2.Client, models: Path) -> None:
     for step in ("shadow", "retire", "promote", "delete"):
         assert_problem(client.post(f"/models/20310430-00000000/{step}"), 404, "not-found")
     assert_problem(client.get("/models/20310430-00000000"), 404, "not-found")
@@ -28,7 +28,7 @@ def test_an_unknown_model_is_not_found(client: httpx.Client, models: Path) -> No
     assert_problem(client.post("/models/nonsense/shadow"), 422, "invalid-input")
 
 
-def test_a_model_becomes_a_shadow_is_retired_and_deleted(client: httpx.Client, models: Path) -> None:
+def test_a_model_becomes_a_shadow_is_retired_and_deleted(client: httpx2.Client, models: Path) -> None:
     version = save_model(models)
 
     for step, before, state in [
@@ -45,7 +45,7 @@ def test_a_model_becomes_a_shadow_is_retired_and_deleted(client: httpx.Client, m
     assert client.get("/models").json() == []
 
 
-def test_the_first_model_goes_live_if_it_beats_the_base_rate(client: httpx.Client, models: Path) -> None:
+def test_the_first_model_goes_live_if_it_beats_the_base_rate(client: httpx2.Client, models: Path) -> None:
     good, bad = save_model(models, 1), save_model(models, 2, metrics=BAD)
 
     refusal = assert_problem(client.post(f"/models/{bad}/promote"), 409, "conflict")
@@ -56,7 +56,7 @@ def test_the_first_model_goes_live_if_it_beats_the_base_rate(client: httpx.Clien
 
 
 def test_a_better_shadow_goes_live_and_the_live_one_is_retired(
-    client: httpx.Client, models: Path, database: Database
+    client: httpx2.Client, models: Path, database: Database
 ) -> None:
     live, better = save_model(models, 1), save_model(models, 2)
     promote(client, live)
@@ -72,7 +72,7 @@ def test_a_better_shadow_goes_live_and_the_live_one_is_retired(
     assert client.get(f"/models/{better}").json()["history"][-1]["gate"]["source"] == "stored predictions"
 
 
-def test_a_worse_shadow_is_refused_with_the_figures(client: httpx.Client, models: Path, database: Database) -> None:
+def test_a_worse_shadow_is_refused_with_the_figures(client: httpx2.Client, models: Path, database: Database) -> None:
     live, worse = save_model(models, 1), save_model(models, 2)
     promote(client, live)
     settle(database, {live: TRUE, worse: BLUNT})
@@ -89,7 +89,7 @@ def test_a_worse_shadow_is_refused_with_the_figures(client: httpx.Client, models
 
 
 def test_with_too_few_predictions_the_promotion_becomes_an_operation(
-    client: httpx.Client, models: Path, database: Database
+    client: httpx2.Client, models: Path, database: Database
 ) -> None:
     live, new = save_model(models, 1), save_model(models, 2)
     promote(client, live)
@@ -105,7 +105,7 @@ def test_with_too_few_predictions_the_promotion_becomes_an_operation(
 
 
 def test_a_forced_promotion_needs_a_reason_and_records_it(
-    client: httpx.Client, models: Path, database: Database
+    client: httpx2.Client, models: Path, database: Database
 ) -> None:
     live, worse = save_model(models, 1), save_model(models, 2, metrics=BAD)
     promote(client, live)
@@ -119,14 +119,14 @@ def test_a_forced_promotion_needs_a_reason_and_records_it(
     assert row == ({"state": "candidate", "live": live}, {"state": "live", "live": worse})
 
 
-def test_a_retired_model_is_not_promoted(client: httpx.Client, models: Path) -> None:
+def test_a_retired_model_is_not_promoted(client: httpx2.Client, models: Path) -> None:
     version = save_model(models)
     client.post(f"/models/{version}/retire")
 
     assert "is retired" in assert_problem(client.post(f"/models/{version}/promote"), 409, "conflict")
 
 
-def test_a_live_model_is_neither_retired_nor_deleted_nor_made_a_shadow(client: httpx.Client, models: Path) -> None:
+def test_a_live_model_is_neither_retired_nor_deleted_nor_made_a_shadow(client: httpx2.Client, models: Path) -> None:
     version = save_model(models)
     promote(client, version)
 
@@ -135,7 +135,7 @@ def test_a_live_model_is_neither_retired_nor_deleted_nor_made_a_shadow(client: h
     assert promote(client, version)["state"] == "live"
 
 
-def test_a_repeated_rollback_request_is_executed_once(client: httpx.Client, models: Path) -> None:
+def test_a_repeated_rollback_request_is_executed_once(client: httpx2.Client, models: Path) -> None:
     headers = {"Idempotency-Key": str(uuid4())}
     first, second, third = (save_model(models, seed) for seed in (1, 2, 3))
     for version in (first, second, third):
@@ -152,7 +152,7 @@ def test_a_repeated_rollback_request_is_executed_once(client: httpx.Client, mode
 
 
 def test_a_request_whose_response_was_not_stored_is_not_executed_twice(
-    client: httpx.Client, models: Path, database: Database
+    client: httpx2.Client, models: Path, database: Database
 ) -> None:
     """Files and database are two commits: the process may die between them."""
     headers = {"Idempotency-Key": str(uuid4())}
@@ -166,7 +166,7 @@ def test_a_request_whose_response_was_not_stored_is_not_executed_twice(
     assert again["live"] == body["live"] == state_file.read(models).live
 
 
-def test_a_damaged_model_does_not_go_live(client: httpx.Client, models: Path) -> None:
+def test_a_damaged_model_does_not_go_live(client: httpx2.Client, models: Path) -> None:
     version = save_model(models)
     (models / version / WEIGHTS).write_bytes(b"")
 

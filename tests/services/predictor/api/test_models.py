@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import psycopg
 import pytest
 
@@ -18,7 +18,7 @@ from tests.shared.runtime.api.admin_apps import assert_problem, auth_headers, cr
 Database = psycopg.Connection[Any]
 
 
-def test_models_are_listed_with_state_and_metrics(client: httpx.Client, models: Path) -> None:
+def test_models_are_listed_with_state_and_metrics(client: httpx2.Client, models: Path) -> None:
     older, newer = save_model(models, 1, last_day="2031-03-31"), save_model(models, 2)
     promote(client, older)
 
@@ -32,7 +32,7 @@ def test_models_are_listed_with_state_and_metrics(client: httpx.Client, models: 
     assert listing[0]["problem"] is None
 
 
-def test_a_damaged_model_is_listed_with_its_problem(client: httpx.Client, models: Path) -> None:
+def test_a_damaged_model_is_listed_with_its_problem(client: httpx2.Client, models: Path) -> None:
     version = save_model(models)
     (models / version / MODEL).write_text("{")
 
@@ -43,7 +43,7 @@ def test_a_damaged_model_is_listed_with_its_problem(client: httpx.Client, models
     assert client.get(f"/models/{version}").json()["description"] == {}
 
 
-def test_a_model_is_shown_with_description_pictures_and_history(client: httpx.Client, models: Path) -> None:
+def test_a_model_is_shown_with_description_pictures_and_history(client: httpx2.Client, models: Path) -> None:
     version = save_model(models, pictures={"reliability": png()})
     client.post(f"/models/{version}/shadow", json={"reason": "a look"})
 
@@ -58,7 +58,7 @@ def test_a_model_is_shown_with_description_pictures_and_history(client: httpx.Cl
     assert body["history"][-1]["who"] == "file token"
 
 
-def test_a_picture_is_served_as_png(client: httpx.Client, models: Path) -> None:
+def test_a_picture_is_served_as_png(client: httpx2.Client, models: Path) -> None:
     version = save_model(models, pictures={"reliability": png()})
 
     answer = client.get(f"/models/{version}/pictures/reliability.png")
@@ -70,13 +70,13 @@ def test_a_picture_is_served_as_png(client: httpx.Client, models: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["model", "weights", "..%2Fmodel", "%2e%2e"])
-def test_only_pictures_are_served(client: httpx.Client, models: Path, path: str) -> None:
+def test_only_pictures_are_served(client: httpx2.Client, models: Path, path: str) -> None:
     version = save_model(models)
 
     assert client.get(f"/models/{version}/pictures/{path}.png").status_code in {404, 422}
 
 
-def test_a_read_token_may_read_and_not_change(client: httpx.Client, models: Path, database: Database) -> None:
+def test_a_read_token_may_read_and_not_change(client: httpx2.Client, models: Path, database: Database) -> None:
     version, reader = save_model(models), auth_headers(create_token(database, "viewer", "read"))
 
     assert client.get("/models", headers=reader).status_code == 200
@@ -84,7 +84,7 @@ def test_a_read_token_may_read_and_not_change(client: httpx.Client, models: Path
     assert state_file.read(models).state_of(version) == "candidate"
 
 
-def test_incomplete_directories_are_not_listed(client: httpx.Client, models: Path) -> None:
+def test_incomplete_directories_are_not_listed(client: httpx2.Client, models: Path) -> None:
     version = save_model(models)
     (models / "half").mkdir()
     (models / f"{model_files._TEMPORARY}{version}").mkdir()

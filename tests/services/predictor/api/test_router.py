@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import httpx
+import httpx2
 import psycopg
 
 from services.loader.load import Loader
@@ -15,7 +15,7 @@ from tests.shared.runtime.api.admin_apps import assert_problem
 Database = psycopg.Connection[Any]
 
 
-def test_the_predictions_of_an_event_are_returned(client: httpx.Client, database: Database) -> None:
+def test_the_predictions_of_an_event_are_returned(client: httpx2.Client, database: Database) -> None:
     database.execute("SET timezone = 'UTC'")
     with database.transaction():
         Loader(facts.StillClock(), Metrics()).handle([facts.received(facts.listed())], database)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from tests.shared.runtime.api.admin_apps import assert_problem
 
 
-def test_a_training_is_an_operation_and_only_one_may_be_open(client: httpx.Client) -> None:
+def test_a_training_is_an_operation_and_only_one_may_be_open(client: httpx2.Client) -> None:
     body = {"seed": 3, "until": "2031-04-30", "validate_days": 31, "promote": False}
 
     response = client.post("/trainings", json=body)
@@ -22,5 +22,5 @@ def test_a_training_is_an_operation_and_only_one_may_be_open(client: httpx.Clien
 
 
 @pytest.mark.parametrize("body", [{"seed": -1}, {"until": "soon"}, {"validate_days": 0}, {"epochs": 3}])
-def test_an_invalid_training_request_is_refused(client: httpx.Client, body: dict[str, Any]) -> None:
+def test_an_invalid_training_request_is_refused(client: httpx2.Client, body: dict[str, Any]) -> None:
     assert_problem(client.post("/trainings", json=body), 422, "invalid-input")

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from secrets import token_bytes
 
-import httpx
+import httpx2
 import psycopg
 from fastapi import APIRouter
 
@@ -52,12 +52,12 @@ def serve_admin_app(
     view: ServiceView | None = None,
     routers: Sequence[Callable[[AdminContext], APIRouter]] = (),
     token: str | None = FILE_TOKEN,
-) -> Iterator[httpx.Client]:
+) -> Iterator[httpx2.Client]:
     """A client of the admin app of the service. It sends `token` unless a request has its own."""
     context = AdminContext(settings, view or GivenView(service=settings.name), pausable_topics=[RAW], routers=routers)
     with (
         admin_server(context, Metrics().registry) as server,
-        httpx.Client(base_url=server.url, headers=auth_headers(token), timeout=60) as client,
+        httpx2.Client(base_url=server.url, headers=auth_headers(token), timeout=60) as client,
     ):
         yield client
 
@@ -75,7 +75,7 @@ def create_token(
     return token_text(parts)
 
 
-def assert_problem(response: httpx.Response, status: int, kind: str) -> str:
+def assert_problem(response: httpx2.Response, status: int, kind: str) -> str:
     """Assert that the response is this problem and complete; returns its detail."""
     body = response.json()
     assert response.status_code == body["status"] == status, body

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from headrace.database.embedded import EmbeddedPostgres
@@ -19,6 +19,6 @@ def settings(postgres: EmbeddedPostgres, database_url: str, tmp_path: Path) -> C
 
 
 @pytest.fixture
-def client(settings: CleanerSettings) -> Iterator[httpx.Client]:
+def client(settings: CleanerSettings) -> Iterator[httpx2.Client]:
     with serve_admin_app(settings) as client:
         yield client

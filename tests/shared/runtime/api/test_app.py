@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 from fastapi import FastAPI
 
@@ -28,13 +28,13 @@ def view() -> GivenView:
 
 
 @pytest.fixture
-def client(view: GivenView, tmp_path: Path) -> Iterator[httpx.Client]:
+def client(view: GivenView, tmp_path: Path) -> Iterator[httpx2.Client]:
     """A client of an admin app without a database."""
     with serve_admin_app(cleaner_settings(UNREACHABLE_DATABASE, write_token_file(tmp_path)), view) as client:
         yield client
 
 
-def test_probes_and_metrics_need_no_token(client: httpx.Client) -> None:
+def test_probes_and_metrics_need_no_token(client: httpx2.Client) -> None:
     del client.headers["Authorization"]
 
     assert client.get("/livez").json() == {"status": "alive"}
@@ -42,26 +42,26 @@ def test_probes_and_metrics_need_no_token(client: httpx.Client) -> None:
     assert "headrace_rebalances_total 0.0" in client.get("/metrics").text
 
 
-def test_a_loop_that_does_not_tick_is_not_live(client: httpx.Client, view: GivenView) -> None:
+def test_a_loop_that_does_not_tick_is_not_live(client: httpx2.Client, view: GivenView) -> None:
     view.is_alive = False
 
     assert "has not ticked" in assert_problem(client.get("/livez"), 503, "unavailable")
 
 
-def test_a_service_that_is_not_ready_gives_the_reason(client: httpx.Client, view: GivenView) -> None:
+def test_a_service_that_is_not_ready_gives_the_reason(client: httpx2.Client, view: GivenView) -> None:
     view.readiness = (False, "the database is unavailable")
 
     assert assert_problem(client.get("/readyz"), 503, "unavailable") == "not ready: the database is unavailable"
     assert client.get("/livez").status_code == 200
 
 
-def test_the_status_is_returned_with_a_token(client: httpx.Client) -> None:
+def test_the_status_is_returned_with_a_token(client: httpx2.Client) -> None:
     status = client.get("/v1/status").json()
 
     assert status == {"service": "cleaner", "replica": "r", "state": "running", "detail": {"units": 3}}
 
 
-def test_the_api_has_an_openapi_document_and_no_pages_that_load_scripts(client: httpx.Client) -> None:
+def test_the_api_has_an_openapi_document_and_no_pages_that_load_scripts(client: httpx2.Client) -> None:
     description = client.get("/openapi.json").json()
 
     assert {"/livez", "/readyz", "/metrics", "/v1/status", "/v1/operations", "/v1/audit"} <= set(description["paths"])
@@ -69,7 +69,7 @@ def test_the_api_has_an_openapi_document_and_no_pages_that_load_scripts(client: 
     assert client.get("/docs").status_code == client.get("/redoc").status_code == 404
 
 
-def test_a_small_response_does_not_wait_for_an_acknowledgement(client: httpx.Client) -> None:
+def test_a_small_response_does_not_wait_for_an_acknowledgement(client: httpx2.Client) -> None:
     """TCP delays small packets by 40 ms unless TCP_NODELAY is set."""
     durations_s = sorted(client.get("/livez").elapsed.total_seconds() for _ in range(21))
 

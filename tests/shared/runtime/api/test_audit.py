@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import httpx
+import httpx2
 import psycopg
 import pytest
 
@@ -23,7 +23,7 @@ REWRITES = (
 )
 
 
-def test_a_change_is_recorded_with_caller_action_before_and_after(client: httpx.Client, database: Database) -> None:
+def test_a_change_is_recorded_with_caller_action_before_and_after(client: httpx2.Client, database: Database) -> None:
     operation = operations_table.create(database, "cleaner", "replay", {}, "alice", "r-1")
     token = create_token(database, "night-shift", "operate")
 
@@ -38,7 +38,7 @@ def test_a_change_is_recorded_with_caller_action_before_and_after(client: httpx.
     assert line["after"] == {"state": answer.json()["state"], "wanted": "pause"}
 
 
-def test_a_refusal_is_recorded_with_its_reason(client: httpx.Client) -> None:
+def test_a_refusal_is_recorded_with_its_reason(client: httpx2.Client) -> None:
     client.post("/v1/operations/7/cancel")
 
     (line,) = client.get("/v1/audit").json()["lines"]
@@ -46,7 +46,7 @@ def test_a_refusal_is_recorded_with_its_reason(client: httpx.Client) -> None:
     assert line["outcome"].startswith("refused (404): cleaner has no operation 000000000007")
 
 
-def test_an_invalid_change_is_recorded_too(client: httpx.Client) -> None:
+def test_an_invalid_change_is_recorded_too(client: httpx2.Client) -> None:
     client.post("/v1/operations/7/cancel", content=b"{", headers={"Content-Type": "application/json"})
     client.post("/v1/operations/x/cancel")
     client.post("/v1/nowhere")
@@ -59,7 +59,7 @@ def test_an_invalid_change_is_recorded_too(client: httpx.Client) -> None:
     ]
 
 
-def test_pages_contain_every_line_once_newest_first(client: httpx.Client, database: Database) -> None:
+def test_pages_contain_every_line_once_newest_first(client: httpx2.Client, database: Database) -> None:
     for number in range(5):
         audit_table.append(database, "cleaner", "alice", "do", str(number))
         audit_table.append(database, "loader", "alice", "do", "elsewhere")
@@ -71,7 +71,7 @@ def test_pages_contain_every_line_once_newest_first(client: httpx.Client, databa
     assert second["next"] is None
 
 
-def test_invalid_paging_parameters_are_refused(client: httpx.Client) -> None:
+def test_invalid_paging_parameters_are_refused(client: httpx2.Client) -> None:
     for query in ("before=0", "before=x", f"before={2**63}", "limit=0", "limit=1001", "limit=1.5"):
         assert_problem(client.get(f"/v1/audit?{query}"), 422, "invalid-input")
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import psycopg
 import pytest
 
@@ -29,7 +29,7 @@ Database = psycopg.Connection[Any]
 UNKNOWN = f"hr_{'0' * 12}_{'x' * 43}"
 
 
-def status(client: httpx.Client, token: str | None) -> httpx.Response:
+def status(client: httpx2.Client, token: str | None) -> httpx2.Response:
     client.headers.pop("Authorization", None)
     return client.get("/v1/status", headers=auth_headers(token))
 
@@ -49,7 +49,7 @@ HEADERS: dict[str | None, str] = {
 }
 
 
-def test_a_request_without_a_known_token_is_refused(client: httpx.Client) -> None:
+def test_a_request_without_a_known_token_is_refused(client: httpx2.Client) -> None:
     del client.headers["Authorization"]
 
     for header, detail in HEADERS.items():
@@ -63,12 +63,12 @@ def test_a_request_without_a_known_token_is_refused(client: httpx.Client) -> Non
             assert answer.headers["www-authenticate"] == 'Bearer realm="headrace"'
 
 
-def test_a_token_of_any_scope_may_read(client: httpx.Client, database: Database) -> None:
+def test_a_token_of_any_scope_may_read(client: httpx2.Client, database: Database) -> None:
     for scope in SCOPES:
         assert status(client, create_token(database, f"a-{scope}", scope)).status_code == 200
 
 
-def test_a_change_needs_the_scope_operate(client: httpx.Client, database: Database) -> None:
+def test_a_change_needs_the_scope_operate(client: httpx2.Client, database: Database) -> None:
     read, operate, admin = (auth_headers(create_token(database, f"a-{scope}", scope)) for scope in SCOPES)
 
     refused = client.post("/v1/operations/1/cancel", headers=read)
@@ -80,7 +80,7 @@ def test_a_change_needs_the_scope_operate(client: httpx.Client, database: Databa
         assert client.post("/v1/operations/1/cancel", headers=allowed).status_code == 404
 
 
-def test_a_forbidden_request_is_in_the_trail(client: httpx.Client, database: Database) -> None:
+def test_a_forbidden_request_is_in_the_trail(client: httpx2.Client, database: Database) -> None:
     token = create_token(database, "viewer", "read")
 
     client.post("/v1/operations/1/cancel", headers=auth_headers(token) | {"X-Request-Id": "mine-3"})
@@ -92,7 +92,7 @@ def test_a_forbidden_request_is_in_the_trail(client: httpx.Client, database: Dat
     assert line["request_id"] == "mine-3"
 
 
-def test_a_revoked_token_is_refused_from_the_next_request(client: httpx.Client, database: Database) -> None:
+def test_a_revoked_token_is_refused_from_the_next_request(client: httpx2.Client, database: Database) -> None:
     token = create_token(database, "alice", "admin")
     before = status(client, token)
 
@@ -102,13 +102,13 @@ def test_a_revoked_token_is_refused_from_the_next_request(client: httpx.Client, 
     assert "'alice' is revoked" in assert_problem(status(client, token), 401, "unauthorized")
 
 
-def test_an_expired_token_is_refused(client: httpx.Client, database: Database) -> None:
+def test_an_expired_token_is_refused(client: httpx2.Client, database: Database) -> None:
     token = create_token(database, "alice", "read", timedelta(seconds=-1))
 
     assert "'alice' is expired" in assert_problem(status(client, token), 401, "unauthorized")
 
 
-def test_a_known_id_with_another_secret_is_refused(client: httpx.Client, database: Database) -> None:
+def test_a_known_id_with_another_secret_is_refused(client: httpx2.Client, database: Database) -> None:
     token = create_token(database, "alice", "read")
     other = token[:-1] + ("a" if token[-1] != "a" else "b")
 
@@ -135,7 +135,7 @@ def test_without_the_database_the_file_token_is_accepted_and_others_may_retry(tm
 
 
 def test_no_token_is_logged_returned_or_stored(
-    client: httpx.Client, database: Database, caplog: pytest.LogCaptureFixture
+    client: httpx2.Client, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     token = create_token(database, "alice", "read")
     parts = parse_token(token)

@@ -7,7 +7,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import httpx
+import httpx2
 import psycopg
 from fastapi import APIRouter, Request, Response
 
@@ -47,10 +47,10 @@ def test_fifty_clients_get_valid_responses_and_one_operation_for_each_key(
     tokens = [create_token(database, f"client-{number}", "operate") for number in range(2)]
     start = threading.Barrier(CLIENTS)
 
-    def send_requests(url: httpx.URL, number: int) -> list[tuple[str, str, httpx.Response]]:
+    def send_requests(url: httpx2.URL, number: int) -> list[tuple[str, str, httpx2.Response]]:
         """Reads, slow reads, posts with a key of its own (twice) and posts with a key that other clients use too."""
         answers = []
-        with httpx.Client(base_url=url, headers=auth_headers(tokens[0]), timeout=60) as client:
+        with httpx2.Client(base_url=url, headers=auth_headers(tokens[0]), timeout=60) as client:
             start.wait(60)
             for turn in range(ROUNDS):
                 own, shared = f"own-{number}-{turn}", f"shared-{turn % SHARED_KEYS}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
+import httpx2
 import psycopg
 import pytest
 
@@ -62,7 +62,7 @@ def letter(
     return NewRecord("cleaner.dlq", key.encode(), value, headers)
 
 
-def client_of(settings: ServiceSettings, pausable_topics: list[str]) -> Iterator[httpx.Client]:
+def client_of(settings: ServiceSettings, pausable_topics: list[str]) -> Iterator[httpx2.Client]:
     context = AdminContext(
         settings,
         GivenView(service=settings.name),
@@ -71,21 +71,21 @@ def client_of(settings: ServiceSettings, pausable_topics: list[str]) -> Iterator
     )
     with (
         admin_server(context, Metrics().registry) as server,
-        httpx.Client(base_url=f"{server.url}/v1", headers=auth_headers(FILE_TOKEN), timeout=60) as client,
+        httpx2.Client(base_url=f"{server.url}/v1", headers=auth_headers(FILE_TOKEN), timeout=60) as client,
     ):
         yield client
 
 
 @pytest.fixture
-def client(settings: CleanerSettings, broker: PostgresBroker) -> Iterator[httpx.Client]:
+def client(settings: CleanerSettings, broker: PostgresBroker) -> Iterator[httpx2.Client]:
     yield from client_of(settings, [RAW, "cleaner.retry"])
 
 
-def ids(answer: httpx.Response) -> list[str]:
+def ids(answer: httpx2.Response) -> list[str]:
     return [each["id"] for each in answer.json()["dead_letters"]]
 
 
-def test_letters_are_listed_newest_first_in_pages(client: httpx.Client, broker: PostgresBroker) -> None:
+def test_letters_are_listed_newest_first_in_pages(client: httpx2.Client, broker: PostgresBroker) -> None:
     append(broker, [letter(offset) for offset in range(7)])
 
     pages: list[list[str]] = []
@@ -111,14 +111,14 @@ def test_letters_are_listed_newest_first_in_pages(client: httpx.Client, broker: 
     ],
 )
 def test_a_filter_selects_letters(
-    client: httpx.Client, broker: PostgresBroker, parameters: dict[str, str], letter_ids: list[str]
+    client: httpx2.Client, broker: PostgresBroker, parameters: dict[str, str], letter_ids: list[str]
 ) -> None:
     append(broker, [letter(0), letter(1, "ValueError"), letter(2, key="made-up:1")])
 
     assert ids(client.get("/dead-letters", params=parameters)) == letter_ids
 
 
-def test_a_letter_is_shown_with_the_command_that_shows_its_origin(client: httpx.Client, broker: PostgresBroker) -> None:
+def test_a_letter_is_shown_with_the_command_for_its_origin(client: httpx2.Client, broker: PostgresBroker) -> None:
     append(broker, [letter(5, value=b'{"a": [1]}')])
 
     shown = client.get("/dead-letters/0/0").json()
@@ -131,7 +131,7 @@ def test_a_letter_is_shown_with_the_command_that_shows_its_origin(client: httpx.
     assert [each["what"] for each in shown["trail"]] == ["failed"]
 
 
-def test_a_payload_is_cut_at_the_requested_size(client: httpx.Client, broker: PostgresBroker) -> None:
+def test_a_payload_is_cut_at_the_requested_size(client: httpx2.Client, broker: PostgresBroker) -> None:
     append(broker, [letter(5, value=b"x" * 100)])
 
     shown = client.get("/dead-letters/0/0", params={"limit_bytes": 10}).json()["payload"]
@@ -139,12 +139,12 @@ def test_a_payload_is_cut_at_the_requested_size(client: httpx.Client, broker: Po
     assert shown == {"encoding": "text", "value": "x" * 10, "note": "the first 10 of 100 bytes", "size_bytes": 100}
 
 
-def test_a_missing_letter_is_a_problem(client: httpx.Client) -> None:
+def test_a_missing_letter_is_a_problem(client: httpx2.Client) -> None:
     for place in ("0/0", "7/0", "0/999999999999999999"):
         assert place in assert_problem(client.get(f"/dead-letters/{place}"), 404, "not-found")
 
 
-def test_facets_count_the_filtered_letters(client: httpx.Client, broker: PostgresBroker) -> None:
+def test_facets_count_the_filtered_letters(client: httpx2.Client, broker: PostgresBroker) -> None:
     append(broker, [letter(0), letter(1), letter(2, "ValueError")])
 
     facets = client.get("/dead-letters/facets", params={"topic": RAW}).json()
@@ -154,7 +154,7 @@ def test_facets_count_the_filtered_letters(client: httpx.Client, broker: Postgre
 
 
 def test_a_dry_run_counts_and_its_plan_is_executed_unchanged(
-    client: httpx.Client, broker: PostgresBroker, database: Database
+    client: httpx2.Client, broker: PostgresBroker, database: Database
 ) -> None:
     append(broker, [letter(0), letter(1, redrives=5), letter(2), letter(3, "ValueError")])
 
@@ -172,7 +172,7 @@ def test_a_dry_run_counts_and_its_plan_is_executed_unchanged(
     assert jobs_table.claim(database, "cleaner", "w", ["redrive"]) is not None
 
 
-def test_force_redrives_letters_over_the_cap(client: httpx.Client, broker: PostgresBroker) -> None:
+def test_force_redrives_letters_over_the_cap(client: httpx2.Client, broker: PostgresBroker) -> None:
     append(broker, [letter(1, redrives=5)])
 
     refused = client.post(REDRIVES, json={"ids": ["0/0"]})
@@ -182,7 +182,7 @@ def test_force_redrives_letters_over_the_cap(client: httpx.Client, broker: Postg
     assert forced.status_code == 202
 
 
-def test_a_letter_belongs_to_at_most_one_open_operation(client: httpx.Client, broker: PostgresBroker) -> None:
+def test_a_letter_belongs_to_at_most_one_open_operation(client: httpx2.Client, broker: PostgresBroker) -> None:
     append(broker, [letter(0), letter(1)])
     first = client.post(REDRIVES, json={"ids": ["0/1"]}).json()["id"]
 
@@ -191,7 +191,7 @@ def test_a_letter_belongs_to_at_most_one_open_operation(client: httpx.Client, br
     assert client.post(REDRIVES, json={"ids": ["0/0"]}).status_code == 202
 
 
-def test_a_plan_whose_letters_were_settled_is_refused(client: httpx.Client, broker: PostgresBroker) -> None:
+def test_a_plan_whose_letters_were_settled_is_refused(client: httpx2.Client, broker: PostgresBroker) -> None:
     append(broker, [letter(0), letter(1)])
     plan_id = client.post(REDRIVES, json={"all": True, "dry_run": True}).json()["plan_id"]
     client.post(DISCARDS, json={"ids": ["0/1"], "reason": "no use"})
@@ -202,7 +202,7 @@ def test_a_plan_whose_letters_were_settled_is_refused(client: httpx.Client, brok
 
 
 def test_a_plan_cut_by_retention_is_refused_with_the_earliest_offset(
-    client: httpx.Client, broker: PostgresBroker, database: Database
+    client: httpx2.Client, broker: PostgresBroker, database: Database
 ) -> None:
     append(broker, [letter(0)])
     append(broker, [letter(1)])
@@ -215,7 +215,7 @@ def test_a_plan_cut_by_retention_is_refused_with_the_earliest_offset(
     assert "the earliest dead letter of partition 0 is now 0/1" in assert_problem(answer, 409, "conflict")
 
 
-def test_discarded_letters_have_a_reason_and_are_no_longer_open(client: httpx.Client, broker: PostgresBroker) -> None:
+def test_discarded_letters_have_a_reason_and_are_no_longer_open(client: httpx2.Client, broker: PostgresBroker) -> None:
     append(broker, [letter(0), letter(1, "ValueError")])
 
     dry_run = client.post(DISCARDS, json={"filter": {"cause": "ValueError"}, "reason": "a test", "dry_run": True})
@@ -238,7 +238,7 @@ def test_discarded_letters_have_a_reason_and_are_no_longer_open(client: httpx.Cl
     assert_problem(client.post(DISCARDS, json={"ids": ["0/1"], "reason": "again"}), 409, "conflict")
 
 
-def test_a_letter_links_to_the_other_letters_of_its_record(client: httpx.Client, broker: PostgresBroker) -> None:
+def test_a_letter_links_to_the_other_letters_of_its_record(client: httpx2.Client, broker: PostgresBroker) -> None:
     append(broker, [letter(5), letter(5, redrives=1), letter(6)])
 
     trails = [client.get(f"/dead-letters/0/{offset}").json()["trail"] for offset in (0, 1)]
@@ -262,17 +262,17 @@ def test_a_letter_links_to_the_other_letters_of_its_record(client: httpx.Client,
         {"all": True, "reason": "x"},
     ],
 )
-def test_an_invalid_selection_is_refused(client: httpx.Client, body: dict[str, Any]) -> None:
+def test_an_invalid_selection_is_refused(client: httpx2.Client, body: dict[str, Any]) -> None:
     assert_problem(client.post(REDRIVES, json=body), 422, "invalid-input")
 
 
-def test_missing_letters_and_plans_cannot_be_redriven(client: httpx.Client) -> None:
+def test_missing_letters_and_plans_cannot_be_redriven(client: httpx2.Client) -> None:
     assert "0/7" in assert_problem(client.post(REDRIVES, json={"ids": ["0/7"]}), 409, "conflict")
     assert "no dead letter is left" in assert_problem(client.post(REDRIVES, json={"all": True}), 409, "conflict")
     assert "no plan" in assert_problem(client.post(REDRIVES, json={"plan_id": "99"}), 422, "invalid-input")
 
 
-def test_discarding_needs_a_reason(client: httpx.Client) -> None:
+def test_discarding_needs_a_reason(client: httpx2.Client) -> None:
     for reason in ({}, {"reason": ""}, {"reason": "  "}):
         assert_problem(client.post(DISCARDS, json={"all": True, **reason}), 422, "invalid-input")
 

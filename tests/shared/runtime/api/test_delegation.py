@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import httpx
+import httpx2
 import psycopg
 import pytest
 from fastapi import APIRouter, Request, Response
@@ -79,7 +79,7 @@ def test_two_people_with_the_same_key_make_two_operations(settings: CleanerSetti
     ],
 )
 def test_the_lesser_scope_of_token_and_person_decides(
-    client: httpx.Client, database: Database, token_scope: Any, person_scope: str | None, status: int
+    client: httpx2.Client, database: Database, token_scope: Any, person_scope: str | None, status: int
 ) -> None:
     bot = auth_headers(create_token(database, "bot", token_scope, delegate=True)) | ADA
     headers = bot if person_scope is None else bot | {"On-Behalf-Of-Scope": person_scope}
@@ -95,13 +95,13 @@ def test_the_lesser_scope_of_token_and_person_decides(
         assert who_did_what(database) == [(SUBJECT, "forbidden: needs scope operate, has read")]
 
 
-def test_a_person_cannot_have_the_scope_admin(client: httpx.Client, database: Database) -> None:
+def test_a_person_cannot_have_the_scope_admin(client: httpx2.Client, database: Database) -> None:
     bot = auth_headers(create_token(database, "bot", "admin", delegate=True)) | ADA
 
     assert_problem(client.get("/v1/status", headers=bot | {"On-Behalf-Of-Scope": "admin"}), 400, "bad-request")
 
 
-def test_a_token_that_is_no_delegate_may_name_no_person(client: httpx.Client, database: Database) -> None:
+def test_a_token_that_is_no_delegate_may_name_no_person(client: httpx2.Client, database: Database) -> None:
     plain = create_token(database, "plain", "admin")
 
     for token in (plain, FILE_TOKEN):
@@ -129,14 +129,14 @@ MALFORMED: list[list[tuple[str, str]]] = [
 ]
 
 
-def test_any_other_form_is_refused_and_recorded_as_the_token(client: httpx.Client, database: Database) -> None:
+def test_any_other_form_is_refused_and_recorded_as_the_token(client: httpx2.Client, database: Database) -> None:
     authorization = ("Authorization", f"Bearer {create_token(database, 'bot', 'operate', delegate=True)}")
     del client.headers["Authorization"]
 
     for headers in MALFORMED:
         raw = [(name.encode(), value.encode("latin-1")) for name, value in (authorization, *headers)]
         for method, path in (("GET", "/v1/status"), ("POST", CANCEL)):
-            response = client.request(method, path, headers=httpx.Headers(raw))
+            response = client.request(method, path, headers=httpx2.Headers(raw))
 
             assert "On-Behalf-Of: discord:USERID (NAME)" in assert_problem(response, 400, "bad-request")
 
@@ -144,7 +144,7 @@ def test_any_other_form_is_refused_and_recorded_as_the_token(client: httpx.Clien
     assert len(who_did_what(database)) == 2 * len(MALFORMED)
 
 
-def test_a_hostile_name_is_one_printable_line_in_the_trail(client: httpx.Client, database: Database) -> None:
+def test_a_hostile_name_is_one_printable_line_in_the_trail(client: httpx2.Client, database: Database) -> None:
     bot = auth_headers(create_token(database, "bot", "read", delegate=True))
     name = "x%29%0Atoken%3Aroot%00%1B%5B2K%20on%20behalf%20of%20discord%3A9%20%28root" + "A" * 20_000
 
@@ -156,7 +156,7 @@ def test_a_hostile_name_is_one_printable_line_in_the_trail(client: httpx.Client,
 
 
 def test_a_token_of_a_delegate_that_is_unknown_or_expired_names_nobody(
-    client: httpx.Client, database: Database
+    client: httpx2.Client, database: Database
 ) -> None:
     create_token(database, "bot", "operate", delegate=True)
     tokens_table.revoke(database, "bot")
@@ -167,12 +167,12 @@ def test_a_token_of_a_delegate_that_is_unknown_or_expired_names_nobody(
     assert who_did_what(database) == []
 
 
-def test_a_probe_ignores_the_header(client: httpx.Client) -> None:
+def test_a_probe_ignores_the_header(client: httpx2.Client) -> None:
     assert client.get("/livez", headers=ADA).status_code == 200
 
 
 def test_the_previous_version_reads_and_writes_tokens_on_the_new_schema(
-    client: httpx.Client, database: DbConnection
+    client: httpx2.Client, database: DbConnection
 ) -> None:
     """Statements of the version before delegates: they name their columns."""
     parts = new_token(bytes(ID_BYTES + SECRET_BYTES))

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
+import httpx2
 import psycopg
 import pytest
 from fastapi import APIRouter, Request, Response
@@ -77,12 +77,12 @@ def things() -> ThingsApi:
 
 
 @pytest.fixture
-def client(settings: CleanerSettings, things: ThingsApi) -> Iterator[httpx.Client]:
+def client(settings: CleanerSettings, things: ThingsApi) -> Iterator[httpx2.Client]:
     with serve_admin_app(settings, routers=[things.router]) as client:
         yield client
 
 
-def post(client: httpx.Client, days: int = 3, key: str | None = "k", **more: Any) -> httpx.Response:
+def post(client: httpx2.Client, days: int = 3, key: str | None = "k", **more: Any) -> httpx2.Response:
     headers = ({} if key is None else {"Idempotency-Key": key}) | more.pop("headers", {})
     return client.request(more.pop("method", "POST"), "/v1/things", json={"days": days}, headers=headers, **more)
 
@@ -95,7 +95,7 @@ def count(database: Database, table: str) -> int:
 
 
 def test_a_repeated_request_with_the_same_key_is_executed_once_and_gets_the_same_response(
-    client: httpx.Client, database: Database
+    client: httpx2.Client, database: Database
 ) -> None:
     first, again = post(client), post(client)
 
@@ -108,7 +108,7 @@ def test_a_repeated_request_with_the_same_key_is_executed_once_and_gets_the_same
     assert count(database, "operations") == count(database, "audit") == 1
 
 
-def test_the_formatting_of_the_body_does_not_matter(client: httpx.Client, database: Database) -> None:
+def test_the_formatting_of_the_body_does_not_matter(client: httpx2.Client, database: Database) -> None:
     first = post(client)
     again = client.post(
         "/v1/things", content=b'\n{ "days" : 3 }', headers={"Idempotency-Key": "k", "Content-Type": "application/json"}
@@ -118,7 +118,7 @@ def test_the_formatting_of_the_body_does_not_matter(client: httpx.Client, databa
     assert count(database, "operations") == 1
 
 
-def test_another_request_with_the_same_key_is_refused(client: httpx.Client, database: Database) -> None:
+def test_another_request_with_the_same_key_is_refused(client: httpx2.Client, database: Database) -> None:
     post(client)
 
     for other in (post(client, 4), post(client, method="PUT")):
@@ -126,7 +126,7 @@ def test_another_request_with_the_same_key_is_refused(client: httpx.Client, data
     assert count(database, "operations") == 1
 
 
-def test_each_caller_has_its_own_keys(client: httpx.Client, database: Database) -> None:
+def test_each_caller_has_its_own_keys(client: httpx2.Client, database: Database) -> None:
     token = create_token(database, "alice", "operate")
 
     first, other = post(client), post(client, 4, headers=auth_headers(token))
@@ -135,16 +135,16 @@ def test_each_caller_has_its_own_keys(client: httpx.Client, database: Database) 
     assert other.json()["requested_by"] == "token:alice"
 
 
-def test_without_a_key_every_request_is_executed(client: httpx.Client, database: Database) -> None:
+def test_without_a_key_every_request_is_executed(client: httpx2.Client, database: Database) -> None:
     assert post(client, key=None).json()["id"] != post(client, key=None).json()["id"]
     assert count(database, "operations") == 2
     assert count(database, "idempotency") == 0
 
 
 def test_a_request_is_refused_while_the_first_with_its_key_is_running(
-    client: httpx.Client, things: ThingsApi, database: Database
+    client: httpx2.Client, things: ThingsApi, database: Database
 ) -> None:
-    answers: list[httpx.Response] = []
+    answers: list[httpx2.Response] = []
     first = threading.Thread(target=lambda: answers.append(post(client, 13)))
     first.start()
     assert things.started.wait(60)
@@ -161,7 +161,7 @@ def test_a_request_is_refused_while_the_first_with_its_key_is_running(
 
 
 def test_a_refused_request_leaves_only_a_line_in_the_trail(
-    client: httpx.Client, things: ThingsApi, database: Database
+    client: httpx2.Client, things: ThingsApi, database: Database
 ) -> None:
     assert "do something else" in assert_problem(post(client, 666), 409, "conflict")
     things.refusal = ConfigError("there is no such thing: choose another")
@@ -176,7 +176,7 @@ def test_a_refused_request_leaves_only_a_line_in_the_trail(
 
 
 def test_a_request_that_failed_is_executed_when_it_is_sent_again(
-    client: httpx.Client, things: ThingsApi, database: Database
+    client: httpx2.Client, things: ThingsApi, database: Database
 ) -> None:
     things.refusal = RuntimeError("an internal error")
     assert_problem(post(client, 666), 500, "internal-error")
@@ -187,7 +187,7 @@ def test_a_request_that_failed_is_executed_when_it_is_sent_again(
 
 
 def test_a_response_is_kept_for_48_hours_and_then_deleted_by_the_next_request(
-    client: httpx.Client, database: Database
+    client: httpx2.Client, database: Database
 ) -> None:
     first = post(client)
     post(client, key="other")
@@ -202,6 +202,6 @@ def test_a_response_is_kept_for_48_hours_and_then_deleted_by_the_next_request(
     assert count(database, "idempotency") == 1
 
 
-def test_a_put_may_have_a_key_too(client: httpx.Client, database: Database) -> None:
+def test_a_put_may_have_a_key_too(client: httpx2.Client, database: Database) -> None:
     assert post(client, method="PUT").json() == post(client, method="PUT").json()
     assert count(database, "operations") == 1

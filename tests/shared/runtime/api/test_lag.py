@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 
-import httpx
+import httpx2
 import pytest
 
 from services.cleaner.settings import CleanerSettings
@@ -37,7 +37,7 @@ def broker(url: str) -> Iterator[PostgresBroker]:
 
 
 @pytest.fixture
-def client(settings: CleanerSettings, broker: PostgresBroker, url: str) -> Iterator[httpx.Client]:
+def client(settings: CleanerSettings, broker: PostgresBroker, url: str) -> Iterator[httpx2.Client]:
     loop = ConsumerLoop(
         broker, service="cleaner", slot="0", reads=[RAW], metrics=Metrics(), handler=InUnit(lambda _: [])
     )
@@ -47,7 +47,7 @@ def client(settings: CleanerSettings, broker: PostgresBroker, url: str) -> Itera
         yield client
 
 
-def test_lag_has_records_seconds_and_ignored_offsets(client: httpx.Client, broker: PostgresBroker) -> None:
+def test_lag_has_records_seconds_and_ignored_offsets(client: httpx2.Client, broker: PostgresBroker) -> None:
     append(broker, [raw(number) for number in range(3)])
 
     lags = {each["partition"]: each for each in client.get("/v1/lag").json()}

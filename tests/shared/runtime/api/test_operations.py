@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import httpx
+import httpx2
 import psycopg
 
 from shared.ops.operations import Operation
@@ -18,12 +18,12 @@ def create_operation(database: Database, kind: str = "replay", service: str = "c
     return operations_table.create(database, service, kind, {"topic": "raw-events"}, "alice", "r-1")
 
 
-def ids(answer: httpx.Response) -> list[str]:
+def ids(answer: httpx2.Response) -> list[str]:
     return [each["id"] for each in answer.json()["operations"]]
 
 
 def test_an_operation_is_found_by_its_id_with_or_without_leading_zeros(
-    client: httpx.Client, database: Database
+    client: httpx2.Client, database: Database
 ) -> None:
     operation = create_operation(database)
 
@@ -34,14 +34,14 @@ def test_an_operation_is_found_by_its_id_with_or_without_leading_zeros(
         assert (body["kind"], body["state"], body["target"]) == ("replay", "waiting", {"topic": "raw-events"})
 
 
-def test_a_missing_operation_is_named(client: httpx.Client) -> None:
+def test_a_missing_operation_is_named(client: httpx2.Client) -> None:
     for method, path in (("GET", "999"), ("POST", "999/cancel"), ("POST", "999/pause"), ("POST", "999/resume")):
         answer = client.request(method, f"/v1/operations/{path}")
 
         assert "cleaner has no operation 000000000999" in assert_problem(answer, 404, "not-found")
 
 
-def test_operations_of_other_services_are_not_found(client: httpx.Client, database: Database) -> None:
+def test_operations_of_other_services_are_not_found(client: httpx2.Client, database: Database) -> None:
     operation = create_operation(database, service="loader")
 
     assert ids(client.get("/v1/operations")) == []
@@ -49,7 +49,7 @@ def test_operations_of_other_services_are_not_found(client: httpx.Client, databa
     assert client.post(f"/v1/operations/{operation.id}/cancel").status_code == 404
 
 
-def test_pages_contain_every_operation_once_newest_first(client: httpx.Client, database: Database) -> None:
+def test_pages_contain_every_operation_once_newest_first(client: httpx2.Client, database: Database) -> None:
     operation_ids = [create_operation(database).id for _ in range(7)]
 
     pages: list[list[str]] = []
@@ -65,7 +65,7 @@ def test_pages_contain_every_operation_once_newest_first(client: httpx.Client, d
     assert [each for page in pages for each in page] == operation_ids[::-1]
 
 
-def test_operations_are_filtered_by_kind_and_state(client: httpx.Client, database: Database) -> None:
+def test_operations_are_filtered_by_kind_and_state(client: httpx2.Client, database: Database) -> None:
     replay, redrive, pause = (create_operation(database, kind) for kind in ("replay", "redrive", "pause"))
     operations_table.finish(database, redrive.id, "failed", "no reason")
 
@@ -75,7 +75,7 @@ def test_operations_are_filtered_by_kind_and_state(client: httpx.Client, databas
     assert_problem(client.get("/v1/operations?state=finished"), 422, "invalid-input")
 
 
-def test_a_job_is_paused_resumed_and_cancelled(client: httpx.Client, database: Database) -> None:
+def test_a_job_is_paused_resumed_and_cancelled(client: httpx2.Client, database: Database) -> None:
     path = f"/v1/operations/{create_operation(database).id}"
 
     for command, wanted in (("pause", "pause"), ("resume", "run"), ("cancel", "cancel")):
@@ -88,7 +88,7 @@ def test_a_job_is_paused_resumed_and_cancelled(client: httpx.Client, database: D
     assert client.get(path).json()["state"] == "cancelled"
 
 
-def test_an_ended_operation_takes_no_commands(client: httpx.Client, database: Database) -> None:
+def test_an_ended_operation_takes_no_commands(client: httpx2.Client, database: Database) -> None:
     operation = create_operation(database)
     operations_table.finish(database, operation.id, "succeeded")
 
@@ -98,13 +98,13 @@ def test_an_ended_operation_takes_no_commands(client: httpx.Client, database: Da
         assert "has already ended: succeeded" in assert_problem(answer, 409, "conflict")
 
 
-def test_an_order_cannot_be_cancelled_but_needs_the_opposite_order(client: httpx.Client, database: Database) -> None:
+def test_an_order_cannot_be_cancelled_but_needs_the_opposite_order(client: httpx2.Client, database: Database) -> None:
     answer = client.post(f"/v1/operations/{create_operation(database, 'pause').id}/cancel")
 
     assert "opposite order" in assert_problem(answer, 409, "conflict")
 
 
-def test_an_invalid_id_is_refused(client: httpx.Client) -> None:
+def test_an_invalid_id_is_refused(client: httpx2.Client) -> None:
     for invalid_id in ("x", "1" * 13, "-1", "1.5", "%F0%9F%92%A5", "١"):
         assert_problem(client.get(f"/v1/operations/{invalid_id}"), 422, "invalid-input")
         assert_problem(client.get(f"/v1/operations?before={invalid_id}"), 422, "invalid-input")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
+import httpx2
 import psycopg
 import pytest
 
@@ -45,7 +45,7 @@ def broker(database_url: str) -> Iterator[PostgresBroker]:
 
 
 @pytest.fixture
-def client(settings: CleanerSettings, broker: PostgresBroker) -> Iterator[httpx.Client]:
+def client(settings: CleanerSettings, broker: PostgresBroker) -> Iterator[httpx2.Client]:
     context = AdminContext(
         settings,
         GivenView(service="cleaner"),
@@ -55,20 +55,20 @@ def client(settings: CleanerSettings, broker: PostgresBroker) -> Iterator[httpx.
     )
     with (
         admin_server(context, Metrics().registry) as server,
-        httpx.Client(base_url=f"{server.url}/v1", headers=auth_headers(FILE_TOKEN), timeout=60) as client,
+        httpx2.Client(base_url=f"{server.url}/v1", headers=auth_headers(FILE_TOKEN), timeout=60) as client,
     ):
         yield client
 
 
-def post_replay(client: httpx.Client, **fields: Any) -> httpx.Response:
+def post_replay(client: httpx2.Client, **fields: Any) -> httpx2.Response:
     return client.post("/replays", json={"topic": RAW, **fields})
 
 
-def execute_plan(client: httpx.Client, plan_id: str, **fields: Any) -> httpx.Response:
+def execute_plan(client: httpx2.Client, plan_id: str, **fields: Any) -> httpx2.Response:
     return client.post("/replays", json={"plan_id": plan_id, **fields})
 
 
-def test_a_dry_run_counts_and_does_nothing(client: httpx.Client, database: Database) -> None:
+def test_a_dry_run_counts_and_does_nothing(client: httpx2.Client, database: Database) -> None:
     answer = post_replay(client, keys=[f"{DAY}:*"], dry_run=True)
 
     body = answer.json()
@@ -78,7 +78,7 @@ def test_a_dry_run_counts_and_does_nothing(client: httpx.Client, database: Datab
     assert operations_table.list_operations(database, "cleaner") == []
 
 
-def test_a_replay_is_an_operation_that_waits_for_a_worker(client: httpx.Client) -> None:
+def test_a_replay_is_an_operation_that_waits_for_a_worker(client: httpx2.Client) -> None:
     answer = post_replay(client, rate=5, notify=True)
 
     operation = client.get(answer.headers["location"].removeprefix("/v1")).json()
@@ -88,7 +88,7 @@ def test_a_replay_is_an_operation_that_waits_for_a_worker(client: httpx.Client) 
 
 
 def test_a_plan_is_executed_unchanged_although_records_were_appended_since(
-    client: httpx.Client, broker: PostgresBroker
+    client: httpx2.Client, broker: PostgresBroker
 ) -> None:
     plan = post_replay(client, dry_run=True).json()
     append(broker, [raw(number, "later") for number in range(5)])
@@ -102,7 +102,7 @@ def test_a_plan_is_executed_unchanged_although_records_were_appended_since(
     }
 
 
-def test_a_plan_is_executed_once_unless_requested_again(client: httpx.Client) -> None:
+def test_a_plan_is_executed_once_unless_requested_again(client: httpx2.Client) -> None:
     plan_id = post_replay(client, dry_run=True).json()["plan_id"]
     first = execute_plan(client, plan_id).json()["id"]
     client.post(f"/operations/{first}/cancel")
@@ -112,7 +112,7 @@ def test_a_plan_is_executed_once_unless_requested_again(client: httpx.Client) ->
 
 
 def test_a_plan_cut_by_retention_is_refused_with_the_earliest_offsets(
-    client: httpx.Client, broker: PostgresBroker, database: Database
+    client: httpx2.Client, broker: PostgresBroker, database: Database
 ) -> None:
     plan_id = post_replay(client, dry_run=True).json()["plan_id"]
     append(broker, [raw(number, str(number)) for number in range(RECORDS)])
@@ -126,11 +126,11 @@ def test_a_plan_cut_by_retention_is_refused_with_the_earliest_offsets(
     assert all(f"{tp.topic}/{tp.partition}: {offset}" in detail for tp, offset in earliest.items())
 
 
-def test_a_missing_plan_is_named(client: httpx.Client) -> None:
+def test_a_missing_plan_is_named(client: httpx2.Client) -> None:
     assert "no plan 000000099999" in assert_problem(execute_plan(client, "99999"), 422, "invalid-input")
 
 
-def test_overlapping_replays_are_refused_and_others_are_not(client: httpx.Client) -> None:
+def test_overlapping_replays_are_refused_and_others_are_not(client: httpx2.Client) -> None:
     first = post_replay(client, keys=[f"{DAY}:*"]).json()["id"]
 
     assert first in assert_problem(post_replay(client), 409, "conflict")
@@ -159,19 +159,19 @@ def test_overlapping_replays_are_refused_and_others_are_not(client: httpx.Client
         {"notify": "perhaps"},
     ],
 )
-def test_an_invalid_request_starts_nothing(client: httpx.Client, database: Database, fields: dict[str, Any]) -> None:
+def test_an_invalid_request_starts_nothing(client: httpx2.Client, database: Database, fields: dict[str, Any]) -> None:
     assert_problem(post_replay(client, **fields), 422, "invalid-input")
     assert operations_table.list_operations(database, "cleaner") == []
 
 
 @pytest.mark.parametrize("body", ["[]", "null", "3", '"raw-events"', "{}"])
-def test_a_body_of_another_form_is_invalid(client: httpx.Client, body: str) -> None:
+def test_a_body_of_another_form_is_invalid(client: httpx2.Client, body: str) -> None:
     answer = client.post("/replays", content=body, headers={"Content-Type": "application/json"})
 
     assert_problem(answer, 422, "invalid-input")
 
 
-def test_a_repeated_request_starts_one_replay(client: httpx.Client, database: Database) -> None:
+def test_a_repeated_request_starts_one_replay(client: httpx2.Client, database: Database) -> None:
     key = {"Idempotency-Key": "night-shift"}
     first, second = (client.post("/replays", json={"topic": RAW}, headers=key) for _ in range(2))
 
@@ -179,7 +179,7 @@ def test_a_repeated_request_starts_one_replay(client: httpx.Client, database: Da
     assert len(operations_table.list_operations(database, "cleaner")) == 1
 
 
-def test_refusals_are_in_the_trail_too(client: httpx.Client, database: Database) -> None:
+def test_refusals_are_in_the_trail_too(client: httpx2.Client, database: Database) -> None:
     post_replay(client)
     post_replay(client)
     post_replay(client, topic="clean-events")

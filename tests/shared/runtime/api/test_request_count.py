@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from shared.runtime.api.context import AdminContext
@@ -27,11 +27,11 @@ def metrics() -> Metrics:
 
 
 @pytest.fixture
-def client(metrics: Metrics, tmp_path: Path) -> Iterator[httpx.Client]:
+def client(metrics: Metrics, tmp_path: Path) -> Iterator[httpx2.Client]:
     context = AdminContext(cleaner_settings(UNREACHABLE_DATABASE, write_token_file(tmp_path)), GivenView("cleaner"))
     with (
         admin_server(context, metrics.registry, metrics.count_request) as server,
-        httpx.Client(base_url=server.url, headers=auth_headers(FILE_TOKEN), timeout=60) as client,
+        httpx2.Client(base_url=server.url, headers=auth_headers(FILE_TOKEN), timeout=60) as client,
     ):
         yield client
 
@@ -50,7 +50,7 @@ def client(metrics: Metrics, tmp_path: Path) -> Iterator[httpx.Client]:
     ],
 )
 def test_a_request_is_counted_under_its_template(
-    client: httpx.Client, metrics: Metrics, method: str, path: str, token: bool, route: str, status: str
+    client: httpx2.Client, metrics: Metrics, method: str, path: str, token: bool, route: str, status: str
 ) -> None:
     if not token:
         del client.headers["Authorization"]

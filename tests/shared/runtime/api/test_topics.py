@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import uuid4
 
-import httpx
+import httpx2
 import psycopg
 import pytest
 
@@ -43,12 +43,12 @@ def report_replica(
     assert orders_table.report_status(database, "cleaner", replica, incarnation, seq, statuses)
 
 
-def topic(client: httpx.Client) -> dict[str, Any]:
+def topic(client: httpx2.Client) -> dict[str, Any]:
     body: dict[str, Any] = client.get(f"/v1/topics/{RAW}").json()
     return body
 
 
-def test_a_topic_without_an_order_runs(client: httpx.Client, database: Database) -> None:
+def test_a_topic_without_an_order_runs(client: httpx2.Client, database: Database) -> None:
     report_replica(database, 0, "running")
 
     body = client.get("/v1/topics").json()
@@ -68,7 +68,7 @@ def test_a_topic_without_an_order_runs(client: httpx.Client, database: Database)
     ]
 
 
-def test_a_pause_is_accepted_shown_and_effective_once_it_is_obeyed(client: httpx.Client, database: Database) -> None:
+def test_a_pause_is_accepted_shown_and_effective_once_it_is_obeyed(client: httpx2.Client, database: Database) -> None:
     report_replica(database, 0, "running")
 
     answer = client.put(f"/v1/topics/{RAW}/pause", json={"reason": "the source moves"})
@@ -86,7 +86,7 @@ def test_a_pause_is_accepted_shown_and_effective_once_it_is_obeyed(client: httpx
     assert client.get(answer.headers["location"]).json()["state"] == "succeeded"
 
 
-def test_a_pause_without_replicas_waits_for_one(client: httpx.Client) -> None:
+def test_a_pause_without_replicas_waits_for_one(client: httpx2.Client) -> None:
     client.put(f"/v1/topics/{RAW}/pause")
 
     shown = topic(client)
@@ -95,7 +95,7 @@ def test_a_pause_without_replicas_waits_for_one(client: httpx.Client) -> None:
     assert [each["replica"] for each in shown["partitions"]] == [None, None]
 
 
-def test_a_resume_ends_a_pause_that_is_not_obeyed_yet(client: httpx.Client) -> None:
+def test_a_resume_ends_a_pause_that_is_not_obeyed_yet(client: httpx2.Client) -> None:
     paused = client.put(f"/v1/topics/{RAW}/pause").headers["location"]
 
     client.put(f"/v1/topics/{RAW}/resume", json={"tolerate": 5})
@@ -105,7 +105,7 @@ def test_a_resume_ends_a_pause_that_is_not_obeyed_yet(client: httpx.Client) -> N
     assert (topic(client)["desired"], topic(client)["order"]["tolerate"]) == ("running", 5)
 
 
-def test_all_topics_are_paused_and_resumed_by_one_operation(client: httpx.Client) -> None:
+def test_all_topics_are_paused_and_resumed_by_one_operation(client: httpx2.Client) -> None:
     for command, desired in (("pause", "paused"), ("resume", "running")):
         answer = client.put(f"/v1/topics/{command}")
 
@@ -113,7 +113,7 @@ def test_all_topics_are_paused_and_resumed_by_one_operation(client: httpx.Client
         assert topic(client)["desired"] == desired
 
 
-def test_a_pause_is_in_the_trail_with_the_former_state(client: httpx.Client) -> None:
+def test_a_pause_is_in_the_trail_with_the_former_state(client: httpx2.Client) -> None:
     client.put(f"/v1/topics/{RAW}/pause", json={"reason": "night"})
 
     line = client.get("/v1/audit").json()["lines"][0]
@@ -122,13 +122,13 @@ def test_a_pause_is_in_the_trail_with_the_former_state(client: httpx.Client) -> 
     assert (line["after"]["desired"], line["after"]["reason"]) == ("paused", "night")
 
 
-def test_a_tripped_partition_has_its_cause(client: httpx.Client, database: Database) -> None:
+def test_a_tripped_partition_has_its_cause(client: httpx2.Client, database: Database) -> None:
     report_replica(database, 0, "tripped")
 
     assert [each["cause"] for each in topic(client)["partitions"]] == ["too many failed"] * 2
 
 
-def test_an_unknown_topic_and_an_invalid_body_are_refused(client: httpx.Client) -> None:
+def test_an_unknown_topic_and_an_invalid_body_are_refused(client: httpx2.Client) -> None:
     assert "its topics: raw-events" in assert_problem(client.put("/v1/topics/nothing/pause"), 404, "not-found")
     invalid_bodies: list[Any] = [{"tolerate": 3}, {"reason": ""}, {"why": "x"}, [], "x"]
     for body in invalid_bodies:

@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 
 from shared.broker.contract import Headers, NewRecord, Record
+from shared.broker.kafka.topics import LARGEST_RECORD_BYTES
 from shared.errors import InvalidEvent
 from shared.ops.dead_letters import letter_of, retry_record, stack_digest
 from shared.records import decode, identity_of
@@ -54,6 +55,18 @@ def test_a_letter_that_fails_again_keeps_its_origin_and_its_first_failure() -> N
     headers = dead_letter("cleaner", again, LATER).headers
 
     assert headers == {**first, "dlq.redrive-count": b"01", "dlq.exception-message": b"no cats"}
+
+
+def test_a_letter_of_the_largest_record_fits_into_a_topic() -> None:
+    record = Record(RAW, 2, 17, 1_000, b"key", b"v" * LARGEST_RECORD_BYTES, {"event_id": b"e"})
+
+    letter = dead_letter("cleaner", FailedRecord(record, ValueError("no boats" * 500), "handle", 3), AT)
+
+    size = len(letter.key) + len(letter.value) + sum(len(name) + len(value) for name, value in letter.headers.items())
+    message = letter.headers["dlq.exception-message"]
+    assert size < LARGEST_RECORD_BYTES - 32 * 1024
+    assert message.startswith(f"(the value is cut to {len(letter.value):,} of 8,388,608 bytes) no boats".encode())
+    assert len(message) <= LONGEST_MESSAGE_BYTES
 
 
 def test_a_letter_of_another_service_counts_as_an_original_record() -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import psycopg
 import pytest
 
@@ -78,7 +78,7 @@ def start(tmp_path: Path, environ: dict[str, str]) -> Iterator[Start]:
 def test_a_signal_finishes_the_open_unit_and_ends_cleanly(start: Start, database: Database, number: int) -> None:
     service = start()
     url = service.event("started")["admin_url"]
-    ready = httpx.get(f"{url}/readyz", timeout=DEADLINE_S)
+    ready = httpx2.get(f"{url}/readyz", timeout=DEADLINE_S)
     row = wait_until(lambda: database.execute("SELECT service, pid, admin_url FROM ops.replicas").fetchone())
 
     service.process.send_signal(number)
@@ -104,7 +104,7 @@ def test_a_second_signal_has_no_effect(start: Start) -> None:
 def test_build_and_service_show_in_the_metrics(start: Start) -> None:
     url = start().event("started")["admin_url"]
 
-    assert 'headrace_build_info{python="3' in httpx.get(f"{url}/metrics", timeout=DEADLINE_S).text
+    assert 'headrace_build_info{python="3' in httpx2.get(f"{url}/metrics", timeout=DEADLINE_S).text
 
 
 def test_a_crash_of_the_loop_ends_the_process_with_its_cause(start: Start, database: Database) -> None:

@@ -13,7 +13,7 @@ from socket import gethostname
 from typing import Any
 from uuid import uuid4
 
-import httpx
+import httpx2
 import psycopg
 import pytest
 
@@ -129,11 +129,11 @@ def test_a_replica_waits_for_the_database_and_answers_meanwhile(
     )
 
     def cause() -> str:
-        answer = httpx.get(f"http://127.0.0.1:{admin}/readyz")
+        answer = httpx2.get(f"http://127.0.0.1:{admin}/readyz")
         return answer.text if answer.status_code == 503 else ""
 
-    assert "waiting for a slot: the database is unavailable" in wait_until(cause, forgive=httpx.TransportError)
-    assert httpx.get(f"http://127.0.0.1:{admin}/livez").status_code == 200
+    assert "waiting for a slot: the database is unavailable" in wait_until(cause, forgive=httpx2.TransportError)
+    assert httpx2.get(f"http://127.0.0.1:{admin}/livez").status_code == 200
     proxies = FaultyProxies()
     try:
         proxies.open(postgres.socket_dir / ".s.PGSQL.5432", is_postgres_commit, port)
@@ -150,7 +150,7 @@ def test_a_signal_ends_the_wait_for_the_database(start: Start, number: signal.Si
     process = start(
         HEADRACE_ADMIN__PORT=str(admin), HEADRACE_DATABASE__URL=f"postgresql://{OWNER}@127.0.0.1:{free_port()}/headrace"
     )
-    wait_until(lambda: httpx.get(f"http://127.0.0.1:{admin}/livez").is_success, forgive=httpx.TransportError)
+    wait_until(lambda: httpx2.get(f"http://127.0.0.1:{admin}/livez").is_success, forgive=httpx2.TransportError)
 
     process.send_signal(number)
 
@@ -162,8 +162,8 @@ def test_a_replica_waits_for_the_schema(start: Start, database: Database) -> Non
     database.execute("ALTER TABLE ops.slots RENAME TO slots_of_later")
     process = start(HEADRACE_ADMIN__PORT=str(admin))
     wait_until(
-        lambda: "run `headrace migrate`" in httpx.get(f"http://127.0.0.1:{admin}/readyz").text,
-        forgive=httpx.TransportError,
+        lambda: "run `headrace migrate`" in httpx2.get(f"http://127.0.0.1:{admin}/readyz").text,
+        forgive=httpx2.TransportError,
     )
 
     database.execute("ALTER TABLE ops.slots_of_later RENAME TO slots")

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from services.fetcher.http.source import HttpSource
 from services.fetcher.planning.windows import DueWindow, Window
-from services.fetcher.sources.documents import Absence, Document
-from services.fetcher.sources.http import HttpSource
+from services.fetcher.sources.documents import Absence, Document, RefusedResponse, Throttled
 from shared.errors import InvalidDocument, TransientError
 from tests.services.fetcher.site import Answer, Handler, Site, page, status, truncated
 from tests.services.fetcher.synthetic_documents import DAY, NOON, SettableClock, body, event, made_source
@@ -176,7 +176,7 @@ def test_a_body_that_decompresses_above_the_size_limit_is_refused(site: Site) ->
 def test_a_body_that_cannot_be_decompressed_is_refused(site: Site) -> None:
     site.answers[DATED].append(lambda handler: handler.answer(200, b"not compressed", Content_Encoding="gzip"))
 
-    with pytest.raises(InvalidDocument, match="DecodingError"):
+    with pytest.raises(InvalidDocument, match="expected a body in gzip"):
         fetch_from(site)
 
 
@@ -201,5 +201,86 @@ def test_a_redirect_is_followed(site: Site) -> None:
 def test_a_redirect_loop_is_no_document(site: Site) -> None:
     site.answers[DATED].extend([lambda handler: handler.answer(302, Location=DATED)] * 9)
 
-    with pytest.raises(InvalidDocument, match="TooManyRedirects"):
+    with pytest.raises(InvalidDocument, match="at most 3 redirects"):
         fetch_from(site)
+
+
+def test_a_time_of_publication_that_cannot_be_true_is_counted_for_the_current_day(site: Site) -> None:
+    counted: list[int] = []
+    site.answers[TODAY].append(lambda handler: handler.answer(200, BODY, Last_Modified="Thu, 01 Jan 1970 00:00:00 GMT"))
+    site.answers[DATED].append(lambda handler: handler.answer(200, BODY, Last_Modified="Thu, 01 Jan 1970 00:00:00 GMT"))
+    source = HttpSource(made_source(site.url), SettableClock(), count_refused_date=lambda: counted.append(1))
+
+    documents = [source.fetch(CURRENT, None), source.fetch(PAST, None)]
+    source.close()
+
+    assert [each.published_at for each in documents if isinstance(each, Document)] == [None, None]
+    assert counted == [1]
+
+
+@pytest.mark.parametrize("code", [429, 503])
+def test_a_throttling_server_says_when_to_come_back(site: Site, code: int) -> None:
+    site.answers[DATED].append(lambda handler: handler.answer(code, b"busy", Retry_After="120"))
+
+    with pytest.raises(Throttled) as throttled:
+        fetch_from(site)
+
+    assert throttled.value.retry_after == "120"
+    assert throttled.value.date is not None
+
+
+def test_304_without_a_tag_in_the_request_is_refused(site: Site) -> None:
+    site.answers[DATED].append(lambda handler: handler.answer(304))
+
+    with pytest.raises(RefusedResponse, match="expected 200 or 404, got 304"):
+        fetch_from(site)
+
+
+@pytest.mark.parametrize(
+    ("content", "content_type"), [(b"<html></html>", "application/json"), (b'{"cards":[]}', "text/html")]
+)
+def test_markup_is_a_block_page(site: Site, content: bytes, content_type: str) -> None:
+    site.answers[DATED].append(lambda handler: handler.answer(200, content, Content_Type=content_type))
+
+    with pytest.raises(RefusedResponse, match="a page of markup") as refused:
+        fetch_from(site)
+
+    assert refused.value.reason == "block page"
+
+
+def test_a_declared_marker_shows_a_block_page(site: Site) -> None:
+    site.pages[DATED] = b'{"cards":[],"notice":"Please verify that you are human"}'
+    source = HttpSource(made_source(site.url, block_page={"markers": ["you are human"]}), SettableClock())
+
+    with pytest.raises(RefusedResponse, match="the marker 'you are human'"):
+        source.fetch(PAST, None)
+    source.close()
+
+
+def test_a_document_has_its_response(site: Site) -> None:
+    site.pages[DATED] = BODY
+
+    document = fetch_from(site)
+
+    assert isinstance(document, Document)
+    assert document.response is not None
+    assert (document.response.status, document.response.body) == (200, BODY)
+
+
+def test_only_gzip_is_requested(site: Site) -> None:
+    sent_headers: list[str | None] = []
+    site.pages[DATED] = BODY
+    site.answers[DATED].append(recording("Accept-Encoding", sent_headers))
+
+    fetch_from(site)
+
+    assert sent_headers == ["gzip"]
+
+
+def test_a_gzip_body_is_unpacked(site: Site) -> None:
+    site.answers[DATED].append(lambda handler: handler.answer(200, gzip.compress(BODY), Content_Encoding="gzip"))
+
+    document = fetch_from(site)
+
+    assert isinstance(document, Document)
+    assert document.body == BODY
