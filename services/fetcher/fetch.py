@@ -59,6 +59,7 @@ class Fetcher:
     ) -> None:
         self._source = source
         self._documents = documents
+        self._archive = archive
         self._clock = clock
         self._batch_records = batch_records
         self._fetch_window = FetchWindow(
@@ -92,7 +93,11 @@ class Fetcher:
         self._reference = reference_step(self._source, cursors, self._clock.now())
 
     def next(self, timeout_s: float) -> SourceStep | None:
-        """The next step: reference data first, then the current day, then historical windows."""
+        """The next step: reference data first, then the current day, then historical windows.
+
+        The documents that its cursors rely on survive a power cut. Raises TransientError if the archive cannot be
+        written.
+        """
         self._polled_at_s = time.monotonic()
         if not self._batch.cursors:  # everything collected is committed by now
             self._backfill_counts = self._progress.backfill_counts()
@@ -108,6 +113,8 @@ class Fetcher:
             if returns or not (self._live or self._history):
                 self._update_status(step)  # not at each wake-up, because it counts all windows
             if returns:
+                if step is not None:
+                    self._archive.sync()
                 return step
             self._wake.wait(min(left_s, self._wait_s()))
         return None

@@ -32,6 +32,10 @@ class DocumentStore(Protocol):
 
     def put(self, document: Document) -> None: ...
 
+    def sync(self) -> None:
+        """Make all stored documents survive a power cut. Raises TransientError."""
+        ...
+
     def read(self, hash_: str) -> bytes:
         """The body of a document. Raises InvalidDocument if it is missing or damaged."""
         ...

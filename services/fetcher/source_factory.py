@@ -62,6 +62,7 @@ def set_up_source(
     archive = DocumentArchive(options.archive_dir)
     if archive.exists():
         source = load_source(_source_name(archive, options.archive_dir))
+        archive = DocumentArchive(options.archive_dir, max_body_bytes=source.http.max_body_bytes)
         last = _last_day(options, source)
         archived = ArchivedSource(source, archive, clock, options.from_date, last, options.batch_records)
         first_day, last_day = options.from_date or date.min, last or date.max
@@ -87,7 +88,7 @@ def _fetching_setup(
     count_refusal: CountAnswer,
 ) -> SourceSetup:
     metered = MeteredSource(documents, lambda status: count(source.name, status))
-    archive = DocumentArchive(settings.archive, source.name)
+    archive = DocumentArchive(settings.archive, source.name, max_body_bytes=source.http.max_body_bytes)
     options = settings.fetcher
     rejected = RejectedResponses(settings.archive, lambda reason: count_refusal(source.name, reason))
     fetcher = Fetcher(

@@ -15,8 +15,7 @@ from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
-
+from services.fetcher.archive.index import INDEX, index_lines
 from services.fetcher.archive.store import DocumentArchive
 from services.fetcher.capture import Capture, CaptureResult, WrongDay, versions_of_events
 from services.fetcher.planning.cursor import SliceVersion, WindowCursor, decode
@@ -73,7 +72,8 @@ def read_fetched_records(
     known: Container[str],
 ) -> FetchedRecords:
     """`known`: event_ids found in any other place. The cursors must be read before the archive and before `known`."""
-    archive, lines = DocumentArchive(folder), _lines_by_window(folder)
+    max_body_bytes = max((source.http.max_body_bytes for source in sources.values()), default=0)
+    archive, lines = DocumentArchive(folder, max_body_bytes=max_body_bytes), _lines_by_window(folder)
     result = FetchedRecords()
     for key, value in cursors.items():
         name, _, rest = key.partition("/")
@@ -176,12 +176,7 @@ def _last_as_historical(documents: Sequence[Document], cursor: WindowCursor) -> 
 def _lines_by_window(folder: Path) -> Mapping[tuple[str, date], list[IndexLine]]:
     """The lines of the index by feed and date, including lines of deleted documents; equal neighbours are merged."""
     lines: dict[tuple[str, date], list[IndexLine]] = defaultdict(list)
-    index = folder / "index.jsonl"
-    for text in index.read_bytes().splitlines() if index.exists() else ():
-        try:
-            line = msgspec.json.decode(text, type=IndexLine)
-        except msgspec.DecodeError:
-            continue  # a line that a crash truncated
+    for line in index_lines(folder / INDEX):
         window = lines[line.feed, line.date]
         if not window or (window[-1].hash, window[-1].historical) != (line.hash, line.historical):
             window.append(line)

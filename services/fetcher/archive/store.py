@@ -3,9 +3,12 @@
     archive/ab/cdef....zst   the compressed body
     archive/index.jsonl      one line per document: feed, date, url, fetched_at, published_at, historical, hash, source
 
-The index is written before the body. A crash between the two leaves a line without a body, which a reader detects; in
-the other order it would leave a body that no line refers to. The lines of a window are its history: a content that
-returns after a change has a new line, and so has one that is fetched again as historical.
+The body is written before its line. A crash between the two leaves a body without a line; the line is written when the
+document is fetched again. The lines of a window are its history: a content that returns after a change has a new line,
+and so has one that is fetched again as historical.
+
+`sync` makes all of it survive a power cut. The fetcher calls it before each commit of cursors, which rely on the
+documents.
 """
 
 from __future__ import annotations
@@ -20,12 +23,17 @@ from pathlib import Path
 import msgspec
 import zstandard
 
+from services.fetcher.archive.files import DiskFiles, Files
+from services.fetcher.archive.index import INDEX, index_lines
 from services.fetcher.sources.archive_files import broken_link
 from services.fetcher.sources.documents import Document, IndexLine
-from shared.errors import ConfigError, InvalidDocument, TransientError
+from shared.errors import InvalidDocument, TransientError
 
 # Level 1 compresses a day's document to 8 % in 0.5 ms. Level 3 takes longer and gives the same size.
 LEVEL = 1
+# The limit of a body that is read, unless the declaration of its source has another one. It is the declared default.
+MAX_BODY_BYTES = 32 * 1024 * 1024
+CHUNK_BYTES = 1024 * 1024
 
 
 class DocumentArchive:
@@ -34,35 +42,75 @@ class DocumentArchive:
     `source` is the name of the source whose documents are stored.
     """
 
-    def __init__(self, folder: Path, source: str | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        source: str | None = None,
+        *,
+        max_body_bytes: int = MAX_BODY_BYTES,
+        files: Files | None = None,
+    ) -> None:
         self._folder = folder
         self._source = source
-        self._index = folder / "index.jsonl"
+        self._max_body_bytes = max_body_bytes
+        self._files = files or DiskFiles()
+        self._index = folder / INDEX
         self._lock = threading.Lock()
         self._newest: dict[tuple[str, date], IndexLine] | None = None
+        self._newest_inode: int | None = None
+        self._unsynced: set[Path] = set()
+
+    @property
+    def folder(self) -> Path:
+        return self._folder
 
     def put(self, document: Document) -> None:
         """Store the document. Writes nothing if it equals the newest document of its window.
 
-        Raises TransientError if the file system reports an error.
+        It survives a power cut only after `sync`. Raises TransientError if the file system reports an error.
         """
-        path = self._path(document.hash)
+        path, line = self._path(document.hash), self._line_of(document)
         try:
-            if not path.exists():
-                path.parent.mkdir(parents=True, exist_ok=True)
-                self._append_line(document)
+            is_new = not path.exists()
+            if is_new:
+                self._make_folders(path.parent)
                 self._write(path, zstandard.ZstdCompressor(level=LEVEL).compress(document.body))
-            elif not _is_repeat(self._newest_of(document), self._line_of(document)):
-                self._append_line(document)
+            if is_new or not _is_repeat(self._newest_of(document), line):
+                self._append_line(line)
         except OSError as error:
             raise TransientError(f"cannot store a document in {self._folder}: {error.strerror}") from error
+        with self._lock:  # also if nothing was written: an earlier process may have ended before it synced
+            self._unsynced.add(path.parent)
+
+    def sync(self) -> None:
+        """Make all stored documents survive a power cut. The bytes of their bodies are synced already.
+
+        Raises TransientError if the file system reports an error.
+        """
+        with self._lock:
+            folders, self._unsynced = self._unsynced, set()
+        if not folders:
+            return
+        try:
+            for path in (*sorted(folders), self._index, self._folder, self._folder.parent):
+                self._files.sync(path)
+        except OSError as error:
+            with self._lock:
+                self._unsynced |= folders
+            raise TransientError(f"cannot sync the archive {self._folder}: {error.strerror}") from error
 
     def read(self, hash_: str) -> bytes:
-        """The body of a document. Raises InvalidDocument if it is missing or does not match its hash."""
+        """The body of a document. Raises InvalidDocument if it is missing, does not match its hash or is larger than
+        the limit."""
         try:
-            body = zstandard.ZstdDecompressor().decompress(self._path(hash_).read_bytes())
+            with self._path(hash_).open("rb") as file:
+                body = zstandard.ZstdDecompressor().stream_reader(file).read(self._max_body_bytes + 1)
         except (OSError, zstandard.ZstdError) as error:
             raise InvalidDocument(f"document {hash_} in {self._folder}: {self._broken_link(hash_) or error}") from error
+        if len(body) > self._max_body_bytes:
+            raise InvalidDocument(
+                f"document {hash_} in {self._folder}: expected at most {self._max_body_bytes:,} bytes, got more"
+            )
         if hashlib.sha256(body).hexdigest() != hash_:
             raise InvalidDocument(f"document {hash_} in {self._folder}: the content does not match the hash")
         return body
@@ -70,36 +118,30 @@ class DocumentArchive:
     def documents(self) -> Iterator[IndexLine]:
         """The index lines in the order they were written, without repetitions and without lines whose body is missing.
 
-        A body behind a broken symbolic link counts as present: `read` raises for it.
+        A body behind a broken symbolic link counts as present: `read` raises for it. Raises ConfigError if the index
+        cannot be read.
         """
         newest: dict[tuple[str, date], IndexLine] = {}
-        for line in self._lines():
+        for line in index_lines(self._index):
             if not _is_repeat(newest.get((line.feed, line.date)), line) and self._is_stored(line.hash):
                 newest[line.feed, line.date] = line
                 yield line
 
-    def _lines(self) -> Iterator[IndexLine]:
-        """All lines of the index. Raises ConfigError if it cannot be read."""
-        try:
-            index = self._index.read_bytes() if self._index.exists() else b""
-        except OSError as error:
-            raise ConfigError(f"cannot read the archive index {self._index}: {error.strerror}") from error
-        for text in index.splitlines():
-            try:
-                yield msgspec.json.decode(text, type=IndexLine)
-            except msgspec.DecodeError:
-                continue  # a line that a crash cut off
+    def exists(self) -> bool:
+        """Whether the folder contains an archive."""
+        return self._index.exists()
 
     def _newest_of(self, document: Document) -> IndexLine | None:
         """The last line of the document's window."""
         with self._lock:
-            if self._newest is None:
-                self._newest = {(line.feed, line.date): line for line in self._lines()}
+            inode = self._inode()
+            if self._newest is None or inode != self._newest_inode:  # another process may have replaced the index
+                self._newest = {(line.feed, line.date): line for line in index_lines(self._index)}
+                self._newest_inode = inode
             return self._newest.get((document.feed, document.date))
 
-    def exists(self) -> bool:
-        """Whether the folder contains an archive."""
-        return self._index.exists()
+    def _inode(self) -> int | None:
+        return self._index.stat().st_ino if self._index.exists() else None
 
     def _is_stored(self, hash_: str) -> bool:
         return self._path(hash_).exists() or self._broken_link(hash_) is not None
@@ -108,15 +150,19 @@ class DocumentArchive:
         return broken_link(self._folder, self._path(hash_).relative_to(self._folder).as_posix())
 
     def _path(self, hash_: str) -> Path:
-        return self._folder / hash_[:2] / f"{hash_[2:]}.zst"
+        return body_path(self._folder, hash_)
 
-    def _append_line(self, document: Document) -> None:
-        line = self._line_of(document)
+    def _make_folders(self, path: Path) -> None:
+        self._folder.parent.mkdir(parents=True, exist_ok=True)
+        for folder in (self._folder, path):
+            self._files.make_folder(folder)
+
+    def _append_line(self, line: IndexLine) -> None:
         # The newline comes first, so that the line is complete even after one that a crash cut off.
-        with self._lock, self._index.open("ab") as index:
-            index.write(b"\n" + msgspec.json.encode(line))
+        with self._lock:
+            self._files.append(self._index, b"\n" + msgspec.json.encode(line))
             if self._newest is not None:
-                self._newest[document.feed, document.date] = line
+                self._newest[line.feed, line.date] = line
 
     def _line_of(self, document: Document) -> IndexLine:
         return IndexLine(
@@ -128,13 +174,14 @@ class DocumentArchive:
         """Write atomically: the file gets its name after its bytes are on disk."""
         partial = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}.partial")
         try:
-            with partial.open("wb") as file:
-                file.write(packed)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
+            self._files.write(partial, packed)
+            self._files.rename(partial, path)
         finally:
             partial.unlink(missing_ok=True)
+
+
+def body_path(folder: Path, hash_: str) -> Path:
+    return folder / hash_[:2] / f"{hash_[2:]}.zst"
 
 
 def _is_repeat(before: IndexLine | None, line: IndexLine) -> bool:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import threading
+import tracemalloc
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import zstandard
 
+from services.fetcher.archive.files import locked
+from services.fetcher.archive.index import MAX_LINE_BYTES, index_texts
 from services.fetcher.archive.store import DocumentArchive
 from services.fetcher.sources.documents import Document
 from shared.errors import InvalidDocument, TransientError
 from tests.services.fetcher.synthetic_documents import DAY, NOON, document, event
+from tests.waiting import wait_until
 
 
 def files(folder: Path) -> list[str]:
@@ -122,6 +129,72 @@ def test_a_line_without_a_body_is_left_out(tmp_path: Path) -> None:
     (tmp_path / stored.hash[:2] / f"{stored.hash[2:]}.zst").unlink()
 
     assert list(archive.documents()) == []
+
+
+def test_a_body_that_unpacks_to_more_than_the_limit_is_refused_in_bounded_memory(tmp_path: Path) -> None:
+    bomb = b"0" * 100_000_000
+    hash_ = hashlib.sha256(bomb).hexdigest()
+    archive = DocumentArchive(tmp_path, max_body_bytes=1_000_000)
+    path = tmp_path / hash_[:2] / f"{hash_[2:]}.zst"
+    path.parent.mkdir()
+    path.write_bytes(zstandard.ZstdCompressor().compress(bomb))
+    del bomb
+
+    tracemalloc.start()
+    with pytest.raises(InvalidDocument, match="at most 1,000,000 bytes"):
+        archive.read(hash_)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak_bytes < 10_000_000
+
+
+def test_lines_of_another_program_that_are_no_index_lines_are_left_out(tmp_path: Path) -> None:
+    archive, stored = DocumentArchive(tmp_path), document("cards", [event(1)])
+    archive.put(stored)
+    line = (tmp_path / "index.jsonl").read_bytes().strip()
+    others = [
+        line.replace(stored.hash.encode(), b"../../etc/passwd"),
+        line.replace(b"+00:00", b"").replace(b'Z"', b'"'),
+        b"[" * 100_000,
+        b'{"feed":"' + b"x" * 10_000_000 + b'"}',
+        b"\xff\xfe",
+    ]
+
+    (tmp_path / "index.jsonl").write_bytes(b"\n".join([*others, b"", line]))
+
+    assert [each.hash for each in archive.documents()] == [stored.hash]
+    assert [each.line is None for each in index_texts(tmp_path / "index.jsonl")] == [True] * len(others) + [False]
+    assert max(len(each.text) for each in index_texts(tmp_path / "index.jsonl")) <= MAX_LINE_BYTES
+
+
+def test_an_index_that_another_process_replaces_gets_the_lines_of_both(tmp_path: Path) -> None:
+    archive = DocumentArchive(tmp_path)
+    first, second = document("cards", [event(1)]), document("cards", [event(2)])
+    archive.put(first)
+    index, copy = tmp_path / "index.jsonl", tmp_path / "copy"
+
+    with locked(index):
+        writer = threading.Thread(target=archive.put, args=(second,))
+        writer.start()
+        wait_until(lambda: (tmp_path / second.hash[:2] / f"{second.hash[2:]}.zst").exists())
+        copy.write_bytes(index.read_bytes())
+        copy.replace(index)
+    writer.join()
+
+    assert [line.hash for line in DocumentArchive(tmp_path).documents()] == [first.hash, second.hash]
+
+
+def test_a_window_whose_line_was_removed_gets_one_again(tmp_path: Path) -> None:
+    archive, stored = DocumentArchive(tmp_path), document("cards", [event(1)])
+    archive.put(stored)
+    archive.put(stored)
+    (tmp_path / "empty").write_bytes(b"")
+    (tmp_path / "empty").replace(tmp_path / "index.jsonl")
+
+    archive.put(stored)
+
+    assert [line.hash for line in archive.documents()] == [stored.hash]
 
 
 def test_a_folder_that_cannot_be_written_is_a_transient_error(tmp_path: Path) -> None:
