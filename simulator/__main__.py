@@ -1,6 +1,7 @@
 """python -m simulator: serves a synthetic season over HTTP until SIGTERM or SIGINT.
 
 With --rate it is a load generator: it publishes the season's documents at that rate and reports what was fetched.
+With --recorded it serves a recorded live day instead of a season. With --hostile it attacks its client.
 With --discord it simulates Discord instead (simulator/discord).
 """
 
@@ -17,11 +18,13 @@ from pathlib import Path
 
 from shared.clock import Clock, SystemClock, VirtualClock
 from simulator.discord import program as discord
+from simulator.hostile.options import add_hostile_options, mix_of
 from simulator.load import Load, LoadPlan, report_line
 from simulator.publisher import Publisher
 from simulator.rates import AnomalyRates
+from simulator.recorded import RecordedDay
 from simulator.season import SeasonPlan, SimulatedSeason, spread_venues
-from simulator.server import FailureInjection, SimulatorServer
+from simulator.server import FailureInjection, Pages, SimulatorServer
 from simulator.stages import PublicationSchedule
 from simulator.versions import race_day
 
@@ -36,6 +39,12 @@ def arguments() -> argparse.ArgumentParser:
         "--discord", action="store_true", help="simulate Discord instead; `--discord --help` lists its options"
     )
     parser.add_argument("--port-file", type=Path, help="file to write the URL to once the server listens")
+    parser.add_argument(
+        "--recorded",
+        type=Path,
+        metavar="DIR",
+        help="serve the recorded live day in DIR, at the times of its manifest.json, instead of a season",
+    )
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument(
         "--from", dest="first_date", type=date.fromisoformat, default=date(2026, 1, 1), metavar="DATE", help="first day"
@@ -71,6 +80,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--clock-start", type=datetime.fromisoformat, metavar="ISO", help="virtual time at the epoch")
     parser.add_argument("--clock-speed", type=float, metavar="N", help="virtual seconds per second")
     parser.add_argument("--clock-epoch", type=float, metavar="UNIX_S", help="Unix time of --clock-start")
+    add_hostile_options(parser)
     return parser
 
 
@@ -121,12 +131,20 @@ def load_of(options: argparse.Namespace, season: SeasonPlan, clock: Clock) -> Lo
     )
 
 
-def server_of(options: argparse.Namespace, season: SeasonPlan, clock: Clock, load: Load | None) -> SimulatorServer:
+def pages_of(options: argparse.Namespace, season: SeasonPlan) -> Pages:
+    if options.recorded is not None:
+        if options.rate is not None:
+            raise ValueError("--rate publishes a season: it cannot be given with --recorded")
+        return RecordedDay(options.recorded)
     pace = PublicationSchedule(options.publish_every, options.preview_share, blank_at_min=options.blank_at)
-    publisher = Publisher(SimulatedSeason(season), pace)
+    return Publisher(SimulatedSeason(season), pace)
+
+
+def server_of(options: argparse.Namespace, pages: Pages, clock: Clock, load: Load | None) -> SimulatorServer:
     failing = FailureInjection(options.fail_rate, options.seed)
+    attacks = mix_of(options)
     try:
-        return SimulatorServer((options.host, options.port), publisher, clock, failing, load)
+        return SimulatorServer((options.host, options.port), pages, clock, failing, load, attacks=attacks)
     except OSError as error:
         where = f"port {options.port} of {options.host}"
         raise ValueError(f"cannot listen on {where} ({error.strerror}); use --port 0 to pick a free port") from error
@@ -169,7 +187,7 @@ def main() -> int:
     try:
         clock, season = clock_of(options), season_plan(options)
         load = load_of(options, season, clock)
-        server = server_of(options, season, clock, load)
+        server = server_of(options, pages_of(options, season), clock, load)
     except ValueError as error:
         print(f"simulator: {error}", file=sys.stderr)
         return 2

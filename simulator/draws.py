@@ -27,6 +27,7 @@ class Draw(IntEnum):
     BLANKED = 12
     FAILURES = 13
     LEARNER = 14
+    ATTACKS = 15
 
 
 def stream(seed: int, draw: Draw, *keys: int) -> np.random.Generator:

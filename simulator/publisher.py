@@ -73,7 +73,7 @@ class Publisher:
             return None
         key = (feed, day, version)
         if key not in self._pages:
-            self._pages[key] = _page(edition.body(version), edition.published_at(version))
+            self._pages[key] = published_page(edition.body(version), edition.published_at(version))
             _drop_oldest(self._pages, CACHED_PAGES)
         return self._pages[key]
 
@@ -91,7 +91,7 @@ class Publisher:
             {**_key(race), "p_win": list(race.p_win), "p_win_listed": listed}
             for race, listed in zip(races, self._season.listed_probability(races).tolist(), strict=True)
         ]
-        return _page(encode({"truth": truth}), editions["programs"].published_at(0))
+        return published_page(encode({"truth": truth}), editions["programs"].published_at(0))
 
     def _learner_page(self, day: date, now: datetime) -> PublishedPage | None:
         """P(win) of the ideal learner, which uses only published data: the best that a model can reach.
@@ -115,7 +115,7 @@ class Publisher:
             ]
             self._learner_bodies[day] = encode({"learner": rows})
             _drop_oldest(self._learner_bodies, CACHED_DAYS)
-        return _page(self._learner_bodies[day], self._day(day)[1]["programs"].published_at(0))
+        return published_page(self._learner_bodies[day], self._day(day)[1]["programs"].published_at(0))
 
     def _day(self, day: date) -> tuple[tuple[Race, ...], dict[str, Edition]]:
         if day not in self._days:
@@ -128,19 +128,25 @@ class Publisher:
 
 
 def dated_document(path: str) -> tuple[str, date] | None:
-    """Feed and day of the path of a dated document; None for any other path."""
+    """Feed and day of the path of a dated document of a season; None for any other path."""
+    dated = dated_path(path)
+    return dated if dated and dated[0] in FEEDS else None
+
+
+def dated_path(path: str) -> tuple[str, date] | None:
+    """Feed and day of the path of a dated document, also of a feed that a season does not have."""
     match path.split("/"):
-        case ["", feed, "v2", year, name] if feed in FEEDS and (day := _day_of(year, name)):
+        case ["", feed, "v2", year, name] if day := _day_of(year, name):
             return feed, day
     return None
 
 
+def published_page(body: bytes, published_at: datetime) -> PublishedPage:
+    return PublishedPage(body, f'"{hashlib.sha256(body).hexdigest()[:32]}"', published_at)
+
+
 def _key(race: Race) -> Document:
     return {"race_date": race.day.isoformat(), "race_stadium_number": race.venue, "race_number": race.number}
-
-
-def _page(body: bytes, published_at: datetime) -> PublishedPage:
-    return PublishedPage(body, f'"{hashlib.sha256(body).hexdigest()[:32]}"', published_at)
 
 
 def _drop_oldest(cache: OrderedDict[K, V], max_size: int) -> None:

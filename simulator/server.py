@@ -1,4 +1,5 @@
-"""Serves a publisher over HTTP like the real source: dated files, `today.json`, entity tags, and occasional 503s."""
+"""Serves pages over HTTP like the real source: dated files, `today.json`, conditional requests, occasional 503s, and
+attacks if it is hostile."""
 
 from __future__ import annotations
 
@@ -6,15 +7,19 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
-from email.utils import format_datetime
+from datetime import datetime
+from email.utils import format_datetime, parsedate_to_datetime
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Protocol
 
 from shared.clock import Clock
 from simulator.draws import Draw, stream
+from simulator.hostile.mix import AttackMix, SelectedAttack
+from simulator.hostile.script import HostileRequest
+from simulator.hostile.server import perform
 from simulator.load import Load, LoadReading
-from simulator.publisher import PublishedPage, Publisher, dated_document
+from simulator.publisher import PublishedPage, dated_document
 
 HEALTH_PATH = "/healthz"
 TRUTH_PREFIX = "/truth/"
@@ -38,8 +43,18 @@ class FailureInjection:
         return self.rate > 0 and bool(stream(self.seed, Draw.FAILURES, count).random() < self.rate)
 
 
+class Pages(Protocol):
+    """What is served: a simulated season or a recorded day."""
+
+    def page(self, path: str, now: datetime) -> PublishedPage | None:
+        """The public document under this path; None if it does not exist (yet)."""
+        ...
+
+
 class SimulatorServer(ThreadingHTTPServer):
     """Listens as soon as it is constructed. Port 0 picks a free port, which is in `url`.
+
+    With `attacks`, some requests get a hostile response.
 
     With a load, a request for a document that is not public yet waits for it up to `hold_s`, then gets a 503.
     """
@@ -51,16 +66,19 @@ class SimulatorServer(ThreadingHTTPServer):
     def __init__(
         self,
         address: tuple[str, int],
-        publisher: Publisher,
+        pages: Pages,
         clock: Clock,
         failing: FailureInjection,
         load: Load | None = None,
         hold_s: float = HOLD_S,
+        attacks: AttackMix | None = None,
     ) -> None:
         super().__init__(address, SimulatorHandler)
+        self.stopping = threading.Event()
+        self._attacks = attacks
         self._load = load
         self._hold_s = hold_s
-        self._publisher = publisher
+        self._pages = pages
         self._clock = clock
         self._failure_injection = failing
         self._requests = 0
@@ -79,7 +97,19 @@ class SimulatorServer(ThreadingHTTPServer):
 
     def page(self, path: str) -> PublishedPage | None:
         with self._lock:
-            return self._publisher.page(path, self._clock.now())
+            return self._pages.page(path, self._clock.now())
+
+    def attack_on_connection(self) -> SelectedAttack | None:
+        with self._lock:
+            return self._attacks.attack_on_connection() if self._attacks else None
+
+    def attack_on_request(self, path: str) -> SelectedAttack | None:
+        with self._lock:
+            return self._attacks.attack_on_request(path) if self._attacks else None
+
+    def server_close(self) -> None:
+        self.stopping.set()
+        super().server_close()
 
     def load_number(self, path: str) -> int | None:
         """The number of the document in the load; None for any other path, and without a load."""
@@ -125,10 +155,20 @@ class SimulatorHandler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True  # otherwise the end of a body waits for an acknowledgement of its beginning
     server: SimulatorServer
 
+    def handle(self) -> None:
+        selected = self.server.attack_on_connection()
+        if selected is None:
+            super().handle()
+        else:
+            self._perform(selected, "", b"")
+
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
         if path == HEALTH_PATH:
             self._answer(HTTPStatus.OK, b"ok", {"Content-Type": "text/plain"})
+        elif not path.startswith(TRUTH_PREFIX) and (selected := self.server.attack_on_request(path)):
+            page = self.server.page(path)
+            self._perform(selected, self.path, page.body if page else b"")
         elif not path.startswith(TRUTH_PREFIX) and self.server.next_request_fails():
             self._answer(HTTPStatus.SERVICE_UNAVAILABLE, b"unavailable", {"Content-Type": "text/plain"})
         elif (number := self.server.load_number(path)) is not None:
@@ -152,10 +192,27 @@ class SimulatorHandler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.NOT_FOUND, b"not found", {"Content-Type": "text/plain"})
             return
         headers = {"ETag": page.tag, "Last-Modified": format_datetime(page.published_at, usegmt=True)}
-        if page.tag in (self.headers.get("If-None-Match") or "").replace("W/", "").split(", "):
+        if self._is_current(page):
             self._answer(HTTPStatus.NOT_MODIFIED, b"", headers)
         else:
             self._answer(HTTPStatus.OK, page.body, headers | {"Content-Type": "application/json; charset=utf-8"})
+
+    def _is_current(self, page: PublishedPage) -> bool:
+        """Whether the client has this version. An entity tag takes precedence over a time."""
+        tags, since = self.headers.get("If-None-Match"), self.headers.get("If-Modified-Since")
+        if tags is not None or since is None:
+            return page.tag in (tags or "").replace("W/", "").split(", ")
+        try:
+            instant = parsedate_to_datetime(since)
+        except ValueError:
+            return False
+        return instant.tzinfo is not None and page.published_at.replace(microsecond=0) <= instant
+
+    def _perform(self, selected: SelectedAttack, path: str, body: bytes) -> None:
+        """Answer by the attack, and close the connection."""
+        self.close_connection = True
+        request = HostileRequest(self.server.url, path, body, selected.draw)
+        perform(selected.attack.script(request), self.connection, self.server.stopping)
 
     def _answer(self, status: HTTPStatus, body: bytes, headers: dict[str, str]) -> None:
         self.send_response(status)

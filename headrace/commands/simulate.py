@@ -15,9 +15,12 @@ PASS_THROUGH_OPTIONS = {"allow_extra_args": True, "ignore_unknown_options": True
 
 
 def simulate(context: typer.Context) -> None:
-    """Serve a synthetic season over HTTP, in the format of the real source. With --sources N --rate R it is a load
-    generator. With --discord it is a Discord to try the bot with, on a page in the browser. --help lists the
-    options."""
+    """Serve a synthetic season over HTTP, in the format of the real source. --help lists the options.
+
+    With --recorded DIR it serves a recorded live day, and with --hostile RATE it attacks its client: a way to try a
+    source declaration before you trust it. With --sources N --rate R it is a load generator. With --discord it is a
+    Discord to try the bot with, on a page in the browser.
+    """
     require_extras("headrace simulate", "simulator")
     end_with_supervisor(os.environ)
     sys.argv = ["headrace simulate", *context.args]

@@ -11,10 +11,10 @@ import pytest
 
 from services.fetcher.archive.store import DocumentArchive
 from services.fetcher.fetch import Fetcher
+from services.fetcher.http.source import HttpSource
 from services.fetcher.planning.cursor import decode
 from services.fetcher.planning.windows import FetchPlan, window_of
 from services.fetcher.sources.documents import Document
-from services.fetcher.sources.http import HttpSource
 from shared.errors import InvalidDocument, TransientError
 from tests.services.fetcher.archive.power_cut import PowerCutFiles
 from tests.services.fetcher.site import Site
@@ -128,7 +128,7 @@ def test_a_failed_sync_is_repeated(tmp_path: Path) -> None:
     archive, stored = DocumentArchive(tmp_path / "archive", files=files), document("cards", [event(1)])
     archive.put(stored)
 
-    with pytest.raises(TransientError, match="cannot sync the archive .*No space left"):
+    with pytest.raises(TransientError, match=r"cannot sync the archive .*No space left"):
         archive.sync()
     archive.sync()
 

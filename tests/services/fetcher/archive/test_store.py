@@ -177,7 +177,7 @@ def test_an_index_that_another_process_replaces_gets_the_lines_of_both(tmp_path:
     with locked(index):
         writer = threading.Thread(target=archive.put, args=(second,))
         writer.start()
-        wait_until(lambda: (tmp_path / second.hash[:2] / f"{second.hash[2:]}.zst").exists())
+        wait_until((tmp_path / second.hash[:2] / f"{second.hash[2:]}.zst").exists)
         copy.write_bytes(index.read_bytes())
         copy.replace(index)
     writer.join()

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import pytest
+from services.fetcher.sources.http import HttpSource
 
 from services.fetcher.http.source import HttpSource
 from services.fetcher.planning.windows import DueWindow, Window
