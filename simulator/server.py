@@ -73,8 +73,8 @@ class SimulatorServer(ThreadingHTTPServer):
         hold_s: float = HOLD_S,
         attacks: AttackMix | None = None,
     ) -> None:
+        self.stopping = threading.Event()  # first, because a failed bind calls `server_close`
         super().__init__(address, SimulatorHandler)
-        self.stopping = threading.Event()
         self._attacks = attacks
         self._load = load
         self._hold_s = hold_s
