@@ -33,8 +33,8 @@ NEWS := awk '!/^Requirement already satisfied/ { print; fflush() }'
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run observability test test-quick faults upgrade-test lint images locks compose-test kubernetes-tools \
-	kubernetes-test bench bench-broker bench-replay bench-predict bench-scale bench-frames pictures docs dist dist-test \
-	clean
+	kubernetes-test bench bench-fetch bench-broker bench-replay bench-predict bench-scale bench-frames pictures docs dist \
+	dist-test clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -105,6 +105,9 @@ kubernetes-test: kubernetes-tools ## Install, upgrade and break the chart on a r
 
 bench: $(STAMP) ## Measure speed and memory on a recorded archive
 	@$(BIN)/python -m bench $(ARGS)
+
+bench-fetch: $(STAMP) ## Measure a back-fill of recorded days, next to a bare thread pool that downloads (ARGS=)
+	@$(BIN)/python -m bench.fetch $(ARGS)
 
 bench-broker: $(STAMP) ## Measure the brokers and a bare Kafka loop (needs Java and Maven, or ARGS="--kafka HOST:PORT")
 	@$(BIN)/python -m bench.broker $(ARGS)

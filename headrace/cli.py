@@ -18,6 +18,7 @@ import typer
 
 from headrace.commands import (
     alerts,
+    archive,
     config,
     db,
     dead_letters,
@@ -121,6 +122,7 @@ def build_app() -> typer.Typer:
     for model_command in (train, backtest, promote, rollback, explain):
         app.command()(model_command)
     app.command(context_settings=PASS_THROUGH_OPTIONS)(simulate)
+    app.add_typer(archive.app, name="archive")
     app.add_typer(db.app, name="db")
     app.add_typer(pack.app, name="pack")
     app.add_typer(token.app, name="token")

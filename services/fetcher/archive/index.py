@@ -1,14 +1,19 @@
-"""Reads the index of an archive of raw documents, `index.jsonl`. The archive may be another program's."""
+"""Reads and rewrites the index of an archive of raw documents, `index.jsonl`.
+
+The archive that is read may be another program's.
+"""
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
+from services.fetcher.archive.files import DiskFiles, locked
 from services.fetcher.sources.documents import IndexLine
 from shared.errors import ConfigError
 
@@ -52,6 +57,30 @@ def index_texts(index: Path) -> Iterator[IndexText]:
                     yield IndexText(number, text, decode_line(text))
     except OSError as error:
         raise ConfigError(f"cannot read the archive index {index}: {error.strerror}") from error
+
+
+def rewrite_index(index: Path, keep: Callable[[IndexText], bool], removed: Path) -> int:
+    """Move the lines that are not kept to the end of the file `removed`. Returns their number.
+
+    Another process may append in the meantime: it waits. A crash leaves the old index or the new one. Raises OSError.
+    """
+    partial, count = index.with_suffix(".partial"), 0
+    removed.parent.mkdir(exist_ok=True)
+    with locked(index), partial.open("wb") as kept_file, removed.open("ab") as removed_file:
+        for text in index_texts(index):
+            if keep(text):
+                kept_file.write(b"\n" + text.text)
+            else:
+                removed_file.write(b"\n" + text.text)
+                count += 1
+        for file in (removed_file, kept_file):
+            file.flush()
+            os.fsync(file.fileno())
+        for folder in (removed.parent, removed.parent.parent):
+            DiskFiles().sync(folder)
+        partial.replace(index)
+    DiskFiles().sync(index.parent)
+    return count
 
 
 def decode_line(text: bytes) -> IndexLine | None:
