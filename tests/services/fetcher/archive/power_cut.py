@@ -38,7 +38,7 @@ class PowerCutFiles:
     def write(self, path: Path, content: bytes) -> None:
         self._disk.write(path, content)
         with self._lock:
-            self._names[path] = StoredFile(content, content)
+            self._names[path] = StoredFile(content)
 
     def append(self, path: Path, content: bytes) -> None:
         with self._lock:

@@ -114,6 +114,21 @@ def test_documents_of_a_process_that_ended_before_it_synced_are_synced_by_the_ne
     assert after.read(stored.hash) == stored.body
 
 
+def test_a_body_that_a_power_cut_damaged_is_written_again(tmp_path: Path) -> None:
+    files = PowerCutFiles(tmp_path)
+    stored = document("cards", [event(1)])
+    DocumentArchive(tmp_path / "archive", files=files).put(stored)
+    path = tmp_path / "archive" / stored.hash[:2] / f"{stored.hash[2:]}.zst"
+    path.write_bytes(b"")
+
+    archive = DocumentArchive(tmp_path / "archive", files=files)
+    archive.put(stored)
+    archive.sync()
+
+    after = DocumentArchive(files.cut(tmp_path / "cut") / "archive")
+    assert after.read(stored.hash) == archive.read(stored.hash) == stored.body
+
+
 def test_a_failed_sync_is_repeated(tmp_path: Path) -> None:
     class FailingFiles(PowerCutFiles):
         failures = 1
