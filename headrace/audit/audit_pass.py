@@ -42,6 +42,7 @@ class AuditResult:
     hops: dict[str, Hop] = field(default_factory=dict)
     windows: int = 0
     unfollowed: int = 0
+    removed: int = 0
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def run_pass(target: AuditTarget, window: AuditWindow, suspects: Iterable[str] |
     """Run one pass. `suspects`: event keys whose rows are compared with their versions; None compares all."""
     evidence = collect(readers_of(target, window), window)
     origins = evidence.origins
-    result = AuditResult(windows=origins.windows, unfollowed=origins.unfollowed)
+    result = AuditResult(windows=origins.windows, unfollowed=origins.unfollowed, removed=origins.removed)
     result.findings += [Finding("unarchived", each.window, "archive", each.detail) for each in origins.unarchived]
     result.fates = {event_id: (each, decide_fate(each)) for event_id, each in evidence.records.items()}
     result.findings += _missing_findings(result.fates)

@@ -42,7 +42,7 @@ def report_of(result: AuditResult, window: AuditWindow) -> dict[str, Any]:
         "rows_differ": kinds["rows differ"],
         "holes": kinds["hole"],
         "unarchived": kinds["unarchived"],
-        "archive": {"windows": result.windows, "not_followed": result.unfollowed},
+        "archive": {"windows": result.windows, "not_followed": result.unfollowed, "removed": result.removed},
     }
 
 

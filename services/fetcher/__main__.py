@@ -6,6 +6,7 @@ import sys
 
 from services.fetcher.api import FetcherApi
 from services.fetcher.archive.replay_jobs import ArchiveReplays
+from services.fetcher.archive.retention import ArchiveRetention
 from services.fetcher.fetch import Fetcher
 from services.fetcher.measurements import measure_windows
 from services.fetcher.postgres_backfills import BACKFILL, BackfillOperations
@@ -39,10 +40,14 @@ def wire(settings: FetcherSettings, metrics: Metrics) -> Service:
     for reason in (*Refusal, REFUSED_DATE):
         metrics.fetch_refusals_total.labels(source.name, reason)
     metrics.fetch_last_document_timestamp_seconds.labels(source.name).set_to_current_time()
+    days = settings.fetcher.archive_retention_days
     backfills = BackfillOperations(pollable if isinstance(pollable, Fetcher) else None)
     return Service(
         PollerWork(pollable, RAW, FETCHER_CURSORS),
-        background=[OperationPoller(conninfo, settings.name, BACKFILL, backfills.read_progress)],
+        background=[
+            OperationPoller(conninfo, settings.name, BACKFILL, backfills.read_progress),
+            *([] if days is None else [ArchiveRetention(settings.archive, days, clock, conninfo, settings.name)]),
+        ],
         detail=pollable.status,
         routers=[FetcherApi(source, plan, clock, archive).router],
         jobs={REPLAY: ArchiveReplays(source, archive, conninfo, lambda: connect(settings, conninfo)).start},

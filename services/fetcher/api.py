@@ -12,6 +12,7 @@ from pydantic.config import JsonDict
 
 from services.fetcher.archive.rebuild import Recapture
 from services.fetcher.archive.replay import ArchiveReplayPlan, ArchiveReplayRequest, plan_replay
+from services.fetcher.archive.retention import removed_windows
 from services.fetcher.archive.store import DocumentArchive
 from services.fetcher.planning.cursor import WindowStatus, status_of
 from services.fetcher.planning.suspects import suspect_windows
@@ -197,7 +198,8 @@ class FetcherApi:
 
     def _plan_replay(self, request: ArchiveReplayRequest) -> ArchiveReplayPlan:
         lines = list(self._archive.documents())
-        return plan_replay(request, self._source, lines, Recapture(self._source, self._archive.read))
+        removed = removed_windows(self._archive.folder, self._source)
+        return plan_replay(request, self._source, lines, Recapture(self._source, self._archive.read), removed)
 
     def _backfill_target(self, request: BackfillRequest) -> dict[str, Any]:
         """The target of the operation. Raises ConfigError for an unknown feed or a day that is not over."""

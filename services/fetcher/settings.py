@@ -27,6 +27,12 @@ class FetcherSection(Section):
     )
     follow: bool = Field(default=False, description="continue with each new day")
     threads: int = Field(default=8, ge=1, le=64, description="documents fetched at the same time")
+    archive_retention_days: float | None = Field(
+        default=None,
+        ge=1,
+        description="remove a day's documents from the archive this many days after the last one was fetched; they can"
+        " then no longer be replayed. Default: keep all",
+    )
     batch_records: int = Field(default=2000, ge=1, description="maximum records appended in one unit")
 
     @model_validator(mode="after")

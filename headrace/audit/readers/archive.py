@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from services.fetcher.archive.index import INDEX, index_lines
+from services.fetcher.archive.retention import removed_windows
 from services.fetcher.archive.store import DocumentArchive
 from services.fetcher.capture import Capture, CaptureResult, WrongDay, versions_of_events
 from services.fetcher.planning.cursor import SliceVersion, WindowCursor, decode
@@ -49,12 +50,13 @@ class Unarchived(NamedTuple):
 @dataclass
 class FetchedRecords:
     """Records by event_id. `windows` counts windows whose documents were captured again; `unfollowed` counts windows
-    whose source is not declared here."""
+    whose source is not declared here, `removed` those whose documents retention removed."""
 
     records: dict[str, FetchedRecord] = field(default_factory=dict)
     unarchived: list[Unarchived] = field(default_factory=list)
     windows: int = 0
     unfollowed: int = 0
+    removed: int = 0
 
 
 class _Capture(NamedTuple):
@@ -74,6 +76,7 @@ def read_fetched_records(
     """`known`: event_ids found in any other place. The cursors must be read before the archive and before `known`."""
     max_body_bytes = max((source.http.max_body_bytes for source in sources.values()), default=0)
     archive, lines = DocumentArchive(folder, max_body_bytes=max_body_bytes), _lines_by_window(folder)
+    removed = {name: removed_windows(folder, source) for name, source in sources.items()}
     result = FetchedRecords()
     for key, value in cursors.items():
         name, _, rest = key.partition("/")
@@ -83,6 +86,8 @@ def read_fetched_records(
         window = source and window_of(key, name)
         if source is None or window is None or window.feed not in {feed.name for feed in source.feeds}:
             result.unfollowed += 1
+        elif window in removed[name]:
+            result.removed += 1
         elif (days[0] is None or days[0] <= window.date) and (days[1] is None or window.date <= days[1]):
             result.windows += 1
             reader = _WindowReader(archive, Capture(source, source.feed(window.feed)), known)

@@ -59,14 +59,16 @@ def index_texts(index: Path) -> Iterator[IndexText]:
         raise ConfigError(f"cannot read the archive index {index}: {error.strerror}") from error
 
 
-def rewrite_index(index: Path, keep: Callable[[IndexText], bool], removed: Path) -> int:
+def rewrite_index(index: Path, select: Callable[[], Callable[[IndexText], bool]], removed: Path) -> int:
     """Move the lines that are not kept to the end of the file `removed`. Returns their number.
 
-    Another process may append in the meantime: it waits. A crash leaves the old index or the new one. Raises OSError.
+    `select` returns which lines to keep. It is called when no other process can append any more; the others wait. A
+    crash leaves the old index or the new one. Raises OSError.
     """
     partial, count = index.with_suffix(".partial"), 0
     removed.parent.mkdir(exist_ok=True)
     with locked(index), partial.open("wb") as kept_file, removed.open("ab") as removed_file:
+        keep = select()
         for text in index_texts(index):
             if keep(text):
                 kept_file.write(b"\n" + text.text)

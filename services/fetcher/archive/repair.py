@@ -7,6 +7,7 @@ archive; the fetcher stores it when it fetches the window again.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 from services.fetcher.archive.files import DiskFiles
@@ -27,7 +28,7 @@ def repaired(folder: Path, findings: Iterable[Finding]) -> Iterator[Finding]:
         is_rewritten = is_rewritten or finding.kind not in {"orphan", "partial"}
         yield finding
     if is_rewritten:
-        rewrite_index(folder / INDEX, lambda text: _is_whole(folder, text), folder / SET_ASIDE / INDEX)
+        rewrite_index(folder / INDEX, lambda: partial(_is_whole, folder), folder / SET_ASIDE / INDEX)
 
 
 def _is_whole(folder: Path, text: IndexText) -> bool:

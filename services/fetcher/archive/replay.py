@@ -6,7 +6,7 @@ downstream processes them again without notifying, even when the topic no longer
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Self
@@ -63,6 +63,11 @@ class ArchiveReplayRequest(BaseModel):
             raise ValueError(f"`to` ({self.to_date}) is before `from` ({self.from_date})")
         return self
 
+    def includes(self, window: Window, source: Source) -> bool:
+        """Whether the days and feeds include this window."""
+        first, last = self.from_date or window.date, self.to_date or window.date
+        return first <= window.date <= last and window.feed in source.feeds_of(self.feeds)
+
     def selects(self, record: NewRecord) -> bool:
         key = record.key.decode()
         return self.keys is None or any(fnmatchcase(key, pattern) for pattern in self.keys)
@@ -80,12 +85,22 @@ class ArchiveReplayPlan(BaseModel):
     windows: list[str] = Field(description="cursor keys of the windows, in replay order")
     lines: int = Field(description="documents in the archive's index when the replay was planned")
     selected: int = Field(description="records to replay")
+    removed: list[str] = Field(
+        default_factory=list, description="requested windows whose documents fetcher.archive_retention_days removed"
+    )
 
 
 def plan_replay(
-    request: ArchiveReplayRequest, source: Source, lines: Sequence[IndexLine], recapture: Recapture
+    request: ArchiveReplayRequest,
+    source: Source,
+    lines: Sequence[IndexLine],
+    recapture: Recapture,
+    removed: Collection[Window] = (),
 ) -> ArchiveReplayPlan:
-    """Splits every document of the windows to count its records. Raises ConfigError if there is nothing to replay."""
+    """Splits every document of the windows to count its records. Raises ConfigError if there is nothing to replay.
+
+    `removed`: the windows that retention removed.
+    """
     windows = requested_windows(request, source, lines)
     selected = sum(
         request.selects(record)
@@ -93,14 +108,17 @@ def plan_replay(
         for record in recapture(window, window_lines).records
         if record.topic == RAW
     )
+    missing = sorted(each.key(source.name) for each in removed if request.includes(each, source))
     if not selected:
-        raise ConfigError("the archive has no record for these days, feeds and keys")
+        hint = f"; fetcher.archive_retention_days removed {len(missing)} of their windows" if missing else ""
+        raise ConfigError(f"the archive has no record for these days, feeds and keys{hint}")
     return ArchiveReplayPlan(
         wish=request.model_dump(mode="json", by_alias=True, exclude_defaults=True),
         notify=request.notify,
         windows=[window.key(source.name) for window in windows],
         lines=len(lines),
         selected=selected,
+        removed=missing,
     )
 
 
@@ -115,11 +133,18 @@ def requested_windows(
 def replayed_windows(
     target: Mapping[str, Any], source: Source, lines: Sequence[IndexLine], recapture: Recapture, revision: str
 ) -> tuple[list[Window], Callable[[Window], list[NewRecord]]]:
-    """The windows of a planned replay, and a function that returns the records of one."""
-    plan = ArchiveReplayPlan.model_validate({name: target[name] for name in ArchiveReplayPlan.model_fields})
+    """The windows of a planned replay, and a function that returns the records of one.
+
+    Raises ConfigError if the archive no longer has one of them.
+    """
+    plan = ArchiveReplayPlan.model_validate(
+        {name: target[name] for name in ArchiveReplayPlan.model_fields if name in target}
+    )
     request = ArchiveReplayRequest.model_validate(plan.wish)
     by_window = lines_by_window(lines[: plan.lines], source)
     windows = [window for key in plan.windows if (window := window_of(key, source.name)) is not None]
+    if gone := sorted(window.key(source.name) for window in windows if window not in by_window):
+        raise ConfigError(f"the archive no longer has the documents of {gone[0]}: they were removed after the plan")
 
     def records_of(window: Window) -> list[NewRecord]:
         return [

@@ -77,10 +77,11 @@ class DocumentArchive:
         try:
             is_new = not path.exists()
             if is_new or not self._is_intact(document.hash):
-                self._make_folders(path.parent)
-                self._write(path, zstandard.ZstdCompressor(level=LEVEL).compress(document.body))
+                self._write(path, document.body)
             if is_new or not _is_repeat(self._newest_of(document), line):
                 self._append_line(line)
+            if not path.exists():  # retention removed it as the body of another window, before the line was written
+                self._write(path, document.body)
         except OSError as error:
             raise TransientError(f"cannot store a document in {self._folder}: {error.strerror}") from error
         # Also if nothing was written: an earlier process may have ended before it synced.
@@ -184,8 +185,10 @@ class DocumentArchive:
             document.historical, document.hash, self._source,
         )  # fmt: skip
 
-    def _write(self, path: Path, packed: bytes) -> None:
+    def _write(self, path: Path, body: bytes) -> None:
         """Write so that a reader sees the whole file or none. `sync` makes it durable."""
+        self._make_folders(path.parent)
+        packed = zstandard.ZstdCompressor(level=LEVEL).compress(body)
         partial = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}.partial")
         try:
             self._files.write(partial, packed)
