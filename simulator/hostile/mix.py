@@ -27,7 +27,8 @@ class AttackMix:
     """A share `rate` of the requests is attacked, each time by one of `attacks`, equally often. Not thread-safe.
 
     Attacks that run before the request is read belong to connections, the others to requests. With `duration_s`, no
-    request is attacked later than that after the first one, by the clock `elapsed_s`.
+    request is attacked later than that after the first one, by the clock `elapsed_s`. With `feeds`, only requests for
+    documents of these feeds are attacked, and no connections.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class AttackMix:
         attacks: Collection[Attack],
         *,
         duration_s: float | None = None,
+        feeds: Collection[str] | None = None,
         elapsed_s: Callable[[], float],
     ) -> None:
         """Raises ValueError if the rate is not a share or there is no attack."""
@@ -48,6 +50,7 @@ class AttackMix:
         self._seed = seed
         self._attacks = {early: [a for a in attacks if a.before_request is early] for early in (True, False)}
         self._duration_s = duration_s
+        self._feeds = feeds
         self._elapsed_s = elapsed_s
         self._began_s: float | None = None
         self._counts: Counter[str] = Counter()
@@ -55,17 +58,18 @@ class AttackMix:
 
     def attack_on_connection(self) -> SelectedAttack | None:
         """The attack on the next connection, before its first request is read."""
-        return self._attack("", self._attacks[True])
+        return self._attack("", self._attacks[True]) if self._feeds is None else None
 
     def attack_on_request(self, path: str) -> SelectedAttack | None:
         """The attack on the next request for this path."""
-        return self._attack(path, self._attacks[False])
+        is_chosen = self._feeds is None or path.split("/")[1:2] in [[feed] for feed in self._feeds]
+        return self._attack(path, self._attacks[False]) if is_chosen else None
 
     def _attack(self, path: str, attacks: list[Attack]) -> SelectedAttack | None:
         if self._is_over():
             return None
         self._counts[path] += 1
-        total = sum(len(each) for each in self._attacks.values())
+        total = len(attacks) if self._feeds else sum(len(each) for each in self._attacks.values())
         random = stream(self._seed, Draw.ATTACKS, zlib.crc32(path.encode()), self._counts[path])
         if random.random() >= self._rate * len(attacks) / total:
             return None

@@ -30,17 +30,27 @@ def add_hostile_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--hostile-for", type=float, metavar="S", help="attack for S seconds from the first request, then behave"
     )
+    group.add_argument(
+        "--hostile-feeds", type=_names, metavar="A,B", help="attack only the documents of these feeds (default: all)"
+    )
     group.add_argument("--list-attacks", action=ListAttacks, nargs=0, help="print the attacks and exit")
 
 
 def mix_of(options: argparse.Namespace) -> AttackMix | None:
     """None without --hostile. Raises ValueError for a wrong rate or an unknown attack."""
     if options.hostile is None:
-        if options.attacks or options.without_attacks or options.hostile_for is not None:
-            raise ValueError("--attacks, --without-attacks and --hostile-for need --hostile RATE")
+        if options.attacks or options.without_attacks or options.hostile_feeds or options.hostile_for is not None:
+            raise ValueError("the options of a hostile source need --hostile RATE")
         return None
     attacks = attacks_of(options.attacks, options.without_attacks)
-    return AttackMix(options.hostile, options.seed, attacks, duration_s=options.hostile_for, elapsed_s=time.monotonic)
+    return AttackMix(
+        options.hostile,
+        options.seed,
+        attacks,
+        duration_s=options.hostile_for,
+        feeds=options.hostile_feeds,
+        elapsed_s=time.monotonic,
+    )
 
 
 def _names(text: str) -> tuple[str, ...]:

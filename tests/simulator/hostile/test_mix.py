@@ -54,6 +54,14 @@ def test_only_the_chosen_attacks_are_performed() -> None:
     assert "reset" not in {name for _, name in names_by_path(others, PATHS * 20)}
 
 
+def test_only_the_documents_of_chosen_feeds_are_attacked() -> None:
+    attacks = AttackMix(1.0, 3, attacks_of(None, ()), feeds=("cards",), elapsed_s=lambda: 0.0)
+
+    assert all(attacks.attack_on_request(path) for path in PATHS)
+    assert not any(attacks.attack_on_request(path.replace("/cards/", "/ends/")) for path in PATHS)
+    assert not any(attacks.attack_on_connection() for _ in range(1000))
+
+
 def test_the_attacks_end_after_their_time() -> None:
     now_s = [100.0]
     attacks = AttackMix(1.0, 3, attacks_of(None, ()), duration_s=60.0, elapsed_s=lambda: now_s[0])

@@ -97,7 +97,11 @@ def test_documents_that_are_stored_during_the_removal_are_kept(tmp_path: Path) -
     shared = document("cards", [event(1)])
     stored = [replace(shared, date=DAY + number * ONE, fetched_at=NOON + number * ONE) for number in range(200)]
 
-    writer = threading.Thread(target=lambda: [archive.put(each) for each in stored])
+    def store() -> None:
+        for each in stored:
+            archive.put(each)
+
+    writer = threading.Thread(target=store)
     writer.start()
     while writer.is_alive():
         remove_old(tmp_path, NOON + 300 * ONE)

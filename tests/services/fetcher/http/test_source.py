@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import pytest
-from services.fetcher.sources.http import HttpSource
 
 from services.fetcher.http.source import HttpSource
 from services.fetcher.planning.windows import DueWindow, Window
