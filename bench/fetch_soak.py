@@ -1,11 +1,11 @@
 """`python -m bench.fetch_soak`: a fetcher beside a source that attacks two of its three feeds.
 
-The simulator serves a recorded live day on a fast clock and attacks the requests for two feeds; the third is honest. The
-day ends while the attacks go on; then the source behaves, and the fetcher catches up. Afterwards cleaner and loader
+The simulator serves a recorded live day on a fast clock and attacks the requests for two feeds; the third is honest.
+The day ends while the attacks go on; then the source behaves, and the fetcher catches up. Afterwards cleaner and loader
 run, and the tables are compared with those of the final documents, loaded from the recorded archive.
 
-Reported: resident memory, file descriptors and threads of the fetcher, the answers of `readyz`, how old a change of each
-feed was when its record was appended (in seconds of this machine's clock), and the differences.
+Reported: resident memory, file descriptors and threads of the fetcher, the answers of `readyz`, how old a change of
+each feed was when its record was appended (in seconds of this machine's clock), and the differences.
 """
 
 from __future__ import annotations
@@ -99,8 +99,9 @@ def run_soak(place: Path, options: argparse.Namespace) -> dict[str, set[str]]:
             print(f"the day was complete {time.monotonic() - began_s:.0f} s after the attacks")
             print_samples(samples)
             for feed, ages in ages_of(broker, clock).items():
+                median, late = statistics.median(ages), quantile(ages)
                 print(
-                    f"{feed}: {len(ages)} records, age median {statistics.median(ages):.1f} s, p95 {quantile(ages):.1f} s"
+                    f"{feed}: {len(ages)} records, age median {median:.1f} s, p95 {late:.1f} s, max {max(ages):.1f} s"
                 )
         with service(access, data_dir, run, "cleaner"), service(access, data_dir, run, "loader"):
             return settled_rows(access)
@@ -207,9 +208,8 @@ def print_samples(samples: list[Sample]) -> None:
     warm = samples[len(samples) // 10 :]
     for name in ("memory_mb", "descriptors", "threads"):
         values = [getattr(sample, name) for sample in warm]
-        print(
-            f"{name}: first {values[0]:.0f}, median {statistics.median(values):.0f}, max {max(values):.0f}, last {values[-1]:.0f}"
-        )
+        most, middle = max(values), statistics.median(values)
+        print(f"{name}: first {values[0]:.0f}, median {middle:.0f}, max {most:.0f}, last {values[-1]:.0f}")
     print(f"readyz: {dict(Counter(sample.ready for sample in samples))}")
 
 
@@ -227,7 +227,7 @@ def ages_of(broker: Any, clock: VirtualTime) -> dict[str, list[float]]:
                 if value.get("published_at") and not value["historical"]:
                     published = datetime.fromisoformat(value["published_at"])
                     real_s = clock.epoch_s + (published - clock.start) / timedelta(seconds=1) / clock.speed
-                    ages[value["feed"]].append(record.timestamp / 1000 - real_s)
+                    ages[value["feed"]].append(record.timestamp_ms / 1000 - real_s)
     return ages
 
 
@@ -271,9 +271,7 @@ def reference(place: Path, archive: Path) -> dict[str, set[str]]:
     folder = place / "reference"
     command = ["-m", "headrace", "run", "--source", "archive", "--archive", str(archive), "--from", str(DAY)]
     command += ["--to", str(DAY), "--once", "--json", "--data-dir", str(folder)]
-    subprocess.run(
-        [sys.executable, *command], cwd=ROOT, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    subprocess.run([sys.executable, *command], cwd=ROOT, check=True, capture_output=True)
     with open_database(Settings(data_dir=folder)) as access:
         return rows_of(access)
 
