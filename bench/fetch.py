@@ -50,7 +50,7 @@ COMMITTED = r"SELECT count(*) FROM broker.cursors WHERE key ~ '/\d{4}-\d\d-\d\d$
 DONE = COMMITTED + """ AND convert_from(value, 'UTF8')::json ->> 'state' = 'done'"""
 
 
-class Measurement(NamedTuple):
+class FetchMeasurement(NamedTuple):
     """`server_cpu_s`: CPU of the database; 0 for the bare pool."""
 
     documents: int
@@ -83,15 +83,15 @@ def main() -> int:
     return 0 if share_of(bare, ours) >= BAR else 1
 
 
-def run_bare(server: RecordedServer, threads: int) -> Measurement:
+def run_bare(server: RecordedServer, threads: int) -> FetchMeasurement:
     urls = "\n".join(server.url + path for path in server.documents)
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "bench.fetch_bare", folder, str(threads)]
         output = subprocess.run(command, input=urls, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
-    return Measurement(len(server.documents), **json.loads(output))
+    return FetchMeasurement(len(server.documents), **json.loads(output))
 
 
-def run_fetcher(server: RecordedServer, threads: int) -> Measurement:
+def run_fetcher(server: RecordedServer, threads: int) -> FetchMeasurement:
     """Raises SystemExit if a document is missing afterwards."""
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder:
         place = Path(folder)
@@ -145,7 +145,7 @@ def fetcher_process(
             process.wait()
 
 
-def measure(access: Access, server: RecordedServer, process: psutil.Process) -> Measurement:
+def measure(access: Access, server: RecordedServer, process: psutil.Process) -> FetchMeasurement:
     """From the first request until all windows are committed. Raises SystemExit if that takes too long."""
     assert access.server is not None
     database = psutil.Process(access.server.pid())
@@ -160,7 +160,7 @@ def measure(access: Access, server: RecordedServer, process: psutil.Process) -> 
                 wall_s, used_s = time.monotonic() - server.first_request_s, cpu_s(process) - began_cpu_s
                 done = count(connection, DONE)
                 if done == committed:
-                    return Measurement(done, wall_s, used_s, tree_cpu_s(database) - began_database_s)
+                    return FetchMeasurement(done, wall_s, used_s, tree_cpu_s(database) - began_database_s)
                 raise SystemExit(f"{committed - done} windows of {committed} failed")
             time.sleep(POLL_INTERVAL_S)
     raise SystemExit(f"the fetcher did not end within {GIVE_UP_S:.0f} s: {server.requests} requests")
@@ -175,12 +175,12 @@ def tree_cpu_s(process: psutil.Process) -> float:
     return cpu_s(process) + sum(cpu_s(child) for child in process.children(recursive=True))
 
 
-def share_of(bare: list[Measurement], ours: list[Measurement]) -> float:
+def share_of(bare: list[FetchMeasurement], ours: list[FetchMeasurement]) -> float:
     """The median over the rounds of the fetcher's share of the bare pool's rate."""
     return statistics.median(mine.rate / theirs.rate for mine, theirs in zip(ours, bare, strict=True))
 
 
-def report(bare: list[Measurement], ours: list[Measurement]) -> str:
+def report(bare: list[FetchMeasurement], ours: list[FetchMeasurement]) -> str:
     lines = ["", f"{bare[0].documents} documents, medians of {len(bare)} rounds", ""]
     lines += ["| | seconds | documents/s | CPU ms/document | database's CPU ms/document |", "|-|-|-|-|-|"]
     for name, rounds in (("bare pool", bare), ("fetcher", ours)):

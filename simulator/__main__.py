@@ -77,11 +77,15 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--blank-at", type=minutes, default=4 * 60 + 2, metavar="HH:MM", help="JST; cards become blank")
     parser.add_argument("--oddness", type=float, default=1.0, help="factor on the real rates of anomalies")
     parser.add_argument("--fail-rate", type=float, default=0.02, help="share of requests answered with status 503")
+    add_clock_options(parser)
+    add_hostile_options(parser)
+    return parser
+
+
+def add_clock_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--clock-start", type=datetime.fromisoformat, metavar="ISO", help="virtual time at the epoch")
     parser.add_argument("--clock-speed", type=float, metavar="N", help="virtual seconds per second")
     parser.add_argument("--clock-epoch", type=float, metavar="UNIX_S", help="Unix time of --clock-start")
-    add_hostile_options(parser)
-    return parser
 
 
 def minutes(text: str) -> int:
@@ -142,7 +146,7 @@ def pages_of(options: argparse.Namespace, season: SeasonPlan) -> Pages:
 
 def server_of(options: argparse.Namespace, pages: Pages, clock: Clock, load: Load | None) -> SimulatorServer:
     failing = FailureInjection(options.fail_rate, options.seed)
-    attacks = mix_of(options)
+    attacks = mix_of(options, time.monotonic)
     try:
         return SimulatorServer((options.host, options.port), pages, clock, failing, load, attacks=attacks)
     except OSError as error:

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from headrace.terminal.arguments import ConfigOption, DataDirOption, Output, OutputOption, WideOption, settings_of
 from headrace.terminal.output import print_answer, print_note, stderr, stdout
 from services.fetcher.archive.repair import SET_ASIDE, repaired
-from services.fetcher.archive.verify import KINDS, SHARDS, Finding, ShowProgress, Verification
+from services.fetcher.archive.verify import KINDS, SHARDS, ArchiveFinding, ShowProgress, Verification
 from services.fetcher.archive.verify import Progress as Verified
 from shared.errors import HeadraceError
 
@@ -70,9 +70,9 @@ def verify(
         raise HeadraceError(f"{place}: {total} problem{'' if total == 1 else 's'}")
 
 
-def _collect(findings: Iterator[Finding]) -> tuple[Counter[str], list[Finding]]:
+def _collect(findings: Iterator[ArchiveFinding]) -> tuple[Counter[str], list[ArchiveFinding]]:
     counts: Counter[str] = Counter()
-    listed: list[Finding] = []
+    listed: list[ArchiveFinding] = []
     for finding in findings:
         counts[finding.kind] += 1
         if len(listed) < MAX_LISTED:
@@ -80,7 +80,7 @@ def _collect(findings: Iterator[Finding]) -> tuple[Counter[str], list[Finding]]:
     return counts, listed
 
 
-def _print(output: Output, body: dict[str, Any], listed: list[Finding], *, wide: bool) -> None:
+def _print(output: Output, body: dict[str, Any], listed: list[ArchiveFinding], *, wide: bool) -> None:
     whole = f"{body['archive']}: {body['bodies']:,} bodies and {body['lines']:,} lines of the index are consistent"
     rows = [finding._asdict() | {"windows": ", ".join(finding.windows)} for finding in listed]
     print_answer(output, body, ("kind", "path", "windows", "detail"), rows, whole, wide=wide)
@@ -89,7 +89,7 @@ def _print(output: Output, body: dict[str, Any], listed: list[Finding], *, wide:
         stdout().print(f"and {hidden:,} more")
 
 
-def _advice(listed: list[Finding]) -> str:
+def _advice(listed: list[ArchiveFinding]) -> str:
     """How to get the documents again that are no longer in the archive."""
     windows = sorted({window for finding in listed for window in finding.windows})
     if not windows:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
+from collections.abc import Callable
 
 from simulator.hostile.attacks import ATTACKS
 from simulator.hostile.mix import AttackMix, attacks_of
@@ -36,7 +36,7 @@ def add_hostile_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--list-attacks", action=ListAttacks, nargs=0, help="print the attacks and exit")
 
 
-def mix_of(options: argparse.Namespace) -> AttackMix | None:
+def mix_of(options: argparse.Namespace, elapsed_s: Callable[[], float]) -> AttackMix | None:
     """None without --hostile. Raises ValueError for a wrong rate or an unknown attack."""
     if options.hostile is None:
         if options.attacks or options.without_attacks or options.hostile_feeds or options.hostile_for is not None:
@@ -49,7 +49,7 @@ def mix_of(options: argparse.Namespace) -> AttackMix | None:
         attacks,
         duration_s=options.hostile_for,
         feeds=options.hostile_feeds,
-        elapsed_s=time.monotonic,
+        elapsed_s=elapsed_s,
     )
 
 

@@ -96,6 +96,7 @@ IO_MODULES = (
     "simulator.discord.fake",
     "simulator.discord.program",
     "simulator.hostile.server",
+    "simulator.recorded",
     "simulator.server",
 )
 IO_LIBRARIES = frozenset(

@@ -13,13 +13,13 @@ from pathlib import Path
 from services.fetcher.archive.files import DiskFiles
 from services.fetcher.archive.index import INDEX, IndexText, rewrite_index
 from services.fetcher.archive.store import body_path
-from services.fetcher.archive.verify import Finding
+from services.fetcher.archive.verify import ArchiveFinding
 
 SET_ASIDE = "set-aside"
 MOVED = frozenset({"damaged", "orphan", "partial"})
 
 
-def repaired(folder: Path, findings: Iterable[Finding]) -> Iterator[Finding]:
+def repaired(folder: Path, findings: Iterable[ArchiveFinding]) -> Iterator[ArchiveFinding]:
     """The findings, each after its file was moved. The index is repaired after the last one. Raises OSError."""
     is_rewritten = False
     for finding in findings:

@@ -35,7 +35,7 @@ PASS_BYTES = 64 * 1024 * 1024
 SHARDS = tuple(f"{number:02x}" for number in range(256))
 
 
-class Finding(NamedTuple):
+class ArchiveFinding(NamedTuple):
     """`path` is relative to the archive. `windows`: feed and date of the lines that name the body, at most three."""
 
     kind: Kind
@@ -68,7 +68,7 @@ class Verification:
         self._pass_bytes = pass_bytes
         self.progress = Progress()
 
-    def findings(self, show: ShowProgress = lambda _: None) -> Iterator[Finding]:
+    def findings(self, show: ShowProgress = lambda _: None) -> Iterator[ArchiveFinding]:
         """Everything that is wrong, in the order of the index and then by hash. Raises ConfigError or OSError if the
         archive cannot be read."""
         passes = 1 + self._index.stat().st_size // self._pass_bytes
@@ -81,7 +81,7 @@ class Verification:
                 if number == 0:
                     self.progress = self.progress._replace(lines=self.progress.lines + 1)
                     if text.line is None:
-                        yield Finding("unreadable", INDEX, f"line {text.number}: {text.text[:60]!r}")
+                        yield ArchiveFinding("unreadable", INDEX, f"line {text.number}: {text.text[:60]!r}")
                 if text.line is not None and text.line.hash[:2] in shards:
                     windows = named.setdefault(text.line.hash, [])
                     if len(windows) < 3:
@@ -99,7 +99,7 @@ class Verification:
             return {}
         return {shard + path.stem if path.suffix == ".zst" else path.name: path for path in folder.iterdir()}
 
-    def _missing(self, named: dict[str, list[str]], stored: dict[str, dict[str, Path]]) -> Iterator[Finding]:
+    def _missing(self, named: dict[str, list[str]], stored: dict[str, dict[str, Path]]) -> Iterator[ArchiveFinding]:
         """Lines without a body, of which neither was written or removed since the folders were listed.
 
         Retention removes first the line, then the body.
@@ -111,19 +111,19 @@ class Verification:
             return
         absent &= {text.line.hash for text in index_texts(self._index) if text.line is not None}
         for hash_ in sorted(absent):
-            yield Finding("missing", self._relative(body_path(self._folder, hash_)), hash_, tuple(named[hash_]))
+            yield ArchiveFinding("missing", self._relative(body_path(self._folder, hash_)), hash_, tuple(named[hash_]))
 
-    def _findings_of(self, stored: dict[str, Path], named: dict[str, list[str]]) -> Iterator[Finding]:
+    def _findings_of(self, stored: dict[str, Path], named: dict[str, list[str]]) -> Iterator[ArchiveFinding]:
         for name, path in sorted(stored.items()):
             if path.suffix == ".partial" and self._is_settled(path):
-                yield Finding("partial", self._relative(path), "")
+                yield ArchiveFinding("partial", self._relative(path), "")
             elif path.suffix == ".zst" and HASH.fullmatch(name):
                 windows = tuple(named.get(name, ()))
                 detail = self._damage(name, path)
                 if detail:
-                    yield Finding("damaged", self._relative(path), detail, windows)
+                    yield ArchiveFinding("damaged", self._relative(path), detail, windows)
                 elif not windows and self._is_settled(path):
-                    yield Finding("orphan", self._relative(path), name)
+                    yield ArchiveFinding("orphan", self._relative(path), name)
 
     def _damage(self, hash_: str, path: Path) -> str | None:
         digest, size = hashlib.sha256(), 0

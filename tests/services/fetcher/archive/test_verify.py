@@ -15,7 +15,7 @@ import zstandard
 from services.fetcher.archive.index import INDEX
 from services.fetcher.archive.repair import SET_ASIDE, repaired
 from services.fetcher.archive.store import DocumentArchive
-from services.fetcher.archive.verify import SETTLING_S, Finding, Verification
+from services.fetcher.archive.verify import SETTLING_S, ArchiveFinding, Verification
 from services.fetcher.sources.documents import Document
 from shared.errors import ConfigError
 from tests.services.fetcher.synthetic_documents import DAY, document, event
@@ -209,7 +209,7 @@ def test_a_repair_of_a_whole_archive_changes_nothing(tmp_path: Path) -> None:
     filled(tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
-    findings: list[Finding] = list(repaired(tmp_path, Verification(tmp_path).findings()))
+    findings: list[ArchiveFinding] = list(repaired(tmp_path, Verification(tmp_path).findings()))
 
     assert findings == []
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
