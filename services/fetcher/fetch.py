@@ -172,10 +172,11 @@ class Fetcher:
         return step if step and step.records else None
 
     def _take_live(self) -> SourceStep | None:
-        """Finished fetches of the current day, in order. A slow one delays those submitted after it."""
+        """Finished fetches of the current day. A slow feed does not delay the others."""
         step = SourceStep([], {})
-        while self._live and self._live[0].done():
-            self._collect(self._live.popleft(), step)
+        for future in [each for each in self._live if each.done()]:
+            self._live.remove(future)
+            self._collect(future, step)
         return step if step.cursors else None
 
     def _take_history(self, deadline_passed: bool) -> SourceStep | None:
