@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -11,7 +12,7 @@ from services.fetcher.capture import Capture, WrongDay
 from services.fetcher.planning.cursor import WindowCursor
 from services.fetcher.planning.windows import DueWindow
 from services.fetcher.sources.declaration import Source
-from services.fetcher.sources.documents import Absence, Document, DocumentSource
+from services.fetcher.sources.documents import Absence, Deferred, Document, DocumentSource
 from shared.broker.contract import NewRecord
 from shared.errors import InvalidDocument, TransientError
 from shared.logs import mask_text
@@ -31,7 +32,8 @@ class DocumentStore(Protocol):
 class FetchOutcome(NamedTuple):
     """The outcome of a fetch. `changed`: the cursor must be committed; otherwise it only saves work in the next fetch.
 
-    `absent`: there is no document of this day yet.
+    `absent`: there is no document of this day yet. `deferred_until`: no request was made, because none may be made
+    before this time; the cursor is unchanged.
     """
 
     due: DueWindow
@@ -39,6 +41,7 @@ class FetchOutcome(NamedTuple):
     records: list[NewRecord]
     changed: bool
     absent: bool = False
+    deferred_until: datetime | None = None
 
 
 class FetchWindow:
@@ -63,6 +66,8 @@ class FetchWindow:
             if isinstance(answer, Absence):
                 return _unchanged(due, cursor, absent=answer is Absence.NOT_PUBLISHED)
             return self._capture(due, cursor, answer)
+        except Deferred as deferred:
+            return FetchOutcome(due, cursor, [], changed=False, deferred_until=deferred.until)
         except Exception as error:  # noqa: BLE001 - see above
             if not isinstance(error, EXPECTED_ERRORS):
                 self._log.warning("window_fetch_raised", feed=due.window.feed, day=str(due.window.date), exc_info=True)
