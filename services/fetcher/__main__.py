@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import sys
+import time
+from functools import partial
 
 from services.fetcher.api import FetcherApi
 from services.fetcher.archive.replay_jobs import ArchiveReplays
 from services.fetcher.fetch import Fetcher
-from services.fetcher.measurements import measure_windows
+from services.fetcher.gate.waits import REASONS, Waits
+from services.fetcher.measurements import measure_gates, measure_windows
 from services.fetcher.postgres_backfills import BACKFILL, BackfillOperations
 from services.fetcher.settings import FetcherSettings
 from services.fetcher.source_factory import set_up_source
 from services.fetcher.sources.metered import ANSWERS, DOCUMENT
 from shared.broker.connect import connect
+from shared.clock import SystemClock
 from shared.ops.tables.replays import REPLAY
 from shared.runtime.metrics import Metrics
 from shared.runtime.process.operation_poller import OperationPoller
@@ -29,7 +33,11 @@ def wire(settings: FetcherSettings, metrics: Metrics) -> Service:
         if status == DOCUMENT:
             metrics.fetch_last_document_timestamp_seconds.labels(source_name).set_to_current_time()
 
-    source, plan, pollable, archive = set_up_source(settings, clock, count_answer)
+    waits = Waits(time.monotonic, lambda reason: metrics.fetch_waits_total.labels(reason).inc())
+    for reason in REASONS:
+        metrics.fetch_waits_total.labels(reason)
+        metrics.fetch_wait_seconds.labels(reason).set_function(partial(waits.seconds, reason))
+    source, plan, pollable, archive = set_up_source(settings, clock, count_answer, waits)
     for answer in ANSWERS:  # from 0, so that a rate includes the first one
         metrics.fetch_requests_total.labels(source.name, answer)
     metrics.fetch_last_document_timestamp_seconds.labels(source.name).set_to_current_time()
@@ -37,10 +45,10 @@ def wire(settings: FetcherSettings, metrics: Metrics) -> Service:
     return Service(
         PollerWork(pollable, RAW, FETCHER_CURSORS),
         background=[OperationPoller(conninfo, settings.name, BACKFILL, backfills.read_progress)],
-        detail=pollable.status,
+        detail=lambda: pollable.status() | {"waits": waits.status(source.host, SystemClock().now())},
         routers=[FetcherApi(source, plan, clock, archive).router],
         jobs={REPLAY: ArchiveReplays(source, archive, conninfo, lambda: connect(settings, conninfo)).start},
-        measurements=[measure_windows(source, plan, pollable, clock, metrics)],
+        measurements=[measure_windows(source, plan, pollable, clock, metrics), measure_gates(metrics)],
         close=pollable.close,
     )
 

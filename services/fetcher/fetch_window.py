@@ -12,7 +12,7 @@ from services.fetcher.capture import Capture, WrongDay
 from services.fetcher.planning.cursor import WindowCursor
 from services.fetcher.planning.windows import DueWindow
 from services.fetcher.sources.declaration import Source
-from services.fetcher.sources.documents import Absence, Deferred, Document, DocumentSource
+from services.fetcher.sources.documents import Absence, Deferred, Document, DocumentSource, SourceUnavailable
 from shared.broker.contract import NewRecord
 from shared.errors import InvalidDocument, TransientError
 from shared.logs import mask_text
@@ -20,7 +20,7 @@ from shared.retry import Retry
 
 # In characters. The cause is stored in the window's cursor and shown in lists.
 MAX_CAUSE_CHARS = 500
-EXPECTED_ERRORS = (InvalidDocument, TransientError)
+EXPECTED_ERRORS = (InvalidDocument, TransientError, SourceUnavailable)
 
 
 class DocumentStore(Protocol):

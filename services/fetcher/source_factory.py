@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from datetime import date, datetime
 from pathlib import Path
 from typing import NamedTuple
+from uuid import uuid4
 
 from services.fetcher.archive.source import ArchivedSource
 from services.fetcher.archive.store import DocumentArchive
 from services.fetcher.fetch import Fetcher
+from services.fetcher.gate.gated_source import GatedSource, Surroundings
+from services.fetcher.gate.postgres_gate import PostgresGate
+from services.fetcher.gate.waits import Waits
 from services.fetcher.planning.windows import FetchPlan, day_at
 from services.fetcher.settings import FetcherSection as Options
 from services.fetcher.settings import FetcherSettings
@@ -26,6 +32,9 @@ ARCHIVE = "archive"
 # The source of an archive that does not name one.
 DEFAULT_ARCHIVE_SOURCE = "boatrace"
 
+# Longer than a request lasts at most, by the time limit of the source.
+LEASE_MARGIN_S = 10.0
+
 CountAnswer = Callable[[str, str], None]
 """Called with the source's name and the answer to a request (sources/metered.py)."""
 
@@ -40,45 +49,56 @@ class SourceSetup(NamedTuple):
     archive: DocumentArchive
 
 
-def set_up_source(settings: FetcherSettings, clock: Clock, count: CountAnswer) -> SourceSetup:
+def set_up_source(settings: FetcherSettings, clock: Clock, count: CountAnswer, waits: Waits) -> SourceSetup:
     """Raises ConfigError if the source is not declared or its archive does not exist."""
     options = settings.fetcher
     if options.source != ARCHIVE:
         source = load_source(options.source)
         source = source.with_base_url(options.base_url) if options.base_url else source
         plan = FetchPlan(options.from_date, _last_day(options, source), follow=options.follow)
-        return _fetching_setup(settings, source, plan, HttpSource(source, clock), clock, count)
+        documents = _gated(settings, source, _metered(HttpSource(source, clock), source, count), clock, waits)
+        return _fetching_setup(settings, source, plan, documents, clock)
     if options.archive_dir is None:
         raise ConfigError("source `archive` needs fetcher.archive_dir: set it, or run `headrace run --archive DIR`")
-    documents = DocumentArchive(options.archive_dir)
-    if documents.exists():
-        source = load_source(_source_name(documents, options.archive_dir))
+    archive = DocumentArchive(options.archive_dir)
+    if archive.exists():
+        source = load_source(_source_name(archive, options.archive_dir))
         last = _last_day(options, source)
-        archived = ArchivedSource(source, documents, clock, options.from_date, last, options.batch_records)
+        archived = ArchivedSource(source, archive, clock, options.from_date, last, options.batch_records)
         first_day, last_day = options.from_date or date.min, last or date.max
-        return SourceSetup(source, FetchPlan(first_day, last_day, recorded=True), archived, documents)
+        return SourceSetup(source, FetchPlan(first_day, last_day, recorded=True), archived, archive)
     source = load_source(DEFAULT_ARCHIVE_SOURCE)
     recorded = RecordedFileSource(source, options.archive_dir, clock)
     first, last = options.from_date, _last_day(options, source)
     if first is None or last is None:
         span = recorded.day_range()
         first, last = first or span[0], last or span[1]
-    return _fetching_setup(settings, source, FetchPlan(first, last, recorded=True), recorded, clock, count)
+    metered = _metered(recorded, source, count)
+    return _fetching_setup(settings, source, FetchPlan(first, last, recorded=True), metered, clock)
+
+
+def _metered(documents: DocumentSource, source: Source, count: CountAnswer) -> MeteredSource:
+    return MeteredSource(documents, lambda status: count(source.name, status))
+
+
+def _gated(
+    settings: FetcherSettings, source: Source, documents: DocumentSource, clock: Clock, waits: Waits
+) -> GatedSource:
+    gate = PostgresGate(settings.database.conninfo("headrace fetcher gate"), source.host, source.host_budget)
+    stopping = threading.Event()
+    surroundings = Surroundings(
+        clock, stopping.wait, stopping.set, time.monotonic, new_id=lambda: uuid4().hex, waits=waits
+    )
+    return GatedSource(documents, gate, source.http.total_timeout_s + LEASE_MARGIN_S, surroundings)
 
 
 def _fetching_setup(
-    settings: FetcherSettings,
-    source: Source,
-    plan: FetchPlan,
-    documents: DocumentSource,
-    clock: Clock,
-    count: CountAnswer,
+    settings: FetcherSettings, source: Source, plan: FetchPlan, documents: DocumentSource, clock: Clock
 ) -> SourceSetup:
-    metered = MeteredSource(documents, lambda status: count(source.name, status))
     archive = DocumentArchive(settings.archive, source.name)
     options = settings.fetcher
     fetcher = Fetcher(
-        source, metered, archive, plan, clock, threads=options.threads, batch_records=options.batch_records
+        source, documents, archive, plan, clock, threads=options.threads, batch_records=options.batch_records
     )
     return SourceSetup(source, plan, fetcher, archive)
 

@@ -119,6 +119,16 @@ class Metrics(StateMetrics):
             "Unix time of the newest document from the source; the start of the process until the first one",
             ("source",),
         )
+        self.fetch_wait_seconds = self._gauge(
+            "fetch_wait_seconds",
+            "seconds until this replica may make the next request to its source, by what it waits for: budget,"
+            " retry-after (the server asked for it), breaker (too many requests failed), database (the gate's state"
+            " is unavailable); 0 if it waits for nothing",
+            ("reason",),
+        )
+        self.fetch_waits_total = self._counter(
+            "fetch_waits_total", "times that a request to a source had to wait or was put back, by reason", ("reason",)
+        )
         self.model_info = self._gauge("model_info", "1 for the model in use", ("version",))
         self.prediction_duration_seconds = self._histogram(
             "prediction_duration_seconds", "time to predict one batch, including its features", (), DURATION_S

@@ -79,6 +79,10 @@ class Throttled(TransientError):
         self.date = date
 
 
+class SourceUnavailable(HeadraceError):
+    """The request failed, and so many before it that no further one is made for now: a retry is pointless."""
+
+
 class DocumentSource(Protocol):
     """Where documents come from: a server or a recorded archive. Must be thread-safe."""
 

@@ -14,7 +14,7 @@ import httpx
 
 from services.fetcher.planning.windows import DueWindow
 from services.fetcher.sources.declaration import Source
-from services.fetcher.sources.documents import Absence, Document
+from services.fetcher.sources.documents import Absence, Document, Throttled
 from shared.clock import Clock
 from shared.errors import InvalidDocument, TransientError
 from shared.loopback import is_loopback
@@ -85,8 +85,11 @@ class HttpSource:
             return Absence.UNCHANGED
         if status == HTTPStatus.NOT_FOUND:
             return Absence.NOT_PUBLISHED
+        answered = f"GET {response.url}: the server answered {status} {response.reason_phrase}"
+        if status in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}:
+            raise Throttled(answered, response.headers.get("Retry-After"), response.headers.get("Date"))
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in RETRYABLE:
-            raise TransientError(f"GET {response.url}: the server answered {status} {response.reason_phrase}")
+            raise TransientError(answered)
         raise InvalidDocument(f"GET {response.url}: expected 200, 304 or 404, got {status} {response.reason_phrase}")
 
     def _document(self, due: DueWindow, url: str, response: httpx.Response) -> Document:
