@@ -9,6 +9,7 @@ from functools import partial
 from services.fetcher.api import FetcherApi
 from services.fetcher.archive.replay_jobs import ArchiveReplays
 from services.fetcher.fetch import Fetcher
+from services.fetcher.gate.api import router as gates_router
 from services.fetcher.gate.waits import REASONS, Waits
 from services.fetcher.measurements import measure_gates, measure_windows
 from services.fetcher.postgres_backfills import BACKFILL, BackfillOperations
@@ -46,7 +47,7 @@ def wire(settings: FetcherSettings, metrics: Metrics) -> Service:
         PollerWork(pollable, RAW, FETCHER_CURSORS),
         background=[OperationPoller(conninfo, settings.name, BACKFILL, backfills.read_progress)],
         detail=lambda: pollable.status() | {"waits": waits.status(source.host, SystemClock().now())},
-        routers=[FetcherApi(source, plan, clock, archive).router],
+        routers=[FetcherApi(source, plan, clock, archive).router, gates_router],
         jobs={REPLAY: ArchiveReplays(source, archive, conninfo, lambda: connect(settings, conninfo)).start},
         measurements=[measure_windows(source, plan, pollable, clock, metrics), measure_gates(metrics)],
         close=pollable.close,

@@ -34,11 +34,11 @@ class Turn(msgspec.Struct, frozen=True):
 
 
 class Throttle(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The server asked to wait for `asked_s`. `is_cut`: that is longer than the budget's `max_retry_after_s`, which
+    """The server asked to wait for `requested_s`. `is_cut`: that is longer than the budget's `max_retry_after_s`, which
     holds instead."""
 
     until: float
-    asked_s: float
+    requested_s: float
     is_cut: bool = False
 
 
@@ -148,10 +148,10 @@ def _budget_wait(state: GateState, request: TurnRequest, budget: Budget, now: fl
     return Wait(seconds, "budget") if seconds > 0 else None
 
 
-def _throttled(state: GateState, asked_s: float, budget: Budget, now: float) -> GateState:
+def _throttled(state: GateState, requested_s: float, budget: Budget, now: float) -> GateState:
     """A server that asks twice is obeyed to the later time."""
-    wait_for_s = min(asked_s, budget.max_retry_after_s)
-    throttle = Throttle(now + wait_for_s, asked_s, is_cut=wait_for_s < asked_s)
+    wait_for_s = min(requested_s, budget.max_retry_after_s)
+    throttle = Throttle(now + wait_for_s, requested_s, is_cut=wait_for_s < requested_s)
     if state.throttle is not None and state.throttle.until >= throttle.until:
         return state
     return _changed(state, now, throttle=throttle)

@@ -1,4 +1,4 @@
-"""The server never sees more requests than `burst + rate * T` in any T seconds, and a client that is quick gets the rate."""
+"""The server never sees more requests than `burst + rate * T` in T seconds, and a quick client gets the rate."""
 
 from __future__ import annotations
 

@@ -235,7 +235,12 @@ def test_a_window_is_put_back_while_the_database_is_unavailable(
 def test_a_closed_source_requests_nothing_more(server: CountingServer, database_url: str) -> None:
     documents = gated_source(database_url, server.url, Budget(rate=0.3, burst=1), 60.0)
     documents.fetch(HISTORY, None)
-    waiting = threading.Thread(target=lambda: pytest.raises(TransientError, documents.fetch, LIVE, None))
+
+    def wait_for_turn() -> None:
+        with pytest.raises(TransientError):
+            documents.fetch(LIVE, None)
+
+    waiting = threading.Thread(target=wait_for_turn)
     waiting.start()
 
     documents.close()

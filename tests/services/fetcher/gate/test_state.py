@@ -160,7 +160,7 @@ def test_a_longer_retry_after_than_the_limit_is_cut_and_shown() -> None:
 
     assert gate.wait() == Wait(60, "retry-after")
     assert gate.state.throttle is not None
-    assert (gate.state.throttle.asked_s, gate.state.throttle.is_cut) == (1e12, True)
+    assert (gate.state.throttle.requested_s, gate.state.throttle.is_cut) == (1e12, True)
 
 
 def test_while_the_breaker_is_open_no_request_is_made_then_one(free: Gate) -> None:
