@@ -28,7 +28,7 @@ VOUCH_S = 300.0
 SUCCESS_AGE_S = 60.0
 
 
-class Breaker(msgspec.Struct, frozen=True, omit_defaults=True):
+class CircuitBreaker(msgspec.Struct, frozen=True, omit_defaults=True):
     """The state. `failures` in a row and `succeeded_at`, the last success, are of each feed. `probe` is the turn of the
     request that decides, `until` is the end of the open state, and `open_s` is its length."""
 
@@ -50,19 +50,19 @@ class Breaker(msgspec.Struct, frozen=True, omit_defaults=True):
             return PROBE_S
         return max(0.0, self.until - now)
 
-    def with_request(self, turn: str) -> Breaker:
+    def with_request(self, turn: str) -> CircuitBreaker:
         """After a request was allowed. If the breaker is not closed, it is the probe."""
         if self.state == "closed":
             return self
         return msgspec.structs.replace(self, state="half-open", probe=turn)
 
-    def with_success(self, turn: str | None, feed: str, now: float) -> Breaker:
+    def with_success(self, turn: str | None, feed: str, now: float) -> CircuitBreaker:
         if self.state == "closed":
             is_recent = now - self.succeeded_at.get(feed, float("-inf")) < SUCCESS_AGE_S
             return self if is_recent and feed not in self.failures else self._closed(feed, now)
-        return Breaker(succeeded_at={feed: now}) if self._is_probe(turn) else self
+        return CircuitBreaker(succeeded_at={feed: now}) if self._is_probe(turn) else self
 
-    def with_failure(self, turn: str | None, feed: str, now: float) -> Breaker:
+    def with_failure(self, turn: str | None, feed: str, now: float) -> CircuitBreaker:
         """The failure of a request that was made before the breaker opened has no effect."""
         if self.state != "closed":
             return self._opened(now) if self._is_probe(turn) else self
@@ -71,15 +71,15 @@ class Breaker(msgspec.Struct, frozen=True, omit_defaults=True):
         failed = msgspec.structs.replace(self, failures=failures, succeeded_at=succeeded_at)
         return failed if succeeded_at or sum(failures.values()) < FAILURES else failed._opened(now)
 
-    def without_probe(self, turn: str) -> Breaker:
+    def without_probe(self, turn: str) -> CircuitBreaker:
         """After a probe whose process died: the next request is the probe."""
         return msgspec.structs.replace(self, probe=None) if self._is_probe(turn) else self
 
-    def _closed(self, feed: str, now: float) -> Breaker:
+    def _closed(self, feed: str, now: float) -> CircuitBreaker:
         failures = {name: count for name, count in self.failures.items() if name != feed}
-        return Breaker(failures=failures, succeeded_at=self.succeeded_at | {feed: now})
+        return CircuitBreaker(failures=failures, succeeded_at=self.succeeded_at | {feed: now})
 
-    def _opened(self, now: float) -> Breaker:
+    def _opened(self, now: float) -> CircuitBreaker:
         open_s = min(MAX_OPEN_S, self.open_s * 2) if self.open_s else FIRST_OPEN_S
         return msgspec.structs.replace(self, state="open", open_s=open_s, until=now + open_s, probe=None)
 

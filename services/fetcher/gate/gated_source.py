@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 import structlog
 
 from services.fetcher.gate.retry_after import retry_after_s
-from services.fetcher.gate.state import Granted, Outcome, TurnRequest, Wait
+from services.fetcher.gate.state import Granted, RequestOutcome, TurnRequest, Wait
 from services.fetcher.gate.waits import Waits
 from services.fetcher.planning.windows import DueWindow
 from services.fetcher.sources.documents import Absence, Deferred, Document, DocumentSource, SourceUnavailable, Throttled
@@ -30,7 +30,7 @@ class Gate(Protocol):
 
     def take(self, request: TurnRequest) -> Granted | Wait: ...
 
-    def report(self, outcome: Outcome) -> Wait | None: ...
+    def report(self, outcome: RequestOutcome) -> Wait | None: ...
 
     def now(self) -> datetime: ...
 
@@ -69,17 +69,17 @@ class GatedSource:
         try:
             answer = self._inner.fetch(due, etag)
         except InvalidDocument:
-            self._gate.report(Outcome(turn, feed, "success"))  # of the server, which answered
+            self._gate.report(RequestOutcome(turn, feed, "success"))  # of the server, which answered
             raise
         except Throttled as error:
             self._report_throttled(turn, feed, error)
             raise
         except BaseException as error:
-            wait = self._gate.report(Outcome(turn, feed, "failure"))
+            wait = self._gate.report(RequestOutcome(turn, feed, "failure"))
             if isinstance(error, TransientError) and wait is not None and wait.reason == "breaker":
                 raise SourceUnavailable(f"{error}; no further request for {wait.seconds:.0f} s") from error
             raise
-        self._gate.report(Outcome(turn, feed, "success"))
+        self._gate.report(RequestOutcome(turn, feed, "success"))
         return answer
 
     def close(self) -> None:
@@ -114,7 +114,7 @@ class GatedSource:
         """Without a valid Retry-After the answer is a failure like any other."""
         asked_s = retry_after_s(error.retry_after, error.date, self._gate.now())
         if asked_s is None:
-            self._gate.report(Outcome(turn, feed, "failure"))
+            self._gate.report(RequestOutcome(turn, feed, "failure"))
             return
-        self._gate.report(Outcome(turn, feed, "throttled", asked_s))
+        self._gate.report(RequestOutcome(turn, feed, "throttled", asked_s))
         self._log.warning("source_asked_to_wait", feed=feed, seconds=asked_s, answer=str(error))

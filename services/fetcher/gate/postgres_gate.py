@@ -22,7 +22,7 @@ import structlog
 from services.fetcher.gate.state import (
     GateState,
     Granted,
-    Outcome,
+    RequestOutcome,
     TurnRequest,
     Wait,
     closed_wait,
@@ -86,7 +86,7 @@ class PostgresGate:
         self._link = limited_connection(conninfo, "fetcher gate", ANSWER_S)
         self._lock = threading.Lock()
         self._row: _Row | None = None
-        self._unreported: deque[Outcome] = deque()
+        self._unreported: deque[RequestOutcome] = deque()
         self._away_until_s = 0.0
         self._is_away = False
         self._log = structlog.get_logger(__name__)
@@ -99,7 +99,7 @@ class PostgresGate:
                 self._unreported.popleft()
             return self._apply(lambda state, now: take_turn(state, request, self._budget, now), _Row.earliest_now)
 
-    def report(self, outcome: Outcome) -> Wait | None:
+    def report(self, outcome: RequestOutcome) -> Wait | None:
         """Ends the turn. Returns what the gate now waits for apart from its budget; None if it is open.
 
         If the database is unavailable, the outcome is reported before the next turn is taken.
@@ -125,7 +125,7 @@ class PostgresGate:
         with self._lock:
             self._link.drop()
 
-    def _report(self, outcome: Outcome) -> Wait | None:
+    def _report(self, outcome: RequestOutcome) -> Wait | None:
         def transition(state: GateState, now: float) -> tuple[GateState, Wait | None]:
             after = end_turn(state, outcome, self._budget, now)
             return after, closed_wait(after, now)

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from services.fetcher.gate.breaker import Breaker
+from services.fetcher.gate.breaker import CircuitBreaker
 from services.fetcher.gate.budget import after_request, wait_s
 from services.fetcher.sources.declaration import Budget
 
@@ -33,7 +33,7 @@ class Turn(msgspec.Struct, frozen=True):
     expires_at: float
 
 
-class Throttle(msgspec.Struct, frozen=True, omit_defaults=True):
+class RequestedWait(msgspec.Struct, frozen=True, omit_defaults=True):
     """The server asked to wait for `requested_s`. `is_cut`: that is longer than the budget's `max_retry_after_s`, which
     holds instead."""
 
@@ -50,8 +50,8 @@ class GateState(msgspec.Struct, frozen=True, omit_defaults=True):
     full_at: float = 0.0
     turns: tuple[Turn, ...] = ()
     waiting: dict[str, float] = {}
-    throttle: Throttle | None = None
-    breaker: Breaker = Breaker()
+    throttle: RequestedWait | None = None
+    breaker: CircuitBreaker = CircuitBreaker()
 
 
 class TurnRequest(NamedTuple):
@@ -64,7 +64,7 @@ class TurnRequest(NamedTuple):
     lease_s: float
 
 
-class Outcome(NamedTuple):
+class RequestOutcome(NamedTuple):
     """How a request ended. `retry_after_s` is what a throttling server asked for."""
 
     turn: str | None
@@ -105,7 +105,7 @@ def take_turn(state: GateState, request: TurnRequest, budget: Budget, now: float
     ), Granted(request.turn)
 
 
-def end_turn(state: GateState, outcome: Outcome, budget: Budget, now: float) -> GateState:
+def end_turn(state: GateState, outcome: RequestOutcome, budget: Budget, now: float) -> GateState:
     """The state after a request with this outcome. The outcome of an expired turn counts for the breaker."""
     now, state = _settled(state, budget, now)
     if any(turn.id == outcome.turn for turn in state.turns):
@@ -121,7 +121,7 @@ def end_turn(state: GateState, outcome: Outcome, budget: Budget, now: float) -> 
 
 def reset(state: GateState, now: float) -> GateState:
     """The state with a closed breaker and without a wait that the server asked for. The budget holds as before."""
-    return _changed(state, max(now, state.at), throttle=None, breaker=Breaker())
+    return _changed(state, max(now, state.at), throttle=None, breaker=CircuitBreaker())
 
 
 def closed_wait(state: GateState, now: float) -> Wait | None:
@@ -151,7 +151,7 @@ def _budget_wait(state: GateState, request: TurnRequest, budget: Budget, now: fl
 def _throttled(state: GateState, requested_s: float, budget: Budget, now: float) -> GateState:
     """A server that asks twice is obeyed to the later time."""
     wait_for_s = min(requested_s, budget.max_retry_after_s)
-    throttle = Throttle(now + wait_for_s, requested_s, is_cut=wait_for_s < requested_s)
+    throttle = RequestedWait(now + wait_for_s, requested_s, is_cut=wait_for_s < requested_s)
     if state.throttle is not None and state.throttle.until >= throttle.until:
         return state
     return _changed(state, now, throttle=throttle)

@@ -13,7 +13,7 @@ from headrace.cli import command
 from headrace.database.embedded import EmbeddedPostgres
 from services.fetcher.gate.breaker import FAILURES
 from services.fetcher.gate.postgres_gate import PostgresGate
-from services.fetcher.gate.state import Granted, Outcome, TurnRequest, Wait
+from services.fetcher.gate.state import Granted, RequestOutcome, TurnRequest, Wait
 from services.fetcher.sources.declaration import Budget
 from tests.services.apps import server_of
 from tests.shared.runtime.api.admin_apps import FILE_TOKEN, as_role, write_token_file
@@ -55,7 +55,7 @@ def test_without_requests_there_are_no_gates(gates: Gates) -> None:
 
 def test_a_wait_that_the_server_asked_for_is_shown_and_reset(gates: Gates, gate: PostgresGate) -> None:
     take(gate, "a")
-    gate.report(Outcome("a", "cards", "throttled", 600.0))
+    gate.report(RequestOutcome("a", "cards", "throttled", 600.0))
 
     shown = json.loads(gates("list", "--output", "json")[1])["gates"][0]
     assert (shown["host"], shown["waits_for"], shown["requested_wait_s"], shown["is_cut"]) == (
@@ -72,7 +72,7 @@ def test_a_wait_that_the_server_asked_for_is_shown_and_reset(gates: Gates, gate:
 def test_an_open_breaker_is_shown_and_closed(gates: Gates, gate: PostgresGate) -> None:
     for number in range(FAILURES):
         take(gate, f"{number}")
-        gate.report(Outcome(f"{number}", "cards", "failure"))
+        gate.report(RequestOutcome(f"{number}", "cards", "failure"))
 
     assert "open" in gates()[1]
     shown = json.loads(gates("--output", "json")[1])["gates"][0]

@@ -18,16 +18,20 @@ from services.fetcher.planning.windows import DueWindow, Window
 from services.fetcher.sources.declaration import Budget
 from services.fetcher.sources.documents import Deferred
 from services.fetcher.sources.http import HttpSource
-from shared.clock import SystemClock
+from shared.clock import Clock, SystemClock
 from shared.errors import HeadraceError
 from tests.services.fetcher.synthetic_documents import DAY, made_source
 
+SYSTEM_CLOCK = SystemClock()
 
-def gated_source(conninfo: str, base_url: str, budget: Budget, lease_s: float) -> GatedSource:
+
+def gated_source(
+    conninfo: str, base_url: str, budget: Budget, lease_s: float, clock: Clock = SYSTEM_CLOCK
+) -> GatedSource:
     source = made_source(base_url, budget=budget.model_dump())
     stopping = threading.Event()
     surroundings = Surroundings(
-        SystemClock(),
+        clock,
         stopping.wait,
         stopping.set,
         time.monotonic,
@@ -35,7 +39,7 @@ def gated_source(conninfo: str, base_url: str, budget: Budget, lease_s: float) -
         waits=Waits(time.monotonic, lambda _: None),
     )
     gate = PostgresGate(conninfo, source.host, source.host_budget)
-    return GatedSource(HttpSource(source, SystemClock()), gate, lease_s, surroundings)
+    return GatedSource(HttpSource(source, clock), gate, lease_s, surroundings)
 
 
 def request_again_and_again(documents: GatedSource, historical: bool) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from services.fetcher.gate.breaker import FAILURES, FIRST_OPEN_S, MAX_OPEN_S, VOUCH_S, Breaker
+from services.fetcher.gate.breaker import FAILURES, FIRST_OPEN_S, MAX_OPEN_S, VOUCH_S, CircuitBreaker
 
 FEEDS = st.sampled_from(["cards", "looks"])
 START_S = 1.8e9
 
 
-def opened(feed: str = "cards") -> Breaker:
-    breaker = Breaker()
+def opened(feed: str = "cards") -> CircuitBreaker:
+    breaker = CircuitBreaker()
     for _ in range(FAILURES):
         breaker = breaker.with_failure(None, feed, START_S)
     return breaker
@@ -21,7 +21,7 @@ def opened(feed: str = "cards") -> Breaker:
 class BreakerMachine(RuleBasedStateMachine):
     @initialize()
     def start(self) -> None:
-        self.breaker = Breaker()
+        self.breaker = CircuitBreaker()
         self.now = START_S
         self.number = 0
         self.under_way: dict[str, tuple[str, bool]] = {}
@@ -88,7 +88,7 @@ TestBreakerMachine = BreakerMachine.TestCase
 
 
 def test_it_opens_after_failures_in_a_row_and_not_before() -> None:
-    breaker = Breaker()
+    breaker = CircuitBreaker()
     for _ in range(FAILURES - 1):
         breaker = breaker.with_failure(None, "cards", START_S)
         assert breaker.wait_s(START_S) == 0
@@ -99,7 +99,7 @@ def test_it_opens_after_failures_in_a_row_and_not_before() -> None:
 
 
 def test_a_success_ends_the_row_of_its_feed() -> None:
-    breaker = Breaker()
+    breaker = CircuitBreaker()
     for _ in range(3 * FAILURES):
         breaker = breaker.with_failure(None, "cards", START_S).with_success(None, "cards", START_S)
 
@@ -107,7 +107,7 @@ def test_a_success_ends_the_row_of_its_feed() -> None:
 
 
 def test_a_broken_feed_does_not_stop_one_that_works() -> None:
-    breaker = Breaker().with_success(None, "looks", START_S)
+    breaker = CircuitBreaker().with_success(None, "looks", START_S)
     for _ in range(10 * FAILURES):
         breaker = breaker.with_failure(None, "cards", START_S)
 
@@ -131,7 +131,7 @@ def test_a_successful_probe_starts_over() -> None:
 
     breaker = opened().with_request("probe").with_success("probe", "cards", now)
 
-    assert breaker == Breaker(succeeded_at={"cards": now})
+    assert breaker == CircuitBreaker(succeeded_at={"cards": now})
 
 
 def test_a_probe_that_died_is_followed_by_another() -> None:

@@ -55,6 +55,10 @@ def started(stack: ExitStack, database_url: str, server: CountingServer, budget:
     return replicas
 
 
+def wait_for_requests(server: CountingServer, count: int) -> None:
+    wait_until(lambda: len(server.arrivals) > count, f"request {count}")
+
+
 @pytest.mark.parametrize("count", [1, 4])
 def test_the_server_never_sees_more_than_the_budget(stack: ExitStack, database_url: str, count: int) -> None:
     server = stack.enter_context(counting_server(answer_s=0.03))
@@ -63,11 +67,11 @@ def test_the_server_never_sees_more_than_the_budget(stack: ExitStack, database_u
 
     for _ in range(2):
         requests = len(server.arrivals)
-        wait_until(lambda requests=requests: len(server.arrivals) > requests + 25)
+        wait_for_requests(server, requests + 25)
         replicas.kill_first()
         replicas.start()
     requests = len(server.arrivals)
-    wait_until(lambda: len(server.arrivals) > requests + 25)
+    wait_for_requests(server, requests + 25)
 
     assert most_over_budget(server.arrivals, 20, 6) <= 0.001
     assert server.max_in_flight <= 3
@@ -101,7 +105,7 @@ def test_no_replica_requests_before_the_time_that_the_server_asked_for(
     # One request at a time: another one that was already under way would be no fault.
     started(stack, database_url, server, Budget(rate=None, in_flight=1), 3)
 
-    wait_until(lambda: len(server.arrivals) > 10)
+    wait_for_requests(server, 10)
 
     assert all(arrival >= at for arrival, at in zip(server.arrivals[1:], opens_at, strict=False))
     assert len(opens_at) == 3
