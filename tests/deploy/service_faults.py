@@ -16,6 +16,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import numpy as np
 import psycopg
@@ -124,6 +125,16 @@ def facts_without_their_event(parts: Parts) -> Iterator[Step]:
     yield 5, set()
 
 
+def database_settings(parts: Parts) -> DatabaseSettings:
+    """Settings name the file of a password."""
+    url = urlsplit(parts.database_url)
+    file = parts.folder / "password"
+    file.touch(mode=0o600)
+    file.write_text(url.password or "")
+    without_password = url._replace(netloc=f"{url.username}@{url.netloc.rpartition('@')[2]}")
+    return DatabaseSettings(url=without_password.geturl(), password_file=file)
+
+
 class FollowedSource:
     """A fetcher, created as its program creates it, that follows a web server from yesterday on."""
 
@@ -134,7 +145,7 @@ class FollowedSource:
             f" base_url: '{site.url}'}}"
         )
         settings = FetcherSettings(
-            database=DatabaseSettings(url=parts.database_url),
+            database=database_settings(parts),
             data_dir=parts.folder,
             clock=ClockSettings(start=NOON),
             fetcher=FetcherSection(source=str(file), from_date=YESTERDAY, follow=True),

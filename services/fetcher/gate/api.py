@@ -23,7 +23,10 @@ GATE_EXAMPLE: JsonDict = {
     "until": "2026-01-31T09:02:00Z", "in_flight": 0, "live_waiting": 1, "failures": {"results": 2},
     "requested_wait_s": 120.0, "is_cut": False,
 }  # fmt: skip
-Host = Annotated[str, Path(max_length=300, description="the host, with its port if the source declares one")]
+Host = Annotated[
+    str,
+    Path(max_length=300, description="the host, with its port if the source declares one", examples=["127.0.0.1:8790"]),
+]
 
 
 class GateBody(BaseModel):
