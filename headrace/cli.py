@@ -22,6 +22,7 @@ from headrace.commands import (
     config,
     db,
     dead_letters,
+    gates,
     models,
     notifications,
     operations,
@@ -131,6 +132,7 @@ def build_app() -> typer.Typer:
     app.add_typer(dead_letters.app, name="dead-letters")
     app.add_typer(notifications.app, name="notifications")
     app.add_typer(alerts.app, name="alerts")
+    app.add_typer(gates.app, name="gates")
     app.add_typer(topics.app, name="topics")
     app.add_typer(rules.app, name="rules")
     app.add_typer(config.app, name="config")

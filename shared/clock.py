@@ -37,3 +37,9 @@ class VirtualClock:
 
     def now(self) -> datetime:
         return self.start + timedelta(seconds=max(0.0, self.speed * (time.time() - self.epoch_s)))
+
+
+def later(clock: Clock, real_s: float) -> datetime:
+    """What the clock shows after so many seconds of real time."""
+    speed = clock.speed if isinstance(clock, VirtualClock) else 1.0
+    return clock.now() + timedelta(seconds=real_s * speed)

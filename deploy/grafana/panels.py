@@ -218,6 +218,11 @@ SOURCES = DashboardSpec(
                     "Follows the current day",
                     'max by (source) (headrace_fetch_document_expected{source=~"$source"})', "{{source}}", width=12,
                 ),
+                _panel(
+                    "Time until the next request", "max by (reason) (headrace_fetch_wait_seconds)", "{{reason}}", "s",
+                    width=12, description="What the requests wait for (docs/operations.md#requests-to-a-source).",
+                ),
+                _panel("Open breakers", "max by (host) (headrace_fetch_breaker_open)", "{{host}}", width=12),
             ),
         ),
     ),

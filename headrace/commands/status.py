@@ -40,8 +40,15 @@ _NOTHING_DUE = (
     "SELECT DISTINCT detail ->> 'warning' FROM ops.replicas WHERE service = 'fetcher' AND state <> 'stopped'"
     f" AND detail ->> 'warning' IS NOT NULL AND seen_at > now() - make_interval(secs => {FRESH_S})"
 )
+# What its requests wait for (services/fetcher/gate/waits.py).
+_WAITS = (
+    "SELECT DISTINCT wait ->> 'host' || ': ' || (wait ->> 'reason') || ' until ' || (wait ->> 'until')"
+    " FROM ops.replicas, jsonb_array_elements(detail -> 'waits') wait WHERE service = 'fetcher' AND state <> 'stopped'"
+    f" AND seen_at > now() - make_interval(secs => {FRESH_S}) ORDER BY 1"
+)
 _CONTROL = (
-    ("nothing due", _NOTHING_DUE), ("paused", _PAUSED), ("held back", _HELD_BACK), ("operation", _OPEN_OPERATIONS)
+    ("nothing due", _NOTHING_DUE), ("source waits", _WAITS), ("paused", _PAUSED), ("held back", _HELD_BACK),
+    ("operation", _OPEN_OPERATIONS),
 )  # fmt: skip
 _PARTITIONS = (
     "SELECT service, replica, count(*), count(*) FILTER (WHERE state = 'paused') FROM ops.observed"
@@ -58,8 +65,8 @@ class PartitionCounts(NamedTuple):
 
 @dataclass(frozen=True)
 class StatusOverview:
-    """`control`: lines about a fetcher with nothing to fetch, pauses, held-back partitions and open
-    operations. `paused`: services with a pause order.
+    """`control`: lines about a fetcher with nothing to fetch or with requests that wait, pauses, held-back partitions
+    and open operations. `paused`: services with a pause order.
     `partitions`: by service and replica."""
 
     replicas: Sequence[ReplicaStatus]
@@ -91,7 +98,7 @@ class StatusOverview:
 def status(options: DatabaseOptions, output: OutputOption = Output.TABLE, wide: WideOption = False) -> None:
     """Show all services, failed windows, open dead letters by cause, pauses and open operations. Starts nothing.
 
-    Also shows why the fetcher has fetched nothing, if so."""
+    Also shows why the fetcher has fetched nothing, and what its requests wait for, if so."""
     overview = read_overview(options.settings)
     if output is Output.JSON:
         print_json(overview.as_json())

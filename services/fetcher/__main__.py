@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import sys
+import time
+from functools import partial
 
 from services.fetcher.api import FetcherApi
 from services.fetcher.archive.replay_jobs import ArchiveReplays
 from services.fetcher.archive.retention import ArchiveRetention
 from services.fetcher.fetch import Fetcher
-from services.fetcher.measurements import measure_windows
+from services.fetcher.gate.api import router as gates_router
+from services.fetcher.gate.waits import REASONS, Waits
+from services.fetcher.measurements import measure_gates, measure_windows
 from services.fetcher.postgres_backfills import BACKFILL, BackfillOperations
 from services.fetcher.settings import FetcherSettings
 from services.fetcher.source_factory import REFUSED_DATE, set_up_source
 from services.fetcher.sources.documents import Refusal
 from services.fetcher.sources.metered import ANSWERS, DOCUMENT
 from shared.broker.connect import connect
+from shared.clock import SystemClock
 from shared.ops.tables.replays import REPLAY
 from shared.runtime.metrics import Metrics
 from shared.runtime.process.operation_poller import OperationPoller
@@ -34,7 +39,11 @@ def wire(settings: FetcherSettings, metrics: Metrics) -> Service:
     def count_refusal(source_name: str, reason: str) -> None:
         metrics.fetch_refusals_total.labels(source_name, reason).inc()
 
-    source, plan, pollable, archive = set_up_source(settings, clock, count_answer, count_refusal)
+    waits = Waits(time.monotonic, lambda reason: metrics.fetch_waits_total.labels(reason).inc())
+    for reason in REASONS:
+        metrics.fetch_waits_total.labels(reason)
+        metrics.fetch_wait_seconds.labels(reason).set_function(partial(waits.seconds, reason))
+    source, plan, pollable, archive = set_up_source(settings, clock, count_answer, count_refusal, waits)
     for answer in ANSWERS:  # from 0, so that a rate includes the first one
         metrics.fetch_requests_total.labels(source.name, answer)
     for reason in (*Refusal, REFUSED_DATE):
@@ -48,10 +57,10 @@ def wire(settings: FetcherSettings, metrics: Metrics) -> Service:
             OperationPoller(conninfo, settings.name, BACKFILL, backfills.read_progress),
             *([] if days is None else [ArchiveRetention(settings.archive, days, clock, conninfo, settings.name)]),
         ],
-        detail=pollable.status,
-        routers=[FetcherApi(source, plan, clock, archive).router],
+        detail=lambda: pollable.status() | {"waits": waits.status(source.host, SystemClock().now())},
+        routers=[FetcherApi(source, plan, clock, archive).router, gates_router],
         jobs={REPLAY: ArchiveReplays(source, archive, conninfo, lambda: connect(settings, conninfo)).start},
-        measurements=[measure_windows(source, plan, pollable, clock, metrics)],
+        measurements=[measure_windows(source, plan, pollable, clock, metrics), measure_gates(metrics)],
         close=pollable.close,
     )
 

@@ -201,7 +201,7 @@ class Fetcher:
         outcome = future.result()
         key = outcome.due.window.key(self._source.name)
         value = self._progress.record_outcome(outcome, self._clock.now())
-        if outcome.cursor.state == "failed":
+        if outcome.changed and outcome.cursor.state == "failed":
             self._log.warning("window_failed", window=key, error=outcome.cursor.error, attempts=outcome.cursor.attempts)
         if outcome.changed:
             step.records.extend(outcome.records)

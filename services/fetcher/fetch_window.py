@@ -15,7 +15,15 @@ from services.fetcher.capture import Capture, WrongDay
 from services.fetcher.planning.cursor import WindowCursor
 from services.fetcher.planning.windows import DueWindow, Window
 from services.fetcher.sources.declaration import Source
-from services.fetcher.sources.documents import Absence, Document, DocumentSource, Refusal, RefusedResponse
+from services.fetcher.sources.documents import (
+    Absence,
+    Deferred,
+    Document,
+    DocumentSource,
+    Refusal,
+    RefusedResponse,
+    SourceUnavailable,
+)
 from shared.broker.contract import NewRecord
 from shared.clock import Clock, SystemClock
 from shared.errors import InvalidDocument, TransientError
@@ -24,7 +32,7 @@ from shared.retry import Retry
 
 # In characters. The cause is stored in the window's cursor and shown in lists.
 MAX_CAUSE_CHARS = 500
-EXPECTED_ERRORS = (InvalidDocument, TransientError)
+EXPECTED_ERRORS = (InvalidDocument, TransientError, SourceUnavailable)
 
 
 class DocumentStore(Protocol):
@@ -52,7 +60,8 @@ class RejectedStore(Protocol):
 class FetchOutcome(NamedTuple):
     """The outcome of a fetch. `changed`: the cursor must be committed; otherwise it only saves work in the next fetch.
 
-    `absent`: there is no document of this day yet.
+    `absent`: there is no document of this day yet. `deferred_until`: no request was made, because none may be made
+    before this time; the cursor is unchanged.
     """
 
     due: DueWindow
@@ -60,6 +69,7 @@ class FetchOutcome(NamedTuple):
     records: list[NewRecord]
     changed: bool
     absent: bool = False
+    deferred_until: datetime | None = None
 
 
 class FetchWindow:
@@ -94,6 +104,8 @@ class FetchWindow:
             if isinstance(answer, Absence):
                 return _unchanged(due, cursor, absent=answer is Absence.NOT_PUBLISHED)
             return self._capture(due, cursor, answer)
+        except Deferred as deferred:
+            return FetchOutcome(due, cursor, [], changed=False, deferred_until=deferred.until)
         except Exception as error:  # noqa: BLE001 - see above
             if not isinstance(error, EXPECTED_ERRORS):
                 self._log.warning("window_fetch_raised", feed=due.window.feed, day=str(due.window.date), exc_info=True)

@@ -1,12 +1,14 @@
-"""Publishes the fetcher's windows by state, and whether it follows the current day, as metrics."""
+"""Publishes the fetcher's windows by state, whether it follows the current day, and the breakers of its gates."""
 
 from __future__ import annotations
 
 from services.fetcher.archive.source import ArchivedSource
 from services.fetcher.fetch import Fetcher
+from services.fetcher.gate.postgres_gate import gates
 from services.fetcher.planning.windows import FetchPlan, day_at
 from services.fetcher.sources.declaration import Source
 from shared.clock import Clock
+from shared.database.connection import DbConnection
 from shared.runtime.measurements import GaugeRows, Measurement
 from shared.runtime.metrics import Metrics
 
@@ -27,3 +29,13 @@ def measure_windows(
         expected.replace({(source.name,): follows})
 
     return windows
+
+
+def measure_gates(metrics: Metrics) -> Measurement:
+    """Every replica measures the gates of all hosts, which the replicas share."""
+    is_open = GaugeRows(metrics.fetch_breaker_open)
+
+    def breakers(connection: DbConnection) -> None:
+        is_open.replace({(gate.host,): gate.state.breaker.state != "closed" for gate in gates(connection)})
+
+    return breakers

@@ -58,6 +58,10 @@ class FetchProgress:
         self._span: tuple[date, date] | None = None
         self._replan_at: datetime | None = None
         self._planned = False
+        self._deferred: set[Window] = set()
+        # No request may be made before these times: for windows of the current day, for historical windows.
+        self._live_held_until: datetime | None = None
+        self._history_held_until: datetime | None = None
         self._backfills.restart(self._done_windows())
 
     def take_history(self, now: datetime, max_windows: int) -> list[DueWindow]:
@@ -65,8 +69,15 @@ class FetchProgress:
 
         They are in flight until `record_outcome`.
         """
+        if _is_held(self._history_held_until, now):
+            return []
         span = self._span_at(now)
-        if not self._planned or span != self._span or (self._replan_at is not None and now >= self._replan_at):
+        if (
+            not self._planned
+            or self._deferred
+            or span != self._span
+            or (self._replan_at is not None and now >= self._replan_at)
+        ):
             self._replan(span, now)
         windows = [self._pending.popleft() for _ in range(min(max_windows, len(self._pending)))]
         windows += islice(
@@ -89,7 +100,7 @@ class FetchProgress:
     def take_live(self, now: datetime) -> list[DueWindow]:
         """The windows of the current day that are due. They are in flight until `record_outcome`."""
         today = day_at(now, self._source.zone)
-        if not self._plan.includes_today(today):
+        if not self._plan.includes_today(today) or _is_held(self._live_held_until, now):
             return []
         windows = [Window(feed, today) for feed in self._feeds]
         return self._mark_in_flight(
@@ -108,6 +119,8 @@ class FetchProgress:
         """Record the outcome of a fetch. Returns the encoded cursor to commit."""
         window, cursor = outcome.due.window, outcome.cursor
         state = self._windows.setdefault(window, WindowState())
+        if outcome.deferred_until is not None:
+            return self._defer(outcome.due, state, outcome.deferred_until)
         state.value = encode(cursor)
         state.status = status_of(state.value)
         state.is_in_flight, state.checked_at = False, now
@@ -118,7 +131,13 @@ class FetchProgress:
 
     def is_exhausted(self, now: datetime) -> bool:
         """Whether the plan is finished and will never have due windows again. Failed windows do not count as due."""
-        if not self._planned or self._pending or any(self._in_flight_windows()) or any(self._backfill_windows()):
+        if (
+            not self._planned
+            or self._pending
+            or self._deferred
+            or any(self._in_flight_windows())
+            or any(self._backfill_windows())
+        ):
             return False
         if not self._plan.follow:
             return not self.has_unfetched_live(now)
@@ -138,7 +157,7 @@ class FetchProgress:
             return None
         windows = [window for feed in self._feeds if not self._state_of(window := Window(feed, today)).is_in_flight]
         times = [(self._state_of(w).checked_at or now) + timedelta(seconds=self._every_s(w)) for w in windows]
-        return min(times, default=None)
+        return max(min(times), self._live_held_until or min(times)) if times else None
 
     def counts(self) -> dict[str, int]:
         """Counts of windows by status. `due` includes windows in flight, `done` those that are suspect."""
@@ -149,7 +168,8 @@ class FetchProgress:
         return {"due": self._due_count(), "done": done, "failed": failed, "missing": missing, "suspect": suspect}
 
     def _due_count(self) -> int:
-        return len(self._pending) + sum(1 for _ in self._in_flight_windows()) + sum(1 for _ in self._backfill_windows())
+        planned = len(self._deferred.union(self._pending))
+        return planned + sum(1 for _ in self._in_flight_windows()) + sum(1 for _ in self._backfill_windows())
 
     def warning(self, now: datetime) -> str | None:
         """Why nothing has been fetched (planning/nothing_due.py); None if something has, failed or is due."""
@@ -171,7 +191,7 @@ class FetchProgress:
         """Coverage of the days of a recorded plan (planning/coverage.py); None for other plans."""
         if not self._plan.recorded or self._span is None:
             return None
-        pending = {window.date for window in (*self._pending, *self._in_flight_windows())}
+        pending = {window.date for window in (*self._pending, *self._deferred, *self._in_flight_windows())}
         return coverage_of(*self._span, {window.date for window in self._done_windows()}, pending)
 
     def failures(self) -> list[dict[str, Any]]:
@@ -202,6 +222,7 @@ class FetchProgress:
 
     def _replan(self, span: tuple[date, date] | None, now: datetime) -> None:
         self._planned, self._span, self._replan_at = True, span, None
+        self._deferred.clear()
         windows = windows_between(*span, self._feeds) if span else ()
         self._pending = deque(window for window in windows if self._is_open(window, now))
         times = [state.retry_at for window, state in self._windows.items() if self._in_span(window)]
@@ -214,6 +235,18 @@ class FetchProgress:
         if state.is_in_flight or state.status.state == "done":
             return False
         return state.retry_at is None or (self._plan.follow and now >= state.retry_at)
+
+    def _defer(self, due: DueWindow, state: WindowState, until: datetime) -> bytes:
+        """Put the window back. All requests go to one host, so those of history wait for those of the current day."""
+        state.is_in_flight = False
+        self._history_held_until = until
+        if due.historical:
+            # Windows of backfills are due until they have an outcome. Those of the plan are planned again, in order.
+            if self._in_span(due.window):
+                self._deferred.add(due.window)
+        else:
+            self._live_held_until = until
+        return state.value or encode(WindowCursor())
 
     def _record_history(self, state: WindowState, absent: bool, now: datetime) -> None:
         state.is_missing = absent and state.status.state != "done"
@@ -248,3 +281,7 @@ class FetchProgress:
 
     def _in_span(self, window: Window) -> bool:
         return self._span is not None and self._span[0] <= window.date <= self._span[1]
+
+
+def _is_held(until: datetime | None, now: datetime) -> bool:
+    return until is not None and now < until

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from datetime import date, datetime
 from pathlib import Path
 from typing import NamedTuple
+from uuid import uuid4
 
 from services.fetcher.archive.rejected import RejectedResponses
 from services.fetcher.archive.source import ArchivedSource
 from services.fetcher.archive.store import DocumentArchive
 from services.fetcher.fetch import Fetcher
+from services.fetcher.gate.gated_source import GatedSource, Surroundings
+from services.fetcher.gate.postgres_gate import PostgresGate
+from services.fetcher.gate.waits import Waits
 from services.fetcher.http.source import HttpSource
 from services.fetcher.planning.windows import FetchPlan, day_at
 from services.fetcher.settings import FetcherSection as Options
@@ -29,6 +35,9 @@ REFUSED_DATE = "date"
 # The source of an archive that does not name one.
 DEFAULT_ARCHIVE_SOURCE = "boatrace"
 
+# Longer than a request lasts at most, by the time limit of the source.
+LEASE_MARGIN_S = 10.0
+
 CountAnswer = Callable[[str, str], None]
 """Called with the source's name and the answer to a request (sources/metered.py), or why it was refused."""
 
@@ -44,7 +53,7 @@ class SourceSetup(NamedTuple):
 
 
 def set_up_source(
-    settings: FetcherSettings, clock: Clock, count: CountAnswer, count_refusal: CountAnswer
+    settings: FetcherSettings, clock: Clock, count: CountAnswer, count_refusal: CountAnswer, waits: Waits
 ) -> SourceSetup:
     """`count_refusal` is called with the source's name and why a response or a header was refused.
 
@@ -55,8 +64,9 @@ def set_up_source(
         source = load_source(options.source)
         source = source.with_base_url(options.base_url) if options.base_url else source
         plan = FetchPlan(options.from_date, _last_day(options, source), follow=options.follow)
-        documents = HttpSource(source, clock, count_refused_date=lambda: count_refusal(source.name, REFUSED_DATE))
-        return _fetching_setup(settings, source, plan, documents, clock, count, count_refusal)
+        fetched = HttpSource(source, clock, count_refused_date=lambda: count_refusal(source.name, REFUSED_DATE))
+        documents = _gated(settings, source, _metered(fetched, source, count), clock, waits)
+        return _fetching_setup(settings, source, plan, documents, clock, count_refusal)
     if options.archive_dir is None:
         raise ConfigError("source `archive` needs fetcher.archive_dir: set it, or run `headrace run --archive DIR`")
     archive = DocumentArchive(options.archive_dir)
@@ -73,9 +83,23 @@ def set_up_source(
     if first is None or last is None:
         span = recorded.day_range()
         first, last = first or span[0], last or span[1]
-    return _fetching_setup(
-        settings, source, FetchPlan(first, last, recorded=True), recorded, clock, count, count_refusal
+    metered = _metered(recorded, source, count)
+    return _fetching_setup(settings, source, FetchPlan(first, last, recorded=True), metered, clock, count_refusal)
+
+
+def _metered(documents: DocumentSource, source: Source, count: CountAnswer) -> MeteredSource:
+    return MeteredSource(documents, lambda status: count(source.name, status))
+
+
+def _gated(
+    settings: FetcherSettings, source: Source, documents: DocumentSource, clock: Clock, waits: Waits
+) -> GatedSource:
+    gate = PostgresGate(settings.database.conninfo("headrace fetcher gate"), source.host, source.host_budget)
+    stopping = threading.Event()
+    surroundings = Surroundings(
+        clock, stopping.wait, stopping.set, time.monotonic, new_id=lambda: uuid4().hex, waits=waits
     )
+    return GatedSource(documents, gate, source.http.total_timeout_s + LEASE_MARGIN_S, surroundings)
 
 
 def _fetching_setup(
@@ -84,16 +108,14 @@ def _fetching_setup(
     plan: FetchPlan,
     documents: DocumentSource,
     clock: Clock,
-    count: CountAnswer,
     count_refusal: CountAnswer,
 ) -> SourceSetup:
-    metered = MeteredSource(documents, lambda status: count(source.name, status))
     archive = DocumentArchive(settings.archive, source.name, max_body_bytes=source.http.max_body_bytes)
     options = settings.fetcher
     rejected = RejectedResponses(settings.archive, lambda reason: count_refusal(source.name, reason))
     fetcher = Fetcher(
         source,
-        metered,
+        documents,
         archive,
         plan,
         clock,

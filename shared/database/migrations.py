@@ -20,7 +20,15 @@ TRIES = 30
 PAUSE_S = 1.0
 _ROOT = Path(__file__).parents[2]
 # In order of dependency: an area may use the tables of the areas before it.
-AREAS = ("shared/broker", "shared/runtime", "shared/ops", "services/loader", "services/notifier", "shared/grants")
+AREAS = (
+    "shared/broker",
+    "shared/runtime",
+    "shared/ops",
+    "services/loader",
+    "services/fetcher",
+    "services/notifier",
+    "shared/grants",
+)
 
 
 class Migration(NamedTuple):

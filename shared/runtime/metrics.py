@@ -109,22 +109,7 @@ class Metrics(StateMetrics):
         )
 
     def _define_services(self) -> None:
-        self.fetch_requests_total = self._counter(
-            "fetch_requests_total",
-            "requests to a source by result: document, unchanged, not published, failed (retried), refused",
-            ("source", "status"),
-        )
-        self.fetch_refusals_total = self._counter(
-            "fetch_refusals_total",
-            "refused responses of a source by reason: address, block page, body, header, redirect, size, status, type;"
-            " date counts times of publication (Last-Modified) that cannot be true",
-            ("source", "reason"),
-        )
-        self.fetch_last_document_timestamp_seconds = self._gauge(
-            "fetch_last_document_timestamp_seconds",
-            "Unix time of the newest document from the source; the start of the process until the first one",
-            ("source",),
-        )
+        self._define_fetching()
         self.model_info = self._gauge("model_info", "1 for the model in use", ("version",))
         self.prediction_duration_seconds = self._histogram(
             "prediction_duration_seconds", "time to predict one batch, including its features", (), DURATION_S
@@ -154,6 +139,34 @@ class Metrics(StateMetrics):
             "feature_group_drift_index",
             "mean population stability index of a feature group: card, observation, history",
             ("group",),
+        )
+
+    def _define_fetching(self) -> None:
+        self.fetch_requests_total = self._counter(
+            "fetch_requests_total",
+            "requests to a source by result: document, unchanged, not published, failed (retried), refused",
+            ("source", "status"),
+        )
+        self.fetch_refusals_total = self._counter(
+            "fetch_refusals_total",
+            "refused responses of a source by reason: address, block page, body, header, redirect, size, status, type;"
+            " date counts times of publication (Last-Modified) that cannot be true",
+            ("source", "reason"),
+        )
+        self.fetch_last_document_timestamp_seconds = self._gauge(
+            "fetch_last_document_timestamp_seconds",
+            "Unix time of the newest document from the source; the start of the process until the first one",
+            ("source",),
+        )
+        self.fetch_wait_seconds = self._gauge(
+            "fetch_wait_seconds",
+            "seconds until this replica may make the next request to its source, by what it waits for: budget,"
+            " retry-after (the server asked for it), breaker (too many requests failed), database (the gate's state"
+            " is unavailable); 0 if it waits for nothing",
+            ("reason",),
+        )
+        self.fetch_waits_total = self._counter(
+            "fetch_waits_total", "times that a request to a source had to wait or was put back, by reason", ("reason",)
         )
 
     def _define_notifications(self) -> None:

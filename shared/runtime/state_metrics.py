@@ -107,6 +107,12 @@ class StateMetrics(MetricRegistry):
             "1 while the active fetcher follows the current day, 0 otherwise; not while it is paused",
             ("source",),
         )
+        self.fetch_breaker_open = self._gauge(
+            "fetch_breaker_open",
+            "1 while the fetcher makes no request to a host, or one to try, because too many failed in a row;"
+            f" {USE_MAX}",
+            ("host",),
+        )
         self.parked_rows = self._gauge(
             "parked_rows", f"facts that wait until their event is listed, by kind; {USE_MAX}", ("kind",)
         )

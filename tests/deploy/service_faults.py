@@ -16,6 +16,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import numpy as np
 import psycopg
@@ -24,6 +25,7 @@ from psycopg.conninfo import make_conninfo
 
 from services.fetcher.__main__ import wire
 from services.fetcher.fetch import Fetcher
+from services.fetcher.gate.postgres_gate import reset_gate
 from services.fetcher.planning.windows import Window
 from services.fetcher.settings import FetcherSection, FetcherSettings
 from services.loader.load import Loader
@@ -123,6 +125,16 @@ def facts_without_their_event(parts: Parts) -> Iterator[Step]:
     yield 5, set()
 
 
+def database_settings(parts: Parts) -> DatabaseSettings:
+    """Settings name the file of a password."""
+    url = urlsplit(parts.database_url)
+    file = parts.folder / "password"
+    file.touch(mode=0o600)
+    file.write_text(url.password or "")
+    without_password = url._replace(netloc=f"{url.username}@{url.netloc.rpartition('@')[2]}")
+    return DatabaseSettings(url=without_password.geturl(), password_file=file)
+
+
 class FollowedSource:
     """A fetcher, created as its program creates it, that follows a web server from yesterday on."""
 
@@ -133,7 +145,7 @@ class FollowedSource:
             f" base_url: '{site.url}'}}"
         )
         settings = FetcherSettings(
-            database=DatabaseSettings(url="postgresql:///unused"),
+            database=database_settings(parts),
             data_dir=parts.folder,
             clock=ClockSettings(start=NOON),
             fetcher=FetcherSection(source=str(file), from_date=YESTERDAY, follow=True),
@@ -167,6 +179,14 @@ class FollowedSource:
 
     def requests(self, answer: str) -> float:
         return self._value("headrace_fetch_requests_total", status=answer)
+
+    def waits(self, reason: str) -> float:
+        return self._metrics.registry.get_sample_value("headrace_fetch_wait_seconds", {"reason": reason}) or 0.0
+
+    def end_wait(self) -> None:
+        """As an operator does; then start over, because the fetcher asks again after half a minute only."""
+        assert reset_gate(self._connection, self.site.url.removeprefix("http://"))
+        self._driver = FetcherDriver(self.fetcher, self._driver.cursors)
 
     def close(self) -> None:
         self.fetcher.close()
@@ -216,6 +236,18 @@ def refused_requests(parts: Parts) -> Iterator[Step]:
         yield 45, {"SourceRefuses"}
         source.publish("results", TODAY, 12)
         source.fetch_until(lambda: source.windows("failed") == 0)
+        yield HOUR, set()
+
+
+def throttling_source(parts: Parts) -> Iterator[Step]:
+    with followed_source(parts) as source:
+        yield HOUR, set()
+        source.site.answers["/results/v2/today.json"].append(lambda handler: handler.answer(429, Retry_After="7200"))
+        source.fetch_until(lambda: source.waits("retry-after") > 0)
+        yield 45, {"SourceWaits"}
+        source.end_wait()
+        source.publish("results", TODAY, 12)
+        source.fetch_until(lambda: source.waits("retry-after") == 0)
         yield HOUR, set()
 
 
@@ -409,6 +441,7 @@ FAULTS: dict[Fault, set[str]] = {
     invalid_document: {"WindowFailed"},
     incomplete_document: {"WindowSuspect"},
     refused_requests: {"SourceRefuses"},
+    throttling_source: {"SourceWaits"},
     source_without_documents: {"NoDocument"},
     events_without_a_prediction: {"EventsWithoutPrediction"},
     bad_predictions: {"ModelBehindBaseRate"},

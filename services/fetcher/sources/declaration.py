@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, mo
 
 from shared.errors import ConfigError
 from shared.events import Frozen, ReferenceRow
+from shared.loopback import is_loopback
 from shared.records import reason_of
 
 REFERENCE = "reference"
@@ -115,6 +116,27 @@ class BlockPage(Frozen):
     markers: tuple[Annotated[str, Field(min_length=1)], ...] = ()
 
 
+class Budget(Frozen):
+    """Limits for the requests to one host by all replicas, for the current day and for past days together.
+
+    The defaults suit a public host whose owner has said nothing. None is no limit.
+    """
+
+    rate: float | None = Field(default=2, gt=0, le=10_000, description="requests per second, in the long run")
+    burst: int = Field(default=10, ge=1, description="requests that may come at once after a pause")
+    in_flight: int | None = Field(default=4, ge=1, description="requests at the same time")
+    max_retry_after_s: Seconds = Field(
+        default=86400, description="longest wait that the server may ask for with Retry-After; a longer one is cut"
+    )
+
+    @property
+    def is_limited(self) -> bool:
+        return self.rate is not None or self.in_flight is not None
+
+
+UNLIMITED = Budget(rate=None, in_flight=None)
+
+
 class RetryPolicy(Frozen):
     """The arguments of shared/retry.py."""
 
@@ -141,6 +163,7 @@ class Source(Frozen):
     redirects: Redirects = Redirects()
     block_page: BlockPage = BlockPage()
     retry: RetryPolicy = RetryPolicy()
+    budget: Budget | None = Field(default=None, description="default: none for a server on this machine, else Budget()")
     reference: dict[Name, Table] = Field(default_factory=dict)
     licence: str | None = Field(default=None, description="terms and attribution of the source's data, for data packs")
 
@@ -153,6 +176,17 @@ class Source(Frozen):
             if len({row.code for row in rows}) < len(rows):
                 raise ValueError(f"reference.{table}: expected unique codes")
         return self
+
+    @property
+    def host(self) -> str:
+        """The host that the requests go to, with its port if the address names one."""
+        return urlsplit(self.base_url).netloc.rpartition("@")[2].lower()
+
+    @property
+    def host_budget(self) -> Budget:
+        """The declared budget. Without one, a server on this machine has no limits, any other those of `Budget`."""
+        is_local = is_loopback(urlsplit(self.base_url).hostname or "")
+        return self.budget or (UNLIMITED if is_local else Budget())
 
     @property
     def zone(self) -> ZoneInfo:

@@ -1,4 +1,4 @@
-"""A fetched document, and the protocol of everything that documents are fetched from."""
+"""A fetched document, the protocol of everything that documents are fetched from, and the errors of its own."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from enum import Enum, StrEnum
 from functools import cached_property
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
 from services.fetcher.planning.windows import DueWindow
-from shared.errors import InvalidDocument, TransientError
+from shared.errors import HeadraceError, InvalidDocument, TransientError
+
+WaitReason = Literal["budget", "retry-after", "breaker", "database"]
+"""Why no request may be made now: the budget of the host is used up, the server asked to wait, too many requests
+failed, or the database with the state of the gate is unavailable."""
 
 
 class Absence(Enum):
@@ -57,15 +61,6 @@ class RefusedResponse(InvalidDocument):
         self.response = response
 
 
-class Throttled(TransientError):
-    """The server answered 429 or 503. `retry_after` and `date` are its header fields of these names, unparsed."""
-
-    def __init__(self, message: str, retry_after: str | None = None, date: str | None = None) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
-        self.date = date
-
-
 @dataclass(frozen=True)
 class Document:
     """A document with its uncompressed body. `url` of a recorded document is its path inside the archive."""
@@ -100,11 +95,37 @@ class IndexLine(msgspec.Struct, frozen=True):
     source: str | None = None  # None in lines written by an older version
 
 
+class Deferred(HeadraceError):
+    """No request was made, because none may be made before `until`, in the time of the fetcher's clock.
+
+    It is not a failure of the window: the window is due again at `until`.
+    """
+
+    def __init__(self, until: datetime, reason: WaitReason) -> None:
+        super().__init__(f"no request before {until.isoformat(timespec='seconds')}: {reason}")
+        self.until = until
+        self.reason = reason
+
+
+class Throttled(TransientError):
+    """The server answered 429 or 503. `retry_after` and `date` are its header fields of these names, unparsed."""
+
+    def __init__(self, message: str, retry_after: str | None = None, date: str | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        self.date = date
+
+
+class SourceUnavailable(HeadraceError):
+    """The request failed, and so many before it that no further one is made for now: a retry is pointless."""
+
+
 class DocumentSource(Protocol):
     """Where documents come from: a server or a recorded archive. Must be thread-safe."""
 
     def fetch(self, due: DueWindow, etag: str | None) -> Document | Absence:
-        """Raises TransientError if a retry may succeed, InvalidDocument if the answer is not a valid document."""
+        """Raises TransientError if a retry may succeed, InvalidDocument if the answer is not a valid document, Deferred
+        if no request may be made now."""
         ...
 
     def close(self) -> None: ...

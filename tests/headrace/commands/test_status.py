@@ -196,3 +196,16 @@ def test_status_fits_100_columns(headrace: Headrace, pause: Callable[..., None])
 
     assert max(map(len, table)) <= 100
     assert "http://127.0.0.1:1" in row_of("\n".join(table), "loader")
+
+
+def test_status_shows_what_the_requests_to_a_source_wait_for(headrace: Headrace, access: Access) -> None:
+    waits = '[{"host": "meadow.example", "reason": "retry-after", "until": "2026-01-31T09:02:00+00:00"}]'
+    with access.connect() as connection:
+        connection.execute(
+            "UPDATE ops.replicas SET detail = jsonb_build_object('waits', %s::jsonb) WHERE service = 'fetcher'",
+            (waits,),
+        )
+
+    _, out, _ = headrace("status")
+
+    assert "source waits   meadow.example: retry-after until 2026-01-31T09:02:00+00:00" in " ".join(out.splitlines())

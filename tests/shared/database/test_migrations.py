@@ -89,7 +89,7 @@ def test_a_lock_that_is_never_free_is_reported(database_url: str, alter: Migrati
 def test_migrations_follow_the_rules_of_the_linter() -> None:
     """For example: no lock that lasts as long as a large table is rewritten, nothing that an older service needs."""
     linter = Path(sys.executable).with_name("squawk")
-    paths = [str(each.path) for each in migrations() if each.number > CHECKED_BY_HAND[each.area]]
+    paths = [str(each.path) for each in migrations() if each.number > CHECKED_BY_HAND.get(each.area, 0)]
 
     result = subprocess.run([linter, *LINTER_OPTIONS, *paths], check=False, capture_output=True, text=True)
 
