@@ -6,12 +6,13 @@ import sys
 import time
 from functools import partial
 
-from services.fetcher.api import FetcherApi
+from services.fetcher.api.router import FetcherApi
 from services.fetcher.archive.replay_jobs import ArchiveReplays
 from services.fetcher.fetch import Fetcher
 from services.fetcher.gate.api import router as gates_router
 from services.fetcher.gate.waits import REASONS, Waits
 from services.fetcher.measurements import measure_gates, measure_windows
+from services.fetcher.postgres_acceptances import ACCEPTANCE, AcceptanceOperations
 from services.fetcher.postgres_backfills import BACKFILL, BackfillOperations
 from services.fetcher.settings import FetcherSettings
 from services.fetcher.source_factory import set_up_source
@@ -42,12 +43,17 @@ def wire(settings: FetcherSettings, metrics: Metrics) -> Service:
     for answer in ANSWERS:  # from 0, so that a rate includes the first one
         metrics.fetch_requests_total.labels(source.name, answer)
     metrics.fetch_last_document_timestamp_seconds.labels(source.name).set_to_current_time()
-    backfills = BackfillOperations(pollable if isinstance(pollable, Fetcher) else None)
+    fetcher = pollable if isinstance(pollable, Fetcher) else None
+    backfills, acceptances = BackfillOperations(fetcher), AcceptanceOperations(fetcher)
+    api = FetcherApi(source, plan, clock, archive, fetcher.fetched_keys if fetcher is not None else tuple)
     return Service(
         PollerWork(pollable, RAW, FETCHER_CURSORS),
-        background=[OperationPoller(conninfo, settings.name, BACKFILL, backfills.read_progress)],
+        background=[
+            OperationPoller(conninfo, settings.name, BACKFILL, backfills.read_progress),
+            OperationPoller(conninfo, settings.name, ACCEPTANCE, acceptances.read_progress),
+        ],
         detail=lambda: pollable.status() | {"waits": waits.status(source.host, SystemClock().now())},
-        routers=[FetcherApi(source, plan, clock, archive).router, gates_router],
+        routers=[api.router, gates_router],
         jobs={REPLAY: ArchiveReplays(source, archive, conninfo, lambda: connect(settings, conninfo)).start},
         measurements=[measure_windows(source, plan, pollable, clock, metrics), measure_gates(metrics)],
         close=pollable.close,

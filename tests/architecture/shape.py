@@ -58,6 +58,7 @@ IO_MODULES = (
     "services.fetcher.sources.http",
     "services.fetcher.sources.recorded_files",
     "services.fetcher.sources.yaml_file",
+    "services.fetcher.steady_clock",
     "services.loader.exports.assembly",
     "services.loader.exports.exporter",
     "services.loader.exports.object_storage",

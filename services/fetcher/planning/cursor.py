@@ -93,13 +93,13 @@ class WindowCursor(WindowStatus, frozen=True, omit_defaults=True):
     etag: str | None = None
     seen: dict[str, SliceVersion] = {}
 
-    def as_failed(self, error: str, at: datetime | None = None) -> WindowCursor:
+    def as_failed(self, error: str) -> WindowCursor:
         """The cursor after a failed fetch. It keeps `seen`, so that the next good document continues from it.
 
         A window that is done stays done: its final document is known. It would otherwise be closed a second time.
         """
         state: CursorState = "done" if self.state == "done" else "failed"
-        return msgspec.structs.replace(self, state=state, attempts=self.attempts + 1, error=error, checked_at=at)
+        return msgspec.structs.replace(self, state=state, attempts=self.attempts + 1, error=error)
 
     def as_recovered(self) -> WindowCursor:
         state: CursorState = "live" if self.state == "failed" else self.state

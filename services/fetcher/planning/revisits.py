@@ -1,4 +1,4 @@
-"""Computes when a window whose day is over is fetched again: after a failure, while it is suspect, and once when done."""
+"""Computes when a window whose day is over is fetched again: after a failure, while suspect, and once when done."""
 
 from __future__ import annotations
 

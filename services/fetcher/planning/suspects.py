@@ -14,7 +14,7 @@ def suspicions(statuses: Mapping[Window, WindowStatus]) -> dict[Window, str]:
     """The windows that are done with a suspect document, each with the reason.
 
     All feeds of a source describe the same events, and a final document also has those that were cancelled. A window
-    that is confirmed is not suspect: the source answered often enough with the same document, or an operator accepted it.
+    that is confirmed is not suspect: the source gave the same document often enough, or an operator accepted it.
     """
     most_events: dict[date, int] = defaultdict(int)
     for window, status in statuses.items():

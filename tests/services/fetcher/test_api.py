@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from headrace.database.embedded import EmbeddedPostgres
-from services.fetcher.api import FetcherApi
+from services.fetcher.api.router import FetcherApi
 from services.fetcher.archive.store import DocumentArchive
 from services.fetcher.fetch import Fetcher
 from services.fetcher.planning.windows import FetchPlan
