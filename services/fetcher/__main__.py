@@ -17,6 +17,7 @@ from services.fetcher.postgres_backfills import BACKFILL, BackfillOperations
 from services.fetcher.settings import FetcherSettings
 from services.fetcher.source_factory import set_up_source
 from services.fetcher.sources.metered import ANSWERS, DOCUMENT
+from services.fetcher.steady_clock import steady
 from shared.broker.connect import connect
 from shared.clock import SystemClock
 from shared.ops.tables.replays import REPLAY
@@ -28,7 +29,7 @@ from shared.topics import FETCHER_CURSORS, RAW
 
 
 def wire(settings: FetcherSettings, metrics: Metrics) -> Service:
-    clock, conninfo = settings.clock.clock(), settings.database.conninfo("headrace fetcher")
+    clock, conninfo = steady(settings.clock.clock()), settings.database.conninfo("headrace fetcher")
 
     def count_answer(source_name: str, status: str) -> None:
         metrics.fetch_requests_total.labels(source_name, status).inc()

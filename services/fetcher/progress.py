@@ -44,7 +44,7 @@ class FetchProgress:
         self._plan = plan
         self._feeds = [feed.name for feed in source.feeds]
         self._windows = WindowStates(source.name, self._feeds, revisit_rules_of(source))
-        self._cadence = cadence_rules_of(source)
+        self._cadence = {feed: cadence_rules_of(source, feed) for feed in self._feeds}
         self._backfills = Backfills()
         self.load({})
 
@@ -287,17 +287,21 @@ class FetchProgress:
         """When each window of the current day that is not in flight is due."""
         states = {window: self._windows[window] for feed in self._feeds if (window := Window(feed, today))}
         times = event_times(state.status.timetable for state in states.values() if state.status.timetable)
-        return {window: self._due_at(state, times, now) for window, state in states.items() if not state.is_in_flight}
+        return {
+            window: self._due_at(state, self._cadence[window.feed], times, now)
+            for window, state in states.items()
+            if not state.is_in_flight
+        }
 
-    def _due_at(self, state: WindowState, times: EventTimes, now: datetime) -> datetime:
+    def _due_at(self, state: WindowState, rules: CadenceRules | None, times: EventTimes, now: datetime) -> datetime:
         if state.checked_at is None:
             return now
-        if self._cadence is None or state.status.error is not None:
+        if rules is None or state.status.error is not None:
             seconds = wait_s(state.status.attempts, self._source.live.poll_interval_s)
             return state.checked_at + timedelta(seconds=seconds)
         timetable = state.status.timetable
         published_at = None if timetable is None else timetable.published_at
-        return next_fetch_at(state.checked_at, published_at, times, self._cadence)
+        return next_fetch_at(state.checked_at, published_at, times, rules)
 
     def _in_span(self, window: Window) -> bool:
         return self._span is not None and self._span[0] <= window.date <= self._span[1]
@@ -312,17 +316,16 @@ def revisit_rules_of(source: Source) -> RevisitRules:
     return RevisitRules(source.live.poll_interval_s, rules.retry_s, rules.max_retry_s, rules.recheck_after_h)
 
 
-def cadence_rules_of(source: Source) -> CadenceRules | None:
+def cadence_rules_of(source: Source, feed: str) -> CadenceRules | None:
     declared = source.cadence
-    return (
-        None
-        if declared is None
-        else CadenceRules(
-            declared.near_s,
-            declared.settle_s,
-            declared.near_interval_s,
-            declared.interval_s,
-            declared.night_interval_s,
-            declared.min_publication_gap_s,
-        )
+    if declared is None:
+        return None
+    is_near = not declared.near_feeds or feed in declared.near_feeds
+    return CadenceRules(
+        declared.near_s,
+        declared.settle_s,
+        declared.near_interval_s if is_near else declared.interval_s,
+        declared.interval_s,
+        declared.night_interval_s,
+        declared.min_publication_gap_s,
     )

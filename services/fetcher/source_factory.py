@@ -25,6 +25,7 @@ from services.fetcher.sources.http import HttpSource
 from services.fetcher.sources.metered import MeteredSource
 from services.fetcher.sources.recorded_files import RecordedFileSource
 from services.fetcher.sources.yaml_file import load_source
+from services.fetcher.steady_clock import SteadyClock
 from shared.clock import Clock
 from shared.errors import ConfigError
 
@@ -56,7 +57,7 @@ def set_up_source(settings: FetcherSettings, clock: Clock, count: CountAnswer, w
         source = load_source(options.source)
         source = source.with_base_url(options.base_url) if options.base_url else source
         plan = FetchPlan(options.from_date, _last_day(options, source), follow=options.follow)
-        documents = _gated(settings, source, _metered(HttpSource(source, clock), source, count), clock, waits)
+        documents = _gated(settings, source, _metered(_http_source(source, clock), source, count), clock, waits)
         return _fetching_setup(settings, source, plan, documents, clock)
     if options.archive_dir is None:
         raise ConfigError("source `archive` needs fetcher.archive_dir: set it, or run `headrace run --archive DIR`")
@@ -90,6 +91,12 @@ def _gated(
         clock, stopping.wait, stopping.set, time.monotonic, new_id=lambda: uuid4().hex, waits=waits
     )
     return GatedSource(documents, gate, source.http.total_timeout_s + LEASE_MARGIN_S, surroundings)
+
+
+def _http_source(source: Source, clock: Clock) -> HttpSource:
+    if isinstance(clock, SteadyClock):
+        return HttpSource(source, clock, record_server_time=clock.record_server_time)
+    return HttpSource(source, clock)
 
 
 def _fetching_setup(

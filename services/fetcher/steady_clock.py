@@ -19,7 +19,7 @@ from shared.clock import Clock, SystemClock
 MAX_STEP = timedelta(seconds=60)
 # Clocks that differ by less agree. A server's clock is often some minutes wrong.
 AGREEMENT = timedelta(minutes=10)
-# A server whose clock differs by more is not believed. Otherwise a wrong one could delay the end of a day without limit.
+# A server whose clock differs by more is not believed: a wrong one could delay the end of a day without limit.
 MAX_DISPUTE = timedelta(hours=36)
 # Without any answer of a server, a jump that lasted so long is followed.
 UNWITNESSED = timedelta(hours=24)

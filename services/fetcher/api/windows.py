@@ -103,7 +103,7 @@ class GapList(BaseModel):
     gaps: list[GapBody]
 
 
-class EventChangeBody(BaseModel):
+class EventDifferenceBody(BaseModel):
     event: str
     kind: Literal["added", "removed", "changed"]
     fields: list[str] = Field(description="paths of the values that differ; empty if the old document is not archived")
@@ -120,7 +120,7 @@ class WindowChangeBody(BaseModel):
     before: str = Field(description="SHA-256 of the document before")
     after: str
     total: int = Field(description="events that differ")
-    events: list[EventChangeBody] = Field(description="the first of them")
+    events: list[EventDifferenceBody] = Field(description="the first of them")
 
 
 class WindowChangePage(BaseModel):
@@ -321,5 +321,5 @@ def _change_body(entry: LedgerEntry) -> WindowChangeBody:
         before=change.before,
         after=change.after,
         total=change.total,
-        events=[EventChangeBody(event=each.event, kind=each.kind, fields=list(each.fields)) for each in change.events],
+        events=[EventDifferenceBody(event=each.event, kind=each.kind, fields=list(each.fields)) for each in change.events],
     )

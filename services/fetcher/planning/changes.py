@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from services.fetcher.planning.cursor import DocumentChange, EventChange
+from services.fetcher.planning.cursor import DocumentChange, EventDifference
 
 # A change is stored in the window's cursor. These bounds keep it below some 10 KB.
 MAX_EVENTS, MAX_FIELDS, MAX_FIELD_CHARS = 20, 10, 80
@@ -37,15 +37,15 @@ def change_text(change: DocumentChange) -> str:
     return f"{change.total} events: {named}" + (", ..." if change.total > 3 else "")
 
 
-def _event_change(key: str, old: bytes | None, new: bytes | None) -> EventChange:
+def _event_change(key: str, old: bytes | None, new: bytes | None) -> EventDifference:
     if old is None or new is None:
-        return EventChange(key, "added" if old is None else "removed")
+        return EventDifference(key, "added" if old is None else "removed")
     try:
         fields = sorted(_differences(msgspec.json.decode(old), msgspec.json.decode(new), ""))
     except (msgspec.DecodeError, RecursionError):
         fields = []
     named = [field[:MAX_FIELD_CHARS] for field in fields[:MAX_FIELDS]]
-    return EventChange(key, "changed", (*named, "...") if len(fields) > MAX_FIELDS else tuple(named))
+    return EventDifference(key, "changed", (*named, "...") if len(fields) > MAX_FIELDS else tuple(named))
 
 
 def _differences(old: Any, new: Any, path: str) -> set[str]:
@@ -58,9 +58,9 @@ def _differences(old: Any, new: Any, path: str) -> set[str]:
         return {path}
     keys = [key for key in {**old, **new} if key not in old or key not in new or old[key] != new[key]]
     return {
-        found
+        each
         for key in keys
-        for found in (
+        for each in (
             _differences(old[key], new[key], _join(path, key)) if key in old and key in new else {_join(path, key)}
         )
     }

@@ -32,7 +32,7 @@ class SliceVersion(msgspec.Struct, frozen=True, array_like=True, gc=False):
 KnownVersions = Mapping[str, SliceVersion]
 
 
-class EventChange(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class EventDifference(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What differs in one event: it was added, removed, or these fields of it changed."""
 
     event: str
@@ -46,7 +46,7 @@ class DocumentChange(msgspec.Struct, frozen=True, omit_defaults=True):
     at: datetime
     before: str
     after: str
-    events: tuple[EventChange, ...] = ()
+    events: tuple[EventDifference, ...] = ()
     total: int = 0
 
 

@@ -154,6 +154,9 @@ class Cadence(Frozen):
     near_s: Seconds = 1800
     settle_s: Seconds = 7200
     near_interval_s: Seconds = 60
+    near_feeds: tuple[Name, ...] = Field(
+        default=(), description="feeds that are fetched at near_interval_s, the others at interval_s; default: all"
+    )
     interval_s: Seconds = Field(default=300, description="between events, and while no start is known")
     night_interval_s: Seconds = 900
     min_publication_gap_s: float = Field(
@@ -209,6 +212,7 @@ class Source(Frozen):
             used["cadence.start.feed"] = self.cadence.start.feed
             if self.cadence.settled is not None:
                 used["cadence.settled.feed"] = self.cadence.settled.feed
+            used |= {f"cadence.near_feeds: {feed}": feed for feed in self.cadence.near_feeds}
         for key, feed in used.items():
             if feed not in names:
                 raise ValueError(f"{key}: expected one of the feeds {', '.join(names)}, got {feed!r}")

@@ -31,10 +31,17 @@ class HttpSource:
     """A DocumentSource over HTTP.
 
     `elapsed_s` is the clock of the time limit on a whole document. Without that limit a slow server could send for any
-    time, because httpx limits only each read.
+    time, because httpx limits only each read. `record_server_time` gets the `Date` of each response.
     """
 
-    def __init__(self, source: Source, clock: Clock, elapsed_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        source: Source,
+        clock: Clock,
+        elapsed_s: Callable[[], float] = time.monotonic,
+        record_server_time: Callable[[datetime], None] = lambda _: None,
+    ) -> None:
+        self._record_server_time = record_server_time
         self._source = source
         self._clock = clock
         self._elapsed_s = elapsed_s
@@ -59,6 +66,8 @@ class HttpSource:
         url, tag = self._url(due), usable_tag(etag)
         try:
             with self._client.stream("GET", url, headers={"If-None-Match": tag} if tag else None) as response:
+                if (server_time := _parse_http_date(response.headers.get("Date"))) is not None:
+                    self._record_server_time(server_time)
                 return self._absence(response) or self._document(due, url, response)
         except httpx.TransportError as error:
             raise TransientError(f"GET {url}: {type(error).__name__}: {error}") from error
