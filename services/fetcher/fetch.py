@@ -82,7 +82,7 @@ class Fetcher:
         self._fetched_keys: list[str] = []
         self._changed_count = 0
         self._acceptances: set[Window] = set()
-        self._confirmed: set[Window] = set()
+        self._accepted: set[Window] = set()
         self._polled_at_s = -math.inf
         self._warned = False
         self._log = structlog.get_logger()
@@ -103,9 +103,9 @@ class Fetcher:
         self._polled_at_s = time.monotonic()
         if not self._batch.cursors:  # everything collected is committed by now
             self._backfill_counts = self._progress.backfill_counts()
-            confirmed = set(filter(self._progress.is_confirmed, tuple(self._acceptances)))
-            self._acceptances -= confirmed
-            self._confirmed |= confirmed
+            accepted = set(filter(self._progress.is_accepted, tuple(self._acceptances)))
+            self._acceptances -= accepted
+            self._accepted |= accepted
         deadline_s = self._polled_at_s + timeout_s
         while not self._closed.is_set():
             self._wake.clear()  # before the check, so that a fetch that ends during it is not missed
@@ -170,8 +170,8 @@ class Fetcher:
         is on standby or paused."""
         if not self.is_active:
             return None
-        if window in self._confirmed:
-            self._confirmed.discard(window)
+        if window in self._accepted:
+            self._accepted.discard(window)
             return True
         self._acceptances.add(window)
         self._wake.set()
@@ -217,7 +217,7 @@ class Fetcher:
         step = SourceStep([], {})
         for window in tuple(self._acceptances):
             key = window.key(self._source.name)
-            if self._progress.is_confirmed(window) or key in self._batch.cursors:  # committed later, after this step
+            if self._progress.is_accepted(window) or key in self._batch.cursors:  # committed later, after this step
                 continue
             if (value := self._progress.accept(window)) is not None:
                 step.cursors[key] = value

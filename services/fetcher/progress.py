@@ -137,12 +137,12 @@ class FetchProgress:
         state = self._windows.stored(window)
         if state.is_in_flight:
             return None
-        state.value = encode(self.cursor(window).as_confirmed())
+        state.value = encode(self.cursor(window).as_accepted())
         state.status, state.retry_at = status_of(state.value), None
         return state.value
 
-    def is_confirmed(self, window: Window) -> bool:
-        return self._windows[window].status.is_confirmed
+    def is_accepted(self, window: Window) -> bool:
+        return self._windows[window].status.is_accepted
 
     def is_exhausted(self, now: datetime) -> bool:
         """Whether the plan is finished and will never have due windows again. Failed windows do not count as due."""
@@ -224,6 +224,8 @@ class FetchProgress:
         plan, zone = self._plan, self._source.zone
         if plan.recorded and plan.first is not None and plan.last is not None:
             return plan.first, plan.last
+        if not (plan.follow or plan.first or plan.last):
+            return None  # nothing but backfills
         last_day = last_final_day(now, zone, self._source.live.close_after_s)
         last = last_day if plan.last is None else min(plan.last, last_day)
         # A plan without `first` begins with the oldest day that was followed but not closed, because the program was

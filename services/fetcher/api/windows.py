@@ -321,5 +321,7 @@ def _change_body(entry: LedgerEntry) -> WindowChangeBody:
         before=change.before,
         after=change.after,
         total=change.total,
-        events=[EventDifferenceBody(event=each.event, kind=each.kind, fields=list(each.fields)) for each in change.events],
+        events=[
+            EventDifferenceBody(event=each.event, kind=each.kind, fields=list(each.fields)) for each in change.events
+        ],
     )

@@ -67,8 +67,9 @@ class WindowStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     None if that is not declared. `most_events`, `most_valued`: the highest of these numbers so far.
 
     `equal_answers`: how often in a row the source answered with this final document. `is_confirmed`: often enough, or
-    an operator accepted it. `fetched_at`: when the last document was fetched first. `checked_at`: the last later fetch
-    of a window whose day is over. `change`: how the last change of the final document differs from the one before.
+    an operator accepted the window (`is_accepted`): then it is not fetched again. `fetched_at`: when the last document
+    was fetched first. `checked_at`: the last later fetch of a window whose day is over. `change`: how the last change
+    of the final document differs from the one before.
     """
 
     state: CursorState = "live"
@@ -84,6 +85,7 @@ class WindowStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     checked_at: datetime | None = None
     change: DocumentChange | None = None
     timetable: Timetable | None = None
+    is_accepted: bool = False
 
 
 class WindowCursor(WindowStatus, frozen=True, omit_defaults=True):
@@ -105,9 +107,9 @@ class WindowCursor(WindowStatus, frozen=True, omit_defaults=True):
         state: CursorState = "live" if self.state == "failed" else self.state
         return msgspec.structs.replace(self, state=state, attempts=0, error=None)
 
-    def as_confirmed(self) -> WindowCursor:
-        """The cursor of a window whose final document is accepted as it is. Without a document it is done as well."""
-        return msgspec.structs.replace(self, state="done", attempts=0, error=None, is_confirmed=True)
+    def as_accepted(self) -> WindowCursor:
+        """The cursor of a window that an operator accepted as it is. Without a final document it is done as well."""
+        return msgspec.structs.replace(self, state="done", attempts=0, error=None, is_confirmed=True, is_accepted=True)
 
 
 _ENCODER = msgspec.json.Encoder()

@@ -26,7 +26,7 @@ class RevisitRules(NamedTuple):
 def next_visit_at(status: WindowStatus, is_suspect: bool, rules: RevisitRules, now: datetime) -> datetime | None:
     """The time of the next fetch, which may have passed; None if none is planned or the time of the last is unknown."""
     last = max((at for at in (status.checked_at, status.fetched_at) if at is not None), default=None)
-    if last is None:
+    if last is None or status.is_accepted:
         return None
     if status.error is not None:
         return last + timedelta(seconds=wait_s(status.attempts, rules.failed_s))
