@@ -252,7 +252,7 @@ class WindowEndpoints:
             response_model=OperationBody,
             responses=ACCEPTED | responses(409),
         )
-        def accept_window(feed: FeedName, date: WindowDate, body: AcceptanceRequest, request: Request) -> Response:
+        def start_window_acceptance(feed: FeedName, date: WindowDate, body: AcceptanceRequest, request: Request) -> Response:
             """Its document counts as complete, or it counts as done without one; it is no longer fetched again. A later
             backfill can still fetch it. The operation ends when the fetcher has stored it.
 
