@@ -16,7 +16,6 @@ from services.fetcher.planning.cadence import CadenceRules, EventTimes, event_ti
 from services.fetcher.planning.coverage import coverage_of
 from services.fetcher.planning.cursor import WindowCursor, decode, encode, status_of
 from services.fetcher.planning.nothing_due import Calendar, explain
-from services.fetcher.planning.revisits import RevisitRules
 from services.fetcher.planning.suspects import suspicions
 from services.fetcher.planning.window_state import WindowState, WindowStates
 from services.fetcher.planning.windows import (
@@ -28,6 +27,7 @@ from services.fetcher.planning.windows import (
     wait_s,
     windows_between,
 )
+from services.fetcher.planning_rules import cadence_rules_of, revisit_rules_of
 from services.fetcher.sources.declaration import Source
 
 
@@ -311,23 +311,3 @@ class FetchProgress:
 
 def _is_held(until: datetime | None, now: datetime) -> bool:
     return until is not None and now < until
-
-
-def revisit_rules_of(source: Source) -> RevisitRules:
-    rules = source.completeness
-    return RevisitRules(source.live.poll_interval_s, rules.retry_s, rules.max_retry_s, rules.recheck_after_h)
-
-
-def cadence_rules_of(source: Source, feed: str) -> CadenceRules | None:
-    declared = source.cadence
-    if declared is None:
-        return None
-    is_near = not declared.near_feeds or feed in declared.near_feeds
-    return CadenceRules(
-        declared.near_s,
-        declared.settle_s,
-        declared.near_interval_s if is_near else declared.interval_s,
-        declared.interval_s,
-        declared.night_interval_s,
-        declared.min_publication_gap_s,
-    )

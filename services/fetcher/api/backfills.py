@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
-from services.fetcher.api.windows import LedgerReader
+from services.fetcher.api.ledger_reader import LedgerReader
 from services.fetcher.planning.ledger import LedgerState, Order, Selection, in_order
 from services.fetcher.planning.windows import FetchPlan, last_final_day, windows_between
 from services.fetcher.postgres_backfills import BACKFILL

@@ -7,8 +7,9 @@ from collections.abc import Callable, Collection
 from fastapi import APIRouter
 
 from services.fetcher.api.backfills import BackfillEndpoints
+from services.fetcher.api.ledger_reader import LedgerReader
 from services.fetcher.api.replays import add_replays
-from services.fetcher.api.windows import LedgerReader, WindowEndpoints
+from services.fetcher.api.windows import WindowEndpoints
 from services.fetcher.archive.store import DocumentArchive
 from services.fetcher.planning.windows import FetchPlan
 from services.fetcher.sources.declaration import Source
