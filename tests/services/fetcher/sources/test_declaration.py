@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from services.fetcher.capture import planning_keys_of
 from services.fetcher.sources.yaml_file import load_source
 from shared.errors import ConfigError
 
@@ -136,3 +137,27 @@ def test_files_that_extend_each_other_are_refused(tmp_path: Path) -> None:
 def test_the_error_for_an_unknown_source_lists_the_known_ones() -> None:
     with pytest.raises(ConfigError, match="boatrace, simulator"):
         load_source("boatrase")
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("completeness: {values: {odds: [place]}}", "completeness.values.odds"),
+        ("cadence: {start: {feed: odds, key: at}}", "cadence.start.feed"),
+        ("cadence: {start: {feed: cards, key: at}, settled: {feed: odds, key: at}}", "cadence.settled.feed"),
+        ("cadence: {start: {feed: cards, key: at}, near_feeds: [odds]}", "cadence.near_feeds"),
+    ],
+)
+def test_completeness_and_cadence_name_only_declared_feeds(tmp_path: Path, text: str, key: str) -> None:
+    with pytest.raises(ConfigError, match=f"{key}.*expected one of the feeds cards, got 'odds'"):
+        load_source(write_declaration(tmp_path, MINIMAL + text))
+
+
+def test_the_boat_races_have_the_keys_that_planning_reads() -> None:
+    source = load_source("boatrace")
+
+    keys = {feed.name: planning_keys_of(source, feed) for feed in source.feeds}
+
+    assert keys["programs"].start == "race_closed_at"
+    assert keys["results"].settled == "race_technique_number"
+    assert all(each.values for each in keys.values())
