@@ -30,6 +30,7 @@ from headrace.commands import (
     rules,
     token,
     topics,
+    windows,
 )
 from headrace.commands.audit import audit
 from headrace.commands.backfill import backfill
@@ -51,7 +52,6 @@ from headrace.commands.sql import sql
 from headrace.commands.status import status
 from headrace.commands.trail import trail
 from headrace.commands.train import train
-from headrace.commands.windows import windows
 from headrace.database.access import one_line
 from headrace.processes.interrupts import Interrupted
 from shared.errors import ConfigError, HeadraceError
@@ -118,7 +118,7 @@ def build_app() -> typer.Typer:
     app.command()(migrate)
     app.command()(sql)
     app.command()(plot)
-    for operator_command in (pause, resume, replay, lag, trail, audit, quality, windows, backfill, export):
+    for operator_command in (pause, resume, replay, lag, trail, audit, quality, backfill, export):
         app.command()(operator_command)
     for model_command in (train, backtest, promote, rollback, explain):
         app.command()(model_command)
@@ -130,6 +130,7 @@ def build_app() -> typer.Typer:
     app.add_typer(models.app, name="models")
     app.add_typer(operations.app, name="operations")
     app.add_typer(dead_letters.app, name="dead-letters")
+    app.add_typer(windows.app, name="windows")
     app.add_typer(notifications.app, name="notifications")
     app.add_typer(alerts.app, name="alerts")
     app.add_typer(gates.app, name="gates")

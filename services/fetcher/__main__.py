@@ -6,18 +6,20 @@ import sys
 import time
 from functools import partial
 
-from services.fetcher.api import FetcherApi
+from services.fetcher.api.router import FetcherApi
 from services.fetcher.archive.replay_jobs import ArchiveReplays
 from services.fetcher.archive.retention import ArchiveRetention
 from services.fetcher.fetch import Fetcher
 from services.fetcher.gate.api import router as gates_router
 from services.fetcher.gate.waits import REASONS, Waits
 from services.fetcher.measurements import measure_gates, measure_windows
+from services.fetcher.postgres_acceptances import ACCEPTANCE, AcceptanceOperations
 from services.fetcher.postgres_backfills import BACKFILL, BackfillOperations
 from services.fetcher.settings import FetcherSettings
 from services.fetcher.source_factory import REFUSED_DATE, set_up_source
 from services.fetcher.sources.documents import Refusal
 from services.fetcher.sources.metered import ANSWERS, DOCUMENT
+from services.fetcher.steady_clock import steady
 from shared.broker.connect import connect
 from shared.clock import SystemClock
 from shared.ops.tables.replays import REPLAY
@@ -29,7 +31,7 @@ from shared.topics import FETCHER_CURSORS, RAW
 
 
 def wire(settings: FetcherSettings, metrics: Metrics) -> Service:
-    clock, conninfo = settings.clock.clock(), settings.database.conninfo("headrace fetcher")
+    clock, conninfo = steady(settings.clock.clock()), settings.database.conninfo("headrace fetcher")
 
     def count_answer(source_name: str, status: str) -> None:
         metrics.fetch_requests_total.labels(source_name, status).inc()
@@ -50,15 +52,18 @@ def wire(settings: FetcherSettings, metrics: Metrics) -> Service:
         metrics.fetch_refusals_total.labels(source.name, reason)
     metrics.fetch_last_document_timestamp_seconds.labels(source.name).set_to_current_time()
     days = settings.fetcher.archive_retention_days
-    backfills = BackfillOperations(pollable if isinstance(pollable, Fetcher) else None)
+    fetcher = pollable if isinstance(pollable, Fetcher) else None
+    backfills, acceptances = BackfillOperations(fetcher), AcceptanceOperations(fetcher)
+    api = FetcherApi(source, plan, clock, archive, fetcher.fetched_keys if fetcher is not None else tuple)
     return Service(
         PollerWork(pollable, RAW, FETCHER_CURSORS),
         background=[
             OperationPoller(conninfo, settings.name, BACKFILL, backfills.read_progress),
+            OperationPoller(conninfo, settings.name, ACCEPTANCE, acceptances.read_progress),
             *([] if days is None else [ArchiveRetention(settings.archive, days, clock, conninfo, settings.name)]),
         ],
         detail=lambda: pollable.status() | {"waits": waits.status(source.host, SystemClock().now())},
-        routers=[FetcherApi(source, plan, clock, archive).router, gates_router],
+        routers=[api.router, gates_router],
         jobs={REPLAY: ArchiveReplays(source, archive, conninfo, lambda: connect(settings, conninfo)).start},
         measurements=[measure_windows(source, plan, pollable, clock, metrics), measure_gates(metrics)],
         close=pollable.close,

@@ -7,7 +7,7 @@ are decoded.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from typing import Any, NamedTuple
@@ -16,7 +16,8 @@ import msgspec
 import orjson
 
 from services.fetcher.planning.cursor import KnownVersions, SliceVersion
-from services.fetcher.sources.declaration import Feed, Identity, Source
+from services.fetcher.planning.slices import DocumentFindings, PlanningKeys
+from services.fetcher.sources.declaration import EventKey, Feed, Identity, Source
 from services.fetcher.sources.documents import Document
 from shared.broker.contract import NewRecord
 from shared.errors import InvalidDocument
@@ -49,21 +50,24 @@ class WrongDay(InvalidDocument):
 
 
 class CaptureResult(NamedTuple):
-    """New records, the versions of all events after the document, dead letters of slices without a valid key, and the
-    number of events in the document."""
+    """New records, the versions of all events after the document, dead letters of slices without a valid key, the
+    number of events in the document, and what they say to planning."""
 
     records: list[NewRecord]
     versions: dict[str, SliceVersion]
     dead_letters: list[NewRecord]
     events: int
+    findings: DocumentFindings
 
 
 class Slice(NamedTuple):
-    """The bytes of one event and its key, or the reason why there is no key."""
+    """The bytes of one event and its key, or the reason why there is no key. `fields`: the values of the keys that
+    planning reads."""
 
     body: bytes
     event_key: str | None
     problem: str = ""
+    fields: Mapping[str, bytes] = {}
 
 
 class Capture:
@@ -75,7 +79,10 @@ class Capture:
         self._max_events = source.http.max_events
         self._path = feed.events.split(".")
         self._envelope = _document_type(self._path)
-        self._identity = msgspec.json.Decoder(_identity_type(source.identity))
+        self._zone = source.zone
+        self._keys = planning_keys_of(source, feed)
+        self._planning_fields = {f"planning_{number}": key for number, key in enumerate(self._keys.names())}
+        self._identity = msgspec.json.Decoder(_identity_type(source.identity, self._planning_fields))
 
     def __call__(self, document: Document, previous: KnownVersions, closing: bool = False) -> CaptureResult:
         """Records of the events whose slice differs from the previous version.
@@ -89,11 +96,13 @@ class Capture:
         records: list[NewRecord] = []
         dead_letters: list[NewRecord] = []
         events = 0
+        findings = DocumentFindings(self._keys, self._zone)
         for slice_, version in self._versions(document):
-            events += slice_.event_key is not None
             if slice_.event_key is None:
                 dead_letters.append(self._dead_letter(document, slice_, version))
                 continue
+            events += 1
+            findings.add(slice_.event_key.split(":", 2)[2], slice_.fields)
             before = previous.get(slice_.event_key)
             if before is not None and before.hash == version.hash:
                 if not (reemits and before.is_unchanged_since_first):
@@ -108,7 +117,11 @@ class Capture:
                 f"{document.url}: expected at most {MAX_KNOWN_FACTOR * self._max_events:,} events over all documents of"
                 f" the day, got {len(versions):,}"
             )
-        return CaptureResult(records, versions, dead_letters, events)
+        return CaptureResult(records, versions, dead_letters, events, findings)
+
+    def bodies(self, document: Document) -> dict[str, bytes]:
+        """The bytes of each event by its key. Raises InvalidDocument like a call."""
+        return {slice_.event_key: slice_.body for slice_, _ in self._versions(document) if slice_.event_key is not None}
 
     def new_dead_letters(
         self, result: CaptureResult, document: Document, previous: str | None, read: Callable[[str], bytes]
@@ -184,7 +197,8 @@ class Capture:
                 f"expected a venue from 1 to {MAX_VENUE} and a number from 1 to {MAX_NUMBER},"
                 f" got {identity.venue} and {identity.number}",
             )
-        return Slice(body, event_key_of(self._source, day, identity.venue, identity.number))
+        fields = {key: bytes(getattr(identity, name)) for name, key in self._planning_fields.items()}
+        return Slice(body, event_key_of(self._source, day, identity.venue, identity.number), fields=fields)
 
     def _events(self, document: Document) -> Sequence[msgspec.Raw]:
         body = document.body
@@ -277,6 +291,22 @@ def _document_type(path: Sequence[str], element: Any = msgspec.Raw) -> Any:
     return kind
 
 
-def _identity_type(declared: Identity) -> Any:
-    keys = {"date": declared.date, "venue": declared.venue, "number": declared.number}
-    return msgspec.defstruct("Identified", [("date", str), ("venue", int), ("number", int)], rename=keys)
+def _identity_type(declared: Identity, planning_fields: Mapping[str, str]) -> Any:
+    """The keys that identify an event, and those that planning reads, as bytes that are empty if a key is missing."""
+    keys = {"date": declared.date, "venue": declared.venue, "number": declared.number, **planning_fields}
+    optional = [(name, msgspec.Raw, msgspec.Raw()) for name in planning_fields]
+    return msgspec.defstruct("Identified", [("date", str), ("venue", int), ("number", int), *optional], rename=keys)
+
+
+def planning_keys_of(source: Source, feed: Feed) -> PlanningKeys:
+    """Keys that identify an event are left out: they never change."""
+    identity = set(source.identity.model_dump().values())
+
+    def key_of(declared: EventKey | None) -> str | None:
+        is_read = declared is not None and declared.feed == feed.name and declared.key not in identity
+        return declared.key if declared is not None and is_read else None
+
+    values = tuple(key for key in source.completeness.values.get(feed.name, ()) if key not in identity)
+    if source.cadence is None:
+        return PlanningKeys(values)
+    return PlanningKeys(values, key_of(source.cadence.start), key_of(source.cadence.settled))

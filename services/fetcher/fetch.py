@@ -12,17 +12,20 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import date, datetime
 from queue import SimpleQueue
 from typing import Any
 
 import structlog
 
 from services.fetcher.fetch_window import DocumentStore, FetchOutcome, FetchWindow, RejectedStore
-from services.fetcher.planning.windows import DueWindow, FetchPlan, Window
+from services.fetcher.planning.changes import change_text
+from services.fetcher.planning.windows import DueWindow, FetchPlan, Window, last_final_day
 from services.fetcher.progress import FetchProgress
 from services.fetcher.reference import reference_step
 from services.fetcher.sources.declaration import Source
 from services.fetcher.sources.documents import DocumentSource
+from services.fetcher.steady_clock import SteadyClock
 from shared.clock import Clock, VirtualClock
 from shared.errors import TransientError
 from shared.retry import Retry
@@ -64,8 +67,15 @@ class Fetcher:
         self._clock = clock
         self._batch_records = batch_records
         self._fetch_window = FetchWindow(
-            source, documents, archive, Retry(**source.retry.model_dump(), sleep=self._sleep), rejected, clock
+            source,
+            documents,
+            archive,
+            Retry(**source.retry.model_dump(), sleep=self._sleep),
+            rejected,
+            clock,
+            self._is_over,
         )
+        self._recorded = plan.recorded
         self._progress = FetchProgress(source, plan)
         self._threads = min(threads, source.concurrency)
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="fetch")
@@ -78,6 +88,10 @@ class Fetcher:
         self._status = EMPTY_STATUS
         self._commands: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._backfill_counts: dict[str, dict[str, int]] = {}
+        self._fetched_keys: list[str] = []
+        self._changed_count = 0
+        self._acceptances: set[Window] = set()
+        self._accepted: set[Window] = set()
         self._polled_at_s = -math.inf
         self._warned = False
         self._log = structlog.get_logger()
@@ -102,6 +116,9 @@ class Fetcher:
         self._polled_at_s = time.monotonic()
         if not self._batch.cursors:  # everything collected is committed by now
             self._backfill_counts = self._progress.backfill_counts()
+            accepted = set(filter(self._progress.is_accepted, tuple(self._acceptances)))
+            self._acceptances -= accepted
+            self._accepted |= accepted
         deadline_s = self._polled_at_s + timeout_s
         while not self._closed.is_set():
             self._wake.clear()  # before the check, so that a fetch that ends during it is not missed
@@ -109,7 +126,7 @@ class Fetcher:
             while not self._commands.empty():
                 self._commands.get()()
             self._submit_due()
-            step = self._take_reference() or self._take_live() or self._take_history(deadline_passed=left_s <= 0)
+            step = self._take_urgent() or self._take_live() or self._take_history(deadline_passed=left_s <= 0)
             returns = step is not None or left_s <= 0
             if returns or not (self._live or self._history):
                 self._update_status(step)  # not at each wake-up, because it counts all windows
@@ -127,6 +144,15 @@ class Fetcher:
         For a recorded archive also the coverage of its days (planning/coverage.py).
         """
         return self._status
+
+    def fetched_keys(self) -> list[str]:
+        """The cursor keys of the windows whose document is fetched but not committed, as of the last step."""
+        return self._fetched_keys
+
+    @property
+    def changed_count(self) -> int:
+        """The number of windows whose final document changed when it was fetched again, as of the last step."""
+        return self._changed_count
 
     @property
     def is_active(self) -> bool:
@@ -148,6 +174,24 @@ class Fetcher:
         if name in self._backfill_counts:
             self._commands.put(lambda: self._progress.drop_backfill(name))
 
+    def pause_backfill(self, name: str, paused: bool) -> None:
+        """Pause a backfill or resume it. Windows that are being fetched are finished."""
+        if name in self._backfill_counts:
+            self._commands.put(lambda: self._progress.pause_backfill(name, paused))
+            self._wake.set()
+
+    def accept(self, window: Window) -> bool | None:
+        """Accept the document of a window as it is. Call repeatedly: True once that is committed, None if this fetcher
+        is on standby or paused."""
+        if not self.is_active:
+            return None
+        if window in self._accepted:
+            self._accepted.discard(window)
+            return True
+        self._acceptances.add(window)
+        self._wake.set()
+        return False
+
     def close(self) -> None:
         """Ends a wait in `next` and the delays between retries. Open requests end by their own time limits."""
         self._closed.set()
@@ -159,7 +203,16 @@ class Fetcher:
         now = self._clock.now()
         self._live.extend(self._submit(self._progress.take_live(now)))
         capacity = WINDOWS_AHEAD * self._threads - len(self._history)
-        self._history.extend(self._submit(self._progress.take_history(now, max(0, capacity))))
+        self._history.extend(self._submit(self._progress.take_history(now, max(0, capacity), self._final_now())))
+
+    def _final_now(self) -> datetime:
+        """The time that decides which days are over."""
+        return self._clock.final_now() if isinstance(self._clock, SteadyClock) else self._clock.now()
+
+    def _is_over(self, day: date) -> bool:
+        """Whether the documents of a day are final; those of a recorded archive always are."""
+        last_day = last_final_day(self._final_now(), self._source.zone, self._source.live.close_after_s)
+        return self._recorded or day <= last_day
 
     def _submit(self, windows: list[DueWindow]) -> list[Future[FetchOutcome]]:
         futures = [self._pool.submit(self._fetch_window, due, self._progress.cursor(due.window)) for due in windows]
@@ -170,6 +223,20 @@ class Fetcher:
     def _take_reference(self) -> SourceStep | None:
         step, self._reference = self._reference, None
         return step if step and step.records else None
+
+    def _take_urgent(self) -> SourceStep | None:
+        return self._take_reference() or self._take_acceptances()
+
+    def _take_acceptances(self) -> SourceStep | None:
+        """The cursors of windows that an operator accepted. One that is being fetched is taken later."""
+        step = SourceStep([], {})
+        for window in tuple(self._acceptances):
+            key = window.key(self._source.name)
+            if self._progress.is_accepted(window) or key in self._batch.cursors:  # committed later, after this step
+                continue
+            if (value := self._progress.accept(window)) is not None:
+                step.cursors[key] = value
+        return step if step.cursors else None
 
     def _take_live(self) -> SourceStep | None:
         """Finished fetches of the current day. A slow feed does not delay the others."""
@@ -201,12 +268,18 @@ class Fetcher:
         outcome = future.result()
         key = outcome.due.window.key(self._source.name)
         value = self._progress.record_outcome(outcome, self._clock.now())
-        if outcome.changed and outcome.cursor.state == "failed":
-            self._log.warning("window_failed", window=key, error=outcome.cursor.error, attempts=outcome.cursor.attempts)
-        if outcome.changed:
+        self._log_outcome(key, outcome)
+        if outcome.changed or (outcome.cursor.state == "done" and outcome.deferred_until is None):
             step.records.extend(outcome.records)
             step.cursors[key] = value
         return sum(len(record.value) for record in outcome.records)
+
+    def _log_outcome(self, key: str, outcome: FetchOutcome) -> None:
+        cursor = outcome.cursor
+        if outcome.changed and cursor.error is not None:
+            self._log.warning("window_failed", window=key, error=cursor.error, attempts=cursor.attempts)
+        elif outcome.changed and cursor.change is not None and cursor.equal_answers == 1:
+            self._log.warning("window_changed", window=key, change=change_text(cursor.change))
 
     def _update_status(self, step: SourceStep | None) -> None:
         """Update the status. With a step to commit, the plan is not exhausted before the next call."""
@@ -217,6 +290,9 @@ class Fetcher:
         if warning and not self._warned:
             self._log.warning("no_window_due", reason=warning)
         self._warned = self._warned or warning is not None
+        outstanding = [each for each in (*self._live, *self._history) if each.done() and not each.cancelled()]
+        self._fetched_keys = [each.result().due.window.key(self._source.name) for each in outstanding]
+        self._changed_count = progress.changed_count()
         self._status = {
             "windows": progress.counts(),
             "failed": progress.failures(),

@@ -5,13 +5,15 @@ A document is archived only if it could be split. A response that was refused is
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Callable
+from datetime import date, datetime
 from typing import NamedTuple, Protocol
 
 import msgspec
 import structlog
 
 from services.fetcher.capture import Capture, WrongDay
+from services.fetcher.next_cursor import change_of, cursor_after, cursor_after_equal_answer
 from services.fetcher.planning.cursor import WindowCursor
 from services.fetcher.planning.windows import DueWindow, Window
 from services.fetcher.sources.declaration import Source
@@ -83,7 +85,12 @@ class FetchWindow:
         retry: Retry,
         rejected: RejectedStore | None = None,
         clock: Clock | None = None,
+        is_over: Callable[[date], bool] = lambda _: True,
     ) -> None:
+        """`is_over`: whether the documents of a day are final. It is asked again when a document has arrived, because
+        the answer of the source may have shown that this machine's clock is wrong (steady_clock.py)."""
+        self._is_over = is_over
+        self._equal_answers = source.completeness.equal_answers
         self._captures = {feed.name: Capture(source, feed) for feed in source.feeds}
         self._documents = documents
         self._archive = archive
@@ -98,9 +105,11 @@ class FetchWindow:
         An error that ended the process would occur at every restart, because the window would still be due.
         """
         # An entity tag belongs to an address. A historical window has another address than the current day.
-        etag = None if due.historical else cursor.etag
+        etag = cursor.etag if due.historical == (cursor.state == "done") else None
         try:
             answer = self._retry.call(self._documents.fetch, due, etag)
+            if answer is Absence.UNCHANGED and due.historical:
+                return self._repeated(due, cursor)
             if isinstance(answer, Absence):
                 return _unchanged(due, cursor, absent=answer is Absence.NOT_PUBLISHED)
             return self._capture(due, cursor, answer)
@@ -121,11 +130,19 @@ class FetchWindow:
 
     def _capture(self, due: DueWindow, cursor: WindowCursor, document: Document) -> FetchOutcome:
         unchanged = document.hash == cursor.document
+        is_revisit = due.historical and cursor.state == "done"
         if unchanged and not due.historical:
             return _unchanged(due, msgspec.structs.replace(cursor, etag=document.etag))
-        closing = due.historical and bool(cursor.seen) and cursor.state != "done"
+        if due.historical and not self._is_over(due.window.date):
+            self._log.warning("window_not_over", feed=due.window.feed, day=str(due.window.date))
+            return _unchanged(due, cursor, absent=True)
+        if unchanged and is_revisit:
+            self._archive.put(document)
+            return self._repeated(due, msgspec.structs.replace(cursor, etag=document.etag))
+        capture = self._captures[due.window.feed]
+        closing = due.historical and bool(cursor.seen) and not is_revisit
         try:
-            result = self._captures[due.window.feed](document, cursor.seen, closing)
+            result = capture(document, cursor.seen, closing)
         except WrongDay as error:
             if due.historical:
                 raise RefusedResponse(str(error), Refusal.BODY, document.response) from error
@@ -134,19 +151,16 @@ class FetchWindow:
         except InvalidDocument as error:
             raise RefusedResponse(str(error), Refusal.BODY, document.response) from error
         self._archive.put(document)  # before the cursor that relies on it is committed
-        after = WindowCursor(
-            state="done" if due.historical else "live",
-            document=document.hash,
-            etag=document.etag,
-            fetched_at=document.fetched_at,
-            seen=result.versions,
-            events=result.events,
-            most_events=max(result.events, cursor.most_events),
-            is_confirmed=unchanged and cursor.state == "done",
-        )
-        capture = self._captures[due.window.feed]
+        after = cursor_after(cursor, document, result)
+        if is_revisit and cursor.document is not None:
+            change = change_of(cursor, document, result, capture, self._archive.read)
+            after = msgspec.structs.replace(after, change=change)
         dead_letters = capture.new_dead_letters(result, document, cursor.document, self._archive.read)
         return FetchOutcome(due, after, result.records + dead_letters, changed=True)
+
+    def _repeated(self, due: DueWindow, cursor: WindowCursor) -> FetchOutcome:
+        """The source answered with the final document that is known."""
+        return FetchOutcome(due, cursor_after_equal_answer(cursor, self._equal_answers), [], changed=True)
 
 
 def cause_of(error: Exception, rejected: str | None = None) -> str:
@@ -160,6 +174,6 @@ def cause_of(error: Exception, rejected: str | None = None) -> str:
 
 def _unchanged(due: DueWindow, cursor: WindowCursor, absent: bool = False) -> FetchOutcome:
     """The outcome of a fetch without new content. It clears the failure of a window that had failed."""
-    if cursor.state == "failed":
+    if cursor.error is not None:
         return FetchOutcome(due, cursor.as_recovered(), [], changed=True, absent=absent)
     return FetchOutcome(due, cursor, [], changed=False, absent=absent)

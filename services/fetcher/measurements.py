@@ -18,15 +18,18 @@ def measure_windows(
 ) -> Measurement:
     """Only the replica that fetches has values. Its counts are of the last step, so no window is counted here."""
     states, expected = GaugeRows(metrics.fetch_windows), GaugeRows(metrics.fetch_document_expected)
+    changed = GaugeRows(metrics.fetch_changed_windows)
 
     def windows(_connection: object) -> None:
         if not pollable.is_active:
             states.replace({})
             expected.replace({})
+            changed.replace({})
             return
         states.replace({(source.name, state): count for state, count in pollable.status()["windows"].items()})
         follows = plan.follow and plan.includes_today(day_at(clock.now(), source.zone))
         expected.replace({(source.name,): follows})
+        changed.replace({(source.name,): pollable.changed_count} if isinstance(pollable, Fetcher) else {})
 
     return windows
 

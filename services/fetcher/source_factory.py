@@ -26,6 +26,7 @@ from services.fetcher.sources.documents import DocumentSource
 from services.fetcher.sources.metered import MeteredSource
 from services.fetcher.sources.recorded_files import RecordedFileSource
 from services.fetcher.sources.yaml_file import load_source
+from services.fetcher.steady_clock import SteadyClock
 from shared.clock import Clock
 from shared.errors import ConfigError
 
@@ -64,7 +65,7 @@ def set_up_source(
         source = load_source(options.source)
         source = source.with_base_url(options.base_url) if options.base_url else source
         plan = FetchPlan(options.from_date, _last_day(options, source), follow=options.follow)
-        fetched = HttpSource(source, clock, count_refused_date=lambda: count_refusal(source.name, REFUSED_DATE))
+        fetched = _http_source(source, clock, lambda: count_refusal(source.name, REFUSED_DATE))
         documents = _gated(settings, source, _metered(fetched, source, count), clock, waits)
         return _fetching_setup(settings, source, plan, documents, clock, count_refusal)
     if options.archive_dir is None:
@@ -100,6 +101,14 @@ def _gated(
         clock, stopping.wait, stopping.set, time.monotonic, new_id=lambda: uuid4().hex, waits=waits
     )
     return GatedSource(documents, gate, source.http.total_timeout_s + LEASE_MARGIN_S, surroundings)
+
+
+def _http_source(source: Source, clock: Clock, count_refused_date: Callable[[], None]) -> HttpSource:
+    if isinstance(clock, SteadyClock):
+        return HttpSource(
+            source, clock, count_refused_date=count_refused_date, record_server_time=clock.record_server_time
+        )
+    return HttpSource(source, clock, count_refused_date=count_refused_date)
 
 
 def _fetching_setup(

@@ -15,9 +15,11 @@ Command = Literal["pause", "resume", "cancel"]
 OPEN_STATES: frozenset[State] = frozenset({"waiting", "running", "paused"})
 # These are run by the process that holds their lease (shared/runtime/jobs/workers.py).
 JOB_KINDS = frozenset({"replay", "redrive", "training", "promotion"})
-# The service that works on these also ends them (shared/runtime/process/operation_poller.py). They can be cancelled but
-# not paused. The remaining kinds, pause and resume, end when all replicas report the requested state.
-POLLED_KINDS = frozenset({"backfill", "export"})
+# The service that works on these also ends them (shared/runtime/process/operation_poller.py). They can be cancelled,
+# and those of PAUSABLE_KINDS paused. The remaining kinds, pause and resume, end when all replicas report the requested
+# state.
+POLLED_KINDS = frozenset({"backfill", "export", "acceptance"})
+PAUSABLE_KINDS = JOB_KINDS | {"backfill"}
 
 
 class NotPossible(HeadraceError):
@@ -65,7 +67,7 @@ def wanted_after(operation: Operation, command: Command) -> Wanted:
         raise NotPossible(f"operation {operation.id} has already ended: {operation.state}")
     if operation.kind in {"pause", "resume"}:
         raise NotPossible(f"operation {operation.id} is a {operation.kind}: give the opposite order instead")
-    if operation.kind not in JOB_KINDS and not (operation.kind in POLLED_KINDS and command == "cancel"):
+    if operation.kind not in PAUSABLE_KINDS and not (operation.kind in POLLED_KINDS and command == "cancel"):
         raise NotPossible(f"there is no way to {command} operation {operation.id}: it is a {operation.kind}")
     if operation.wanted == "cancel" and command != "cancel":
         raise NotPossible(f"operation {operation.id} is being cancelled")

@@ -99,8 +99,14 @@ class StateMetrics(MetricRegistry):
         self.fetch_windows = self._gauge(
             "fetch_windows",
             "windows of the active fetcher by state: due, done, failed, missing (no document), suspect (done, but its"
-            " document has fewer events than another one of its day); not while it is paused",
+            " document may be incomplete); not while it is paused",
             ("source", "state"),
+        )
+        self.fetch_changed_windows = self._gauge(
+            "fetch_changed_windows",
+            "windows of the active fetcher whose final document changed when it was fetched again; not while it is"
+            " paused",
+            ("source",),
         )
         self.fetch_document_expected = self._gauge(
             "fetch_document_expected",

@@ -61,6 +61,7 @@ IO_MODULES = (
     "services.fetcher.source_factory",
     "services.fetcher.sources.recorded_files",
     "services.fetcher.sources.yaml_file",
+    "services.fetcher.steady_clock",
     "services.loader.exports.assembly",
     "services.loader.exports.exporter",
     "services.loader.exports.object_storage",

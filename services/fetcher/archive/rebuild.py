@@ -63,9 +63,8 @@ class Recapture:
                 records += new_records
         if error is not None:
             return Rebuilt(window, records, cursor.as_failed(error))
-        return Rebuilt(
-            window, records, WindowCursor("done", cursor.document, None, cursor.fetched_at, seen=cursor.seen)
-        )
+        done = WindowCursor(state="done", document=cursor.document, fetched_at=cursor.fetched_at, seen=cursor.seen)
+        return Rebuilt(window, records, done)
 
     def _capture_line(self, line: IndexLine, before: WindowCursor) -> tuple[list[NewRecord], WindowCursor]:
         body, instants = self._read(line.hash), (line.fetched_at, line.published_at)
@@ -78,7 +77,10 @@ class Recapture:
                 raise
             return [], before  # the `today` address still served the previous day
         after = WindowCursor(
-            "done" if line.historical else "live", document.hash, None, line.fetched_at, seen=captured.versions
+            state="done" if line.historical else "live",
+            document=document.hash,
+            fetched_at=line.fetched_at,
+            seen=captured.versions,
         )
         dead_letters = self._captures[line.feed].new_dead_letters(captured, document, before.document, self._read)
         return captured.records + dead_letters, after

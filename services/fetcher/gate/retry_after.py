@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
+
+from services.fetcher.http.headers import http_date
 
 # More digits are not a time that anybody means, and int() of thousands of digits is slow.
 MAX_DIGITS = 12
@@ -18,14 +19,5 @@ def retry_after_s(text: str | None, date: str | None, now: datetime) -> float | 
     text = (text or "").strip()
     if text.isascii() and text.isdigit():
         return float(text[:MAX_DIGITS]) if len(text) <= MAX_DIGITS else float(10**MAX_DIGITS)
-    until = _http_date(text)
-    return None if until is None else max(0.0, (until - (_http_date(date) or now)).total_seconds())
-
-
-def _http_date(text: str | None) -> datetime | None:
-    try:
-        at = parsedate_to_datetime(text) if text else None
-        # A date without a zone is in UTC, as all HTTP dates are.
-        return at and (at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC))
-    except (ValueError, OverflowError, TypeError, IndexError):
-        return None
+    until = http_date(text)
+    return None if until is None else max(0.0, (until - (http_date(date) or now)).total_seconds())

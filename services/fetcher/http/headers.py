@@ -71,11 +71,21 @@ def publication_of(last_modified: str | None, fetched_at: datetime) -> Publicati
     """The time of `Last-Modified` if it is within [fetched_at - MAX_AGE, fetched_at + MAX_AHEAD]."""
     if last_modified is None:
         return Publication(None)
-    try:
-        at = parsedate_to_datetime(last_modified)
-        at = (at.replace(tzinfo=UTC) if at.tzinfo is None else at).astimezone(UTC)
-    except (ValueError, OverflowError):
+    at = http_date(last_modified)
+    if at is None:
         return Publication(None, is_refused=True)
     if fetched_at - MAX_AGE <= at <= fetched_at + MAX_AHEAD:
         return Publication(at)
     return Publication(None, is_refused=True)
+
+
+def http_date(text: str | None) -> datetime | None:
+    """The time of a header field such as `Date`; None if it is missing or invalid."""
+    if text is None:
+        return None
+    try:
+        at = parsedate_to_datetime(text)
+        # A date without a zone is in UTC, as all HTTP dates are.
+        return (at.replace(tzinfo=UTC) if at.tzinfo is None else at).astimezone(UTC)
+    except (ValueError, OverflowError, TypeError, IndexError):
+        return None

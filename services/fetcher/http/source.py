@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import datetime
 from http import HTTPStatus
 
 from services.fetcher.http.addresses import Lookup
 from services.fetcher.http.client import HttpClient
-from services.fetcher.http.headers import may_be_json, publication_of, usable_tag, value_of
+from services.fetcher.http.headers import http_date, may_be_json, publication_of, usable_tag, value_of
 from services.fetcher.planning.windows import DueWindow
 from services.fetcher.sources.declaration import Source
 from services.fetcher.sources.documents import Absence, Document, Refusal, RefusedResponse, SourceResponse, Throttled
@@ -22,7 +23,8 @@ LAST_STATUS = 599
 
 
 class HttpSource:
-    """A DocumentSource over HTTP. `count_refused_date` is called for each Last-Modified that is not used."""
+    """A DocumentSource over HTTP. `count_refused_date` is called for each Last-Modified that is not used,
+    `record_server_time` with the `Date` of each response."""
 
     def __init__(
         self,
@@ -32,11 +34,13 @@ class HttpSource:
         *,
         lookup: Lookup | None = None,
         count_refused_date: Callable[[], None] = lambda: None,
+        record_server_time: Callable[[datetime], None] = lambda _: None,
     ) -> None:
         self._source = source
         self._clock = clock
         self._client = HttpClient(source, lookup, elapsed_s)
         self._count_refused_date = count_refused_date
+        self._record_server_time = record_server_time
 
     def fetch(self, due: DueWindow, etag: str | None) -> Document | Absence:
         """Status 404 means not published yet, 304 means unchanged.
@@ -45,6 +49,8 @@ class HttpSource:
         """
         url, tag = self._url(due), usable_tag(etag)
         response = self._client.get(url, tag)
+        if (server_time := http_date(value_of(response.headers, "date"))) is not None:
+            self._record_server_time(server_time)
         return self._absence(url, tag, response) or self._document(due, url, response)
 
     def close(self) -> None:

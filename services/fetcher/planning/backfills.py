@@ -14,10 +14,11 @@ WindowOutcome = Literal["due", "done", "failed", "missing", "live"]
 
 @dataclass
 class Backfill:
-    """One backfill. `again`: also fetch windows that are done."""
+    """One backfill. `again`: also fetch windows that are done. While `is_paused`, none of its windows is due."""
 
     windows: tuple[Window, ...]
     again: bool
+    is_paused: bool = False
     outcomes: dict[Window, WindowOutcome] = field(default_factory=dict)
 
     def restart(self, done: Collection[Window]) -> None:
@@ -37,6 +38,11 @@ class Backfills:
             added = self._by_name[name] = Backfill(tuple(windows), again)
             added.restart(done)
 
+    def pause(self, name: str, paused: bool) -> None:
+        """Pause a backfill or resume it. Windows that are in flight still report their outcomes."""
+        if name in self._by_name:
+            self._by_name[name].is_paused = paused
+
     def drop(self, name: str) -> None:
         self._by_name.pop(name, None)
 
@@ -51,7 +57,8 @@ class Backfills:
 
     def due_windows(self) -> Iterator[Window]:
         """Windows to fetch, each once, in the order they were requested."""
-        windows = (w for each in self._by_name.values() for w, outcome in each.outcomes.items() if outcome == "due")
+        running = (each for each in self._by_name.values() if not each.is_paused)
+        windows = (w for each in running for w, outcome in each.outcomes.items() if outcome == "due")
         yield from dict.fromkeys(windows)
 
     def counts(self) -> dict[str, dict[str, int]]:

@@ -1,4 +1,7 @@
-"""The cursor of a window: keyed state that is committed together with the window's records."""
+"""The cursor of a window: keyed state that is committed together with the window's records.
+
+Later versions read cursors of earlier ones: every field has a default, and an unknown field is skipped.
+"""
 
 from __future__ import annotations
 
@@ -29,35 +32,45 @@ class SliceVersion(msgspec.Struct, frozen=True, array_like=True, gc=False):
 KnownVersions = Mapping[str, SliceVersion]
 
 
-class WindowCursor(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The state of one window. `live`: to be fetched again. `document` is the SHA-256 of the last document.
+class EventDifference(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What differs in one event: it was added, removed, or these fields of it changed."""
 
-    `events`: the events of the last document; None before the first one, and in cursors of versions that did not count
-    them. `most_events`: those of the document with the most. `is_confirmed`: the final document was fetched again
-    without a change.
+    event: str
+    kind: Literal["added", "removed", "changed"]
+    fields: tuple[str, ...] = ()
+
+
+class DocumentChange(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How the document of a finished window differs from the one before. `events` are the first of `total`."""
+
+    at: datetime
+    before: str
+    after: str
+    events: tuple[EventDifference, ...] = ()
+    total: int = 0
+
+
+class Timetable(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a document of the current day says about its events: when they start (Unix time in seconds), and which of
+    them are settled. `published_at`: when the document was published, as far as known."""
+
+    starts: dict[str, int] = {}
+    settled: frozenset[str] = frozenset()
+    published_at: datetime | None = None
+
+
+class WindowStatus(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The part of a cursor that planning needs. Decoding it skips `seen`, which is most of the bytes.
+
+    `live`: to be fetched again. `events`: the events of the last document; None before the first one, and in cursors of
+    versions that did not count them. `valued`: those of them that have values (completeness.values of the declaration),
+    None if that is not declared. `most_events`, `most_valued`: the highest of these numbers so far.
+
+    `equal_answers`: how often in a row the source answered with this final document. `is_confirmed`: often enough, or
+    an operator accepted the window (`is_accepted`): then it is not fetched again. `fetched_at`: when the last document
+    was fetched first. `checked_at`: the last later fetch of a window whose day is over. `change`: how the last change
+    of the final document differs from the one before.
     """
-
-    state: CursorState = msgspec.field(default="live")
-    document: str | None = None
-    etag: str | None = None
-    fetched_at: datetime | None = None
-    attempts: int = 0
-    error: str | None = None
-    seen: dict[str, SliceVersion] = {}
-    events: int | None = None
-    most_events: int = 0
-    is_confirmed: bool = False
-
-    def as_failed(self, error: str) -> WindowCursor:
-        """The cursor after a failed fetch. It keeps `seen`, so that the next good document continues from it."""
-        return msgspec.structs.replace(self, state="failed", attempts=self.attempts + 1, error=error)
-
-    def as_recovered(self) -> WindowCursor:
-        return msgspec.structs.replace(self, state="live", attempts=0, error=None)
-
-
-class WindowStatus(msgspec.Struct, frozen=True):
-    """The part of a cursor that planning needs. Decoding it skips `seen`, which is most of the bytes."""
 
     state: CursorState = "live"
     attempts: int = 0
@@ -65,6 +78,38 @@ class WindowStatus(msgspec.Struct, frozen=True):
     events: int | None = None
     most_events: int = 0
     is_confirmed: bool = False
+    valued: int | None = None
+    most_valued: int = 0
+    equal_answers: int = 0
+    fetched_at: datetime | None = None
+    checked_at: datetime | None = None
+    change: DocumentChange | None = None
+    timetable: Timetable | None = None
+    is_accepted: bool = False
+
+
+class WindowCursor(WindowStatus, frozen=True, omit_defaults=True):
+    """The state of one window. `document` is the SHA-256 of the last document."""
+
+    document: str | None = None
+    etag: str | None = None
+    seen: dict[str, SliceVersion] = {}
+
+    def as_failed(self, error: str) -> WindowCursor:
+        """The cursor after a failed fetch. It keeps `seen`, so that the next good document continues from it.
+
+        A window that is done stays done: its final document is known. It would otherwise be closed a second time.
+        """
+        state: CursorState = "done" if self.state == "done" else "failed"
+        return msgspec.structs.replace(self, state=state, attempts=self.attempts + 1, error=error)
+
+    def as_recovered(self) -> WindowCursor:
+        state: CursorState = "live" if self.state == "failed" else self.state
+        return msgspec.structs.replace(self, state=state, attempts=0, error=None)
+
+    def as_accepted(self) -> WindowCursor:
+        """The cursor of a window that an operator accepted as it is. Without a final document it is done as well."""
+        return msgspec.structs.replace(self, state="done", attempts=0, error=None, is_confirmed=True, is_accepted=True)
 
 
 _ENCODER = msgspec.json.Encoder()

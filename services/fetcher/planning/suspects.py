@@ -1,7 +1,8 @@
-"""Finds suspect windows: final documents that lack events which other documents of their day have."""
+"""Finds suspect windows: final documents that have no events, fewer than others, or events without values."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from datetime import date
 
@@ -9,20 +10,28 @@ from services.fetcher.planning.cursor import WindowStatus
 from services.fetcher.planning.windows import Window
 
 
-def suspect_windows(statuses: Mapping[Window, WindowStatus]) -> set[Window]:
-    """The windows that are done with fewer events than any document of their day, earlier ones of their own included.
+def suspicions(statuses: Mapping[Window, WindowStatus]) -> dict[Window, str]:
+    """The windows that are done with a suspect document, each with the reason.
 
     All feeds of a source describe the same events, and a final document also has those that were cancelled. A window
-    whose final document was fetched again without a change is not suspect: the source has no more events.
+    that is confirmed is not suspect: the source gave the same document often enough, or an operator accepted it.
     """
-    most_events: dict[date, int] = {}
+    most_events: dict[date, int] = defaultdict(int)
     for window, status in statuses.items():
-        most_events[window.date] = max(status.most_events, most_events.get(window.date, 0))
-    return {
-        window
-        for window, status in statuses.items()
-        if status.state == "done"
-        and not status.is_confirmed
-        and status.events is not None
-        and status.events < most_events[window.date]
-    }
+        most_events[window.date] = max(status.most_events, most_events[window.date])
+    reasons = ((window, _suspicion(status, most_events[window.date])) for window, status in statuses.items())
+    return {window: reason for window, reason in reasons if reason is not None}
+
+
+def _suspicion(status: WindowStatus, most_events: int) -> str | None:
+    if status.state != "done" or status.is_confirmed or status.events is None:
+        return None
+    if status.events == 0:
+        return "the document has no events"
+    if status.events < most_events:
+        return f"the document has {status.events} events, another one of its day {most_events}"
+    if status.valued == 0:
+        return f"none of {status.events} events has values"
+    if status.valued is not None and status.valued < status.most_valued:
+        return f"{status.valued} events have values, in an earlier document {status.most_valued}"
+    return None

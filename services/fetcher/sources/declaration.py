@@ -137,6 +137,52 @@ class Budget(Frozen):
 UNLIMITED = Budget(rate=None, in_flight=None)
 
 
+class Completeness(Frozen):
+    """When the final document of a day counts as complete (planning/suspects.py, planning/revisits.py)."""
+
+    values: dict[Name, tuple[str, ...]] = Field(
+        default_factory=dict,
+        description="for each feed, keys of an event: one of them is neither null nor empty if the event has values",
+    )
+    equal_answers: int = Field(
+        default=3, ge=1, le=100, description="a suspect document is accepted once this many answers in a row are equal"
+    )
+    retry_s: Seconds = Field(default=3600, description="delay of the second answer; it doubles with each equal answer")
+    max_retry_s: Seconds = 86400
+    recheck_after_h: float = Field(
+        default=24, ge=0, le=1000, description="hours after which a finished window is fetched once more; 0: never"
+    )
+
+
+class EventKey(Frozen):
+    """A key of the events of a feed."""
+
+    feed: Name
+    key: str = Field(min_length=1)
+
+
+class Cadence(Frozen):
+    """How often the documents of the current day are fetched (planning/cadence.py). Without it: live.poll_interval_s.
+
+    An event is near from `near_s` before its start until it is settled, at most until `settle_s` after its start. The
+    night is before the first event is near and after the last one.
+    """
+
+    start: EventKey = Field(description="key of an event's start: ISO 8601, in the source's time zone if it has none")
+    settled: EventKey | None = Field(default=None, description="key that is neither null nor empty once it is settled")
+    near_s: Seconds = 1800
+    settle_s: Seconds = 7200
+    near_interval_s: Seconds = 60
+    near_feeds: tuple[Name, ...] = Field(
+        default=(), description="feeds that are fetched at near_interval_s, the others at interval_s; default: all"
+    )
+    interval_s: Seconds = Field(default=300, description="between events, and while no start is known")
+    night_interval_s: Seconds = 900
+    min_publication_gap_s: float = Field(
+        default=0, ge=0, description="the source publishes no document sooner after the one before"
+    )
+
+
 class RetryPolicy(Frozen):
     """The arguments of shared/retry.py."""
 
@@ -158,6 +204,8 @@ class Source(Frozen):
     identity: Identity
     archive: Template | None = None
     live: LivePolling = LivePolling()
+    cadence: Cadence | None = None
+    completeness: Completeness = Completeness()
     concurrency: int = Field(default=4, ge=1, le=64, description="maximum documents fetched at the same time")
     http: HttpLimits = HttpLimits()
     redirects: Redirects = Redirects()
@@ -172,10 +220,23 @@ class Source(Frozen):
         names = [feed.name for feed in self.feeds]
         if len(set(names)) < len(names) or REFERENCE in names:
             raise ValueError(f"feeds: expected unique names other than {REFERENCE!r}, got {', '.join(names)}")
+        self._check_feeds(names)
         for table, rows in self.reference.items():
             if len({row.code for row in rows}) < len(rows):
                 raise ValueError(f"reference.{table}: expected unique codes")
         return self
+
+    def _check_feeds(self, names: Collection[str]) -> None:
+        """Raises ValueError if completeness or cadence names a feed that is not declared."""
+        used = {f"completeness.values.{feed}": feed for feed in self.completeness.values}
+        if self.cadence is not None:
+            used["cadence.start.feed"] = self.cadence.start.feed
+            if self.cadence.settled is not None:
+                used["cadence.settled.feed"] = self.cadence.settled.feed
+            used |= {f"cadence.near_feeds: {feed}": feed for feed in self.cadence.near_feeds}
+        for key, feed in used.items():
+            if feed not in names:
+                raise ValueError(f"{key}: expected one of the feeds {', '.join(names)}, got {feed!r}")
 
     @property
     def host(self) -> str:

@@ -100,7 +100,7 @@ def finish(
     connection.execute(
         "UPDATE ops.operations SET state = %(state)s, error = %(error)s, counts = coalesce(%(counts)s, counts),"
         " progress = CASE WHEN %(state)s = 'succeeded' THEN 1 ELSE progress END, waiting_for = NULL,"
-        " finished_at = clock_timestamp(), updated_at = clock_timestamp(), lease_until = NULL"
+        " left_s = NULL, finished_at = clock_timestamp(), updated_at = clock_timestamp(), lease_until = NULL"
         " WHERE id = %(id)s AND finished_at IS NULL",
         {"id": operation_id, "state": state, "error": error, "counts": None if counts is None else Jsonb(counts)},
     )

@@ -15,7 +15,7 @@ from psycopg.types.json import Jsonb
 
 from shared.database.connection import DbConnection, ReconnectingConnection
 from shared.errors import TransientError
-from shared.ops.operations import Operation, State
+from shared.ops.operations import OPEN_STATES, Operation, State
 from shared.ops.tables.operations import finish, list_operations
 
 POLL_INTERVAL_S = 1.0
@@ -24,14 +24,16 @@ log = structlog.get_logger(__name__)
 
 
 class OperationProgress(NamedTuple):
-    """The progress of an operation, from 0 to 1, its counts, and what it waits for. `final_state` and `error` are set
-    once it is over."""
+    """The progress of an operation, from 0 to 1, its counts, what it waits for, and its estimated remaining time.
+    `final_state` and `error` are set once it is over."""
 
     counts: Mapping[str, Any]
     progress: float = 0.0
     waiting_for: str | None = None
     final_state: State | None = None
     error: str | None = None
+    left_s: float | None = None
+    is_paused: bool = False
 
 
 ReadProgress = Callable[[DbConnection, Operation], OperationProgress | None]
@@ -62,9 +64,7 @@ class OperationPoller:
 
     def poll(self) -> None:
         with self._link.use() as connection:
-            for operation in list_operations(
-                connection, self._service, kinds=[self._kind], states=["waiting", "running"]
-            ):
+            for operation in list_operations(connection, self._service, kinds=[self._kind], states=sorted(OPEN_STATES)):
                 with connection.transaction():
                     self._update(connection, operation)
 
@@ -83,9 +83,14 @@ class OperationPoller:
 
 def _store_progress(connection: DbConnection, operation_id: str, progress: OperationProgress) -> None:
     connection.execute(
-        "UPDATE ops.operations SET state = 'running', progress = %(progress)s, counts = %(counts)s,"
-        " waiting_for = %(waiting_for)s, started_at = coalesce(started_at, clock_timestamp()),"
+        "UPDATE ops.operations SET state = %(state)s, progress = %(progress)s, counts = %(counts)s,"
+        " waiting_for = %(waiting_for)s, left_s = %(left_s)s, started_at = coalesce(started_at, clock_timestamp()),"
         " updated_at = clock_timestamp() WHERE id = %(id)s AND finished_at IS NULL AND (state, progress, counts,"
-        " waiting_for) IS DISTINCT FROM ('running', %(progress)s, %(counts)s, %(waiting_for)s)",
-        {"id": operation_id, **progress._asdict(), "counts": Jsonb(dict(progress.counts))},
+        " waiting_for) IS DISTINCT FROM (%(state)s, %(progress)s, %(counts)s, %(waiting_for)s)",
+        {
+            "id": operation_id,
+            **progress._asdict(),
+            "counts": Jsonb(dict(progress.counts)),
+            "state": "paused" if progress.is_paused else "running",
+        },
     )

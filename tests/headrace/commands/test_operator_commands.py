@@ -140,6 +140,21 @@ def test_windows_can_be_listed_fetched_again_and_exported(headrace: Headrace) ->
     assert as_json(headrace(*export))["state"] == "succeeded"
 
 
+def test_gaps_suspect_windows_changes_and_the_plan_of_a_backfill_are_listed(headrace: Headrace) -> None:
+    days = ("--from", str(DAYS[0]), "--to", str(DAYS[0]))
+
+    code, gaps, _ = headrace("windows", *days, "--gaps")
+    plan = as_json(headrace("backfill", *days, "--again", "--order", "newest", "--dry-run", "--output", "json"))
+    refused = headrace("windows", "accept", "results", "--reason", "no races")
+
+    assert (code, gaps) == (0, "no gaps\n")
+    assert [each["feed"] for each in plan["windows"]] == ["programs", "previews", "results"]
+    assert headrace("windows", "--suspect")[1] == "no windows\n"
+    assert headrace("windows", "changes")[1] == "no changes\n"
+    assert refused[0] != 0
+    assert "expected FEED/YYYY-MM-DD" in refused[2]
+
+
 def test_days_are_replayed_from_the_archive_of_documents(headrace: Headrace) -> None:
     replay = ("replay", "fetcher", "--from-archive", "--from", str(DAYS[0]), "--to", str(DAYS[0]), "--output", "json")
     plan = as_json(headrace(*replay, "--dry-run"))

@@ -14,7 +14,7 @@ import httpx2
 import pytest
 
 from headrace.database.embedded import EmbeddedPostgres
-from services.fetcher.api import FetcherApi
+from services.fetcher.api.router import FetcherApi
 from services.fetcher.archive.replay_jobs import ArchiveReplays
 from services.fetcher.archive.store import DocumentArchive
 from services.fetcher.planning.windows import FetchPlan

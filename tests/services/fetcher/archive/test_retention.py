@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from headrace.database.embedded import EmbeddedPostgres
-from services.fetcher.api import FetcherApi
+from services.fetcher.api.router import FetcherApi
 from services.fetcher.archive.retention import ArchiveRetention, Removal, remove_old, removed_windows
 from services.fetcher.archive.store import DocumentArchive
 from services.fetcher.archive.verify import Verification

@@ -14,10 +14,10 @@ from uuid import uuid4
 from services.fetcher.gate.gated_source import GatedSource, Surroundings
 from services.fetcher.gate.postgres_gate import PostgresGate
 from services.fetcher.gate.waits import Waits
+from services.fetcher.http.source import HttpSource
 from services.fetcher.planning.windows import DueWindow, Window
 from services.fetcher.sources.declaration import Budget
 from services.fetcher.sources.documents import Deferred
-from services.fetcher.sources.http import HttpSource
 from shared.clock import Clock, SystemClock
 from shared.errors import HeadraceError
 from tests.services.fetcher.synthetic_documents import DAY, made_source

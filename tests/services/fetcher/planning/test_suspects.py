@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, timedelta
 
 from services.fetcher.planning.cursor import WindowStatus
-from services.fetcher.planning.suspects import suspect_windows
+from services.fetcher.planning.suspects import suspicions
 from services.fetcher.planning.windows import Window
 
 DAY = date(2031, 5, 4)
@@ -17,30 +17,49 @@ def status(events: int | None, state: str = "done", **fields: object) -> WindowS
     return WindowStatus(state, events=events, **fields)  # type: ignore[arg-type]
 
 
+def suspects(statuses: dict[Window, WindowStatus]) -> set[Window]:
+    return set(suspicions(statuses))
+
+
 def test_a_final_document_with_fewer_events_than_another_one_of_its_day_is_suspect() -> None:
-    assert suspect_windows({CARDS: status(12), ENDS: status(11)}) == {ENDS}
-    assert suspect_windows({CARDS: status(12), ENDS: status(12)}) == set()
-    assert suspect_windows({CARDS: status(12), ENDS: status(0)}) == {ENDS}
+    assert suspects({CARDS: status(12), ENDS: status(11)}) == {ENDS}
+    assert suspects({CARDS: status(12), ENDS: status(12)}) == set()
+    assert suspects({CARDS: status(12), ENDS: status(0)}) == {ENDS}
 
 
 def test_other_days_do_not_count() -> None:
     other = Window("cards", DAY + timedelta(days=1))
 
-    assert suspect_windows({other: status(24), ENDS: status(12)}) == set()
+    assert suspects({other: status(24), ENDS: status(12)}) == set()
 
 
 def test_events_of_earlier_documents_of_the_window_count() -> None:
-    assert suspect_windows({ENDS: status(3, most_events=12)}) == {ENDS}
+    assert suspects({ENDS: status(3, most_events=12)}) == {ENDS}
 
 
 def test_only_final_documents_are_suspect() -> None:
-    assert suspect_windows({CARDS: status(12), ENDS: status(2, "live")}) == set()
-    assert suspect_windows({CARDS: status(12), ENDS: status(2, "failed")}) == set()
+    assert suspects({CARDS: status(12), ENDS: status(2, "live")}) == set()
+    assert suspects({CARDS: status(12), ENDS: status(2, "failed")}) == set()
 
 
-def test_a_document_that_was_fetched_again_without_a_change_is_not_suspect() -> None:
-    assert suspect_windows({CARDS: status(12), ENDS: status(2, is_confirmed=True)}) == set()
+def test_a_confirmed_document_is_not_suspect() -> None:
+    assert suspects({CARDS: status(12), ENDS: status(2, is_confirmed=True)}) == set()
 
 
 def test_a_window_of_a_version_that_did_not_count_events_is_not_suspect() -> None:
-    assert suspect_windows({CARDS: status(12), ENDS: status(None)}) == set()
+    assert suspects({CARDS: status(12), ENDS: status(None)}) == set()
+
+
+def test_a_document_without_events_is_suspect_also_if_no_other_one_of_its_day_has_events() -> None:
+    assert suspicions({ENDS: status(0)}) == {ENDS: "the document has no events"}
+
+
+def test_events_without_values_are_suspect() -> None:
+    assert suspicions({ENDS: status(12, valued=0)}) == {ENDS: "none of 12 events has values"}
+    assert suspects({ENDS: status(12, valued=1)}) == set()
+
+
+def test_fewer_values_than_in_an_earlier_document_are_suspect() -> None:
+    found = suspicions({ENDS: status(12, valued=7, most_valued=9)})
+
+    assert found == {ENDS: "7 events have values, in an earlier document 9"}

@@ -7,7 +7,6 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from services.fetcher.planning.window_state import WindowState
 from services.fetcher.planning.windows import (
     MAX_BACKOFF_S,
     FetchPlan,
@@ -43,12 +42,6 @@ def test_the_day_changes_at_midnight_in_the_sources_time_zone() -> None:
 def test_a_day_is_over_when_its_documents_are_final() -> None:
     assert last_final_day(NEW_YEAR + timedelta(seconds=899), TOKYO, 900) == date(2031, 12, 30)
     assert last_final_day(NEW_YEAR + timedelta(seconds=900), TOKYO, 900) == date(2031, 12, 31)
-
-
-def test_a_window_is_due_at_first_and_then_each_interval() -> None:
-    assert WindowState().is_due(NEW_YEAR, 60)
-    assert not WindowState(checked_at=NEW_YEAR - timedelta(seconds=59)).is_due(NEW_YEAR, 60)
-    assert WindowState(checked_at=NEW_YEAR - timedelta(seconds=60)).is_due(NEW_YEAR, 60)
 
 
 def test_waits_double_with_each_failure_up_to_an_hour() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from services.fetcher.capture import planning_keys_of
 from services.fetcher.sources.yaml_file import load_source
 from shared.errors import ConfigError
 from tests.services.fetcher.synthetic_documents import made_source
@@ -148,3 +149,27 @@ def test_hosts_of_redirects_are_declared_with_or_without_a_port(host: str) -> No
 def test_a_host_of_redirects_that_is_no_host_is_refused(host: str) -> None:
     with pytest.raises(ConfigError, match=r"redirects\.hosts"):
         made_source(redirects={"hosts": [host]})
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("completeness: {values: {odds: [place]}}", "completeness.values.odds"),
+        ("cadence: {start: {feed: odds, key: at}}", "cadence.start.feed"),
+        ("cadence: {start: {feed: cards, key: at}, settled: {feed: odds, key: at}}", "cadence.settled.feed"),
+        ("cadence: {start: {feed: cards, key: at}, near_feeds: [odds]}", "cadence.near_feeds"),
+    ],
+)
+def test_completeness_and_cadence_name_only_declared_feeds(tmp_path: Path, text: str, key: str) -> None:
+    with pytest.raises(ConfigError, match=f"{key}.*expected one of the feeds cards, got 'odds'"):
+        load_source(write_declaration(tmp_path, MINIMAL + text))
+
+
+def test_the_boat_races_have_the_keys_that_planning_reads() -> None:
+    source = load_source("boatrace")
+
+    keys = {feed.name: planning_keys_of(source, feed) for feed in source.feeds}
+
+    assert keys["programs"].start == "race_closed_at"
+    assert keys["results"].settled == "race_technique_number"
+    assert all(each.values for each in keys.values())

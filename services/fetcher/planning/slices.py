@@ -1,0 +1,70 @@
+"""Reads what planning needs from a document: which events have values, when they start, which are settled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from services.fetcher.planning.cursor import Timetable
+
+EMPTY_VALUES = {b"", b"null", b"[]", b"{}", b'""'}
+
+
+class PlanningKeys(NamedTuple):
+    """The keys of the events of one feed that planning reads. `values` is empty and the others are None if they are not
+    declared for the feed."""
+
+    values: tuple[str, ...] = ()
+    start: str | None = None
+    settled: str | None = None
+
+    def names(self) -> list[str]:
+        """Each key once."""
+        return list(dict.fromkeys((*self.values, *(key for key in (self.start, self.settled) if key is not None))))
+
+
+class DocumentFindings:
+    """What the events of one document say. `fields` are the JSON texts of the values of the planning keys."""
+
+    def __init__(self, keys: PlanningKeys, zone: ZoneInfo) -> None:
+        self._keys = keys
+        self._zone = zone
+        self._valued = 0
+        self._starts: dict[str, int] = {}
+        self._settled: set[str] = set()
+
+    def add(self, event: str, fields: Mapping[str, bytes]) -> None:
+        """`event`: the part of the event's key after its day."""
+        keys = self._keys
+        self._valued += any(has_value(fields.get(key)) for key in keys.values)
+        if keys.start is not None and (start := start_of(fields.get(keys.start), self._zone)) is not None:
+            self._starts[event] = start
+        if keys.settled is not None and has_value(fields.get(keys.settled)):
+            self._settled.add(event)
+
+    @property
+    def valued(self) -> int | None:
+        """The number of events with values; None if no key shows whether an event has values."""
+        return self._valued if self._keys.values else None
+
+    def timetable(self, published_at: datetime | None) -> Timetable:
+        return Timetable(self._starts, frozenset(self._settled), published_at)
+
+
+def has_value(raw: bytes | None) -> bool:
+    """Whether the JSON text of a value is neither null nor empty. None: the event does not have the key."""
+    return raw is not None and b"".join(raw.split()) not in EMPTY_VALUES
+
+
+def start_of(raw: bytes | None, zone: ZoneInfo) -> int | None:
+    """The start of an event in Unix seconds; None if it is missing or not a time."""
+    try:
+        text = msgspec.json.decode(raw, type=str) if raw else ""
+        at = datetime.fromisoformat(text)
+        return round((at if at.tzinfo else at.replace(tzinfo=zone)).astimezone(UTC).timestamp())
+    except (msgspec.DecodeError, ValueError, OverflowError):
+        return None
