@@ -31,7 +31,10 @@ DUE = DueWindow(Window("cards", DAY), historical=True)
 
 
 class Visit(NamedTuple):
-    """The outcomes of PARALLEL fetches of one window, and the process after them."""
+    """The outcomes of PARALLEL fetches of one window, and the process after them.
+
+    `threads` are those of requests: an archive keeps a fixed number of threads.
+    """
 
     states: list[str]
     causes: list[str]
@@ -45,14 +48,14 @@ class Visit(NamedTuple):
 def visit(folder: Path, url: str, http: dict[str, Any]) -> Visit:
     source = made_source(url, http=http)
     documents = HttpSource(source, SettableClock())
-    fetch = FetchWindow(
-        source, documents, DocumentArchive(folder), Retry(tries=1), RejectedResponses(folder), SettableClock()
-    )
+    archive = DocumentArchive(folder)
+    fetch = FetchWindow(source, documents, archive, Retry(tries=1), RejectedResponses(folder), SettableClock())
     started_s = time.monotonic()
     with ThreadPoolExecutor(PARALLEL) as pool:
         outcomes: list[FetchOutcome] = list(pool.map(lambda _: fetch(DUE, WindowCursor()), range(PARALLEL)))
     seconds = time.monotonic() - started_s
     documents.close()
+    archive.sync()
     cursors = [decode(encode(outcome.cursor)) for outcome in outcomes]
     # The thread of a lookup ends shortly after its result is used.
     wait_until(lambda: not any(thread.name.startswith("resolve") for thread in threading.enumerate()))
@@ -63,7 +66,7 @@ def visit(folder: Path, url: str, http: dict[str, Any]) -> Visit:
         seconds=seconds,
         peak_rss_mb=_peak_rss_mb(),
         descriptors=len(os.listdir("/proc/self/fd")),
-        threads=threading.active_count(),
+        threads=sum(not thread.name.startswith("sync") for thread in threading.enumerate()),
     )
 
 
