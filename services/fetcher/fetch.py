@@ -79,6 +79,8 @@ class Fetcher:
         self._progress = FetchProgress(source, plan)
         self._threads = min(threads, source.concurrency)
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="fetch")
+        # No slow or hostile feed and no past day can hold back a feed of the current day.
+        self._live_pool = ThreadPoolExecutor(source.live_concurrency, thread_name_prefix="fetch-live")
         self._closed = threading.Event()
         self._wake = threading.Event()
         self._live: deque[Future[FetchOutcome]] = deque()
@@ -197,13 +199,15 @@ class Fetcher:
         self._closed.set()
         self._wake.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
+        self._live_pool.shutdown(wait=False, cancel_futures=True)
         self._documents.close()
 
     def _submit_due(self) -> None:
         now = self._clock.now()
-        self._live.extend(self._submit(self._progress.take_live(now)))
+        self._live.extend(self._submit(self._live_pool, self._progress.take_live(now)))
         capacity = WINDOWS_AHEAD * self._threads - len(self._history)
-        self._history.extend(self._submit(self._progress.take_history(now, max(0, capacity), self._final_now())))
+        due = self._progress.take_history(now, max(0, capacity), self._final_now())
+        self._history.extend(self._submit(self._pool, due))
 
     def _final_now(self) -> datetime:
         """The time that decides which days are over."""
@@ -214,8 +218,8 @@ class Fetcher:
         last_day = last_final_day(self._final_now(), self._source.zone, self._source.live.close_after_s)
         return self._recorded or day <= last_day
 
-    def _submit(self, windows: list[DueWindow]) -> list[Future[FetchOutcome]]:
-        futures = [self._pool.submit(self._fetch_window, due, self._progress.cursor(due.window)) for due in windows]
+    def _submit(self, pool: ThreadPoolExecutor, windows: list[DueWindow]) -> list[Future[FetchOutcome]]:
+        futures = [pool.submit(self._fetch_window, due, self._progress.cursor(due.window)) for due in windows]
         for future in futures:
             future.add_done_callback(lambda _: self._wake.set())
         return futures

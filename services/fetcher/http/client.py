@@ -62,7 +62,7 @@ class HttpClient:
         self._pool = httpcore2.ConnectionPool(
             ssl_context=httpx2.create_ssl_context(),
             proxy=proxy,
-            max_connections=source.concurrency,
+            max_connections=source.concurrency + source.live_concurrency,
             keepalive_expiry=KEEP_ALIVE_S,
             network_backend=self._backend,
         )

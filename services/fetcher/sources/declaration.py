@@ -206,7 +206,9 @@ class Source(Frozen):
     live: LivePolling = LivePolling()
     cadence: Cadence | None = None
     completeness: Completeness = Completeness()
-    concurrency: int = Field(default=4, ge=1, le=64, description="maximum documents fetched at the same time")
+    concurrency: int = Field(
+        default=4, ge=1, le=64, description="maximum documents of past days fetched at the same time"
+    )
     http: HttpLimits = HttpLimits()
     redirects: Redirects = Redirects()
     block_page: BlockPage = BlockPage()
@@ -248,6 +250,11 @@ class Source(Frozen):
         """The declared budget. Without one, a server on this machine has no limits, any other those of `Budget`."""
         is_local = is_loopback(urlsplit(self.base_url).hostname or "")
         return self.budget or (UNLIMITED if is_local else Budget())
+
+    @property
+    def live_concurrency(self) -> int:
+        """Maximum documents of the current day fetched at the same time: one of each feed, of two days at midnight."""
+        return 2 * len(self.feeds)
 
     @property
     def zone(self) -> ZoneInfo:
