@@ -72,10 +72,15 @@ class SteadyClock:
             return server if AGREEMENT < now - server <= MAX_DISPUTE else now
 
     def record_server_time(self, at: datetime) -> None:
-        """The time that an answer of the source names. If the wall clock jumped and agrees with it, it is followed."""
+        """The time that an answer of the source names. If the wall clock jumped and agrees with it, it is followed.
+
+        A time that is far from both clocks is dropped: near the year 9999 it could not be carried on.
+        """
         with self._lock:
             elapsed_s = self._elapsed_s()
             now, wall = self._now(elapsed_s), self._wall.now()
+            if min(abs(at - now), abs(at - wall)) > MAX_DISPUTE:
+                return
             self._server = _Mark(at, elapsed_s)
             if self._jump is not None and abs(at - wall) <= AGREEMENT < abs(at - now):
                 self._follow(wall, elapsed_s)

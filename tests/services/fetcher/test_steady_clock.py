@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -116,3 +116,11 @@ def test_a_virtual_clock_stays_as_it_is() -> None:
 
     assert steady(virtual) is virtual
     assert isinstance(steady(SystemClock()), SteadyClock)
+
+
+@pytest.mark.parametrize("at", [datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC), datetime(1, 1, 1, tzinfo=UTC)])
+def test_a_server_at_the_end_of_the_calendar_is_not_believed(machine: Machine, at: datetime) -> None:
+    machine.clock.record_server_time(at)
+    machine.run(DAY)
+
+    assert machine.clock.final_now() == machine.clock.now() == machine.true_time
