@@ -50,7 +50,7 @@ class ReportSpan:
         return f"{days}{venue}" + ("" if self.source is None else f", source {_listed(self.source)}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class QualityReport:
     """`findings` and `measures` are DataFrames; docs/quality.md describes their columns. A notebook shows the page.
 
@@ -63,6 +63,10 @@ class QualityReport:
     finding_list: tuple[QualityFinding, ...]
     thresholds: Thresholds
     venue_names: tuple[tuple[int, str], ...] = ()
+
+    def __repr__(self) -> str:
+        counts = self.counts()
+        return f"<QualityReport {self.span}: {counts['errors']} errors, {counts['warnings']} warnings>"
 
     @property
     def is_good(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import date, timedelta
 from typing import Any
@@ -192,6 +193,7 @@ def test_the_worst_findings_come_first_and_fail_the_report(report: QualityReport
     severities = report.findings["severity"].tolist()
 
     assert not report.is_good
+    assert re.fullmatch(r"<QualityReport .*: \d+ errors, \d+ warnings>", repr(report))
     assert severities == sorted(severities)
     assert report.findings["threshold"].iloc[0] == "days"
     assert {"outcomes", "wrong-winner", "early-start", "parked", "dead-letters"} <= set(report.findings["threshold"])
