@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from headrace.quality.measure import Measure
+from headrace.quality.measure import Measure, series_of
 from headrace.quality.measures.checks import CONTRADICTIONS, DUPLICATES
 from headrace.quality.thresholds import SEVERITIES, QualityThreshold, Severity
 
@@ -127,20 +127,10 @@ def duration_text(seconds: float) -> str:
 def frame_of(findings: Iterable[QualityFinding]) -> pd.DataFrame:
     """The findings as a DataFrame with the columns of COLUMNS, also without any."""
     rows = list(findings)
-    measures = [each.measure for each in rows]
-    frame = pd.DataFrame({
-        "severity": pd.Categorical([each.severity for each in rows], categories=list(SEVERITIES)),
-        "threshold": pd.Series([each.threshold for each in rows], dtype="str"),
-        "source": pd.Series([each.source for each in measures], dtype="str"),
-        "measure": pd.Series([each.measure for each in measures], dtype="str"),
-        "field": pd.Series([each.field for each in measures], dtype="str"),
-        "venue": pd.Series([each.venue for each in measures], dtype="Int32"),
-        "date": pd.Series([each.date for each in measures], dtype="datetime64[s]"),
-        "value": pd.Series([each.value for each in measures], dtype="float64"),
-        "limit": pd.Series([each.limit for each in rows], dtype="str"),
-        "count": pd.Series([each.count for each in measures], dtype="Int64"),
-        "total": pd.Series([each.total for each in measures], dtype="Int64"),
-        "text": pd.Series([each.text for each in rows], dtype="str"),
-        "examples": pd.Series([list(each.examples) for each in measures], dtype="object"),
-    })  # fmt: skip
+    frame = pd.DataFrame(series_of([each.measure for each in rows])).assign(
+        severity=pd.Categorical([each.severity for each in rows], categories=list(SEVERITIES)),
+        threshold=pd.Series([each.threshold for each in rows], dtype="str"),
+        limit=pd.Series([each.limit for each in rows], dtype="str"),
+        text=pd.Series([each.text for each in rows], dtype="str"),
+    )
     return frame[list(COLUMNS)]

@@ -54,18 +54,21 @@ def first_of(examples: Iterable[object]) -> tuple[str, ...]:
 
 
 def frame_of(measures: Iterable[Measure]) -> pd.DataFrame:
-    """The measures as a DataFrame with the columns of COLUMNS, also without any."""
-    rows = [each for each in measures if math.isfinite(each.value)]
-    frame = pd.DataFrame({
-        "source": pd.Series([each.source for each in rows], dtype="str"),
-        "measure": pd.Series([each.measure for each in rows], dtype="str"),
-        "field": pd.Series([each.field for each in rows], dtype="str"),
-        "venue": pd.Series([each.venue for each in rows], dtype="Int32"),
-        "date": pd.Series([each.date for each in rows], dtype="datetime64[s]"),
-        "value": pd.Series([each.value for each in rows], dtype="float64"),
-        "unit": pd.Series([each.unit for each in rows], dtype="str"),
-        "count": pd.Series([each.count for each in rows], dtype="Int64"),
-        "total": pd.Series([each.total for each in rows], dtype="Int64"),
-        "examples": pd.Series([list(each.examples) for each in rows], dtype="object"),
-    })  # fmt: skip
-    return frame[list(COLUMNS)]
+    """The measures with a finite value as a DataFrame with the columns of COLUMNS, also without any."""
+    return pd.DataFrame(series_of([each for each in measures if math.isfinite(each.value)]))[list(COLUMNS)]
+
+
+def series_of(measures: Sequence[Measure]) -> dict[str, pd.Series]:
+    """Each column of COLUMNS, one value per measure."""
+    return {
+        "source": pd.Series([each.source for each in measures], dtype="str"),
+        "measure": pd.Series([each.measure for each in measures], dtype="str"),
+        "field": pd.Series([each.field for each in measures], dtype="str"),
+        "venue": pd.Series([each.venue for each in measures], dtype="Int32"),
+        "date": pd.Series([each.date for each in measures], dtype="datetime64[s]"),
+        "value": pd.Series([each.value for each in measures], dtype="float64"),
+        "unit": pd.Series([each.unit for each in measures], dtype="str"),
+        "count": pd.Series([each.count for each in measures], dtype="Int64"),
+        "total": pd.Series([each.total for each in measures], dtype="Int64"),
+        "examples": pd.Series([list(each.examples) for each in measures], dtype="object"),
+    }

@@ -195,7 +195,7 @@ def _is_handled(reading: Reading) -> bool:
 
 
 def _play(scene: Scene) -> None:
-    """An alert is acknowledged, the board is refreshed, and somebody looks at what comes next."""
+    """An alert is acknowledged, the board is refreshed, and a person looks at the coming events."""
     board = scene.wait_for("Headrace status board")
     alert = scene.wait_for("Stage down")
     scene.click("Ana Operator", alert, "Acknowledge")

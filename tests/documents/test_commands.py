@@ -12,7 +12,7 @@ def test_the_document_has_every_command(repository: Path) -> None:
     compare(repository / "docs" / "commands.md", "commands", reference())
 
 
-def test_commands_of_groups_and_their_options_are_found() -> None:
+def test_the_reference_has_commands_of_groups_and_their_options() -> None:
     by_name = dict(commands())
 
     assert {"headrace", "headrace run", "headrace dead-letters list"} <= set(by_name)

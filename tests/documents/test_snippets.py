@@ -59,7 +59,7 @@ def test_the_documents_call_many_commands() -> None:
         ("helm install headrace deploy/helm/headrace --wait", None),
     ],
 )
-def test_an_unknown_command_or_option_is_found(text: str, problem: str | None) -> None:
+def test_an_unknown_command_or_option_is_reported(text: str, problem: str | None) -> None:
     known = dict(commands())
 
     problems = [problem_of(arguments, known) for arguments in calls(text)]

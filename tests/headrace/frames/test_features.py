@@ -119,8 +119,8 @@ def inputs_of_the_predictor(
         ' ORDER BY event_key COLLATE "C"',
         (list(days),),
     ).fetchall()
-    found = {each.event_key: each for each in read_events(connection, [key for (key,) in rows])}
-    facts = supported_events([found[key] for (key,) in rows], BOATRACE.slots)
+    by_key = {each.event_key: each for each in read_events(connection, [key for (key,) in rows])}
+    facts = supported_events([by_key[key] for (key,) in rows], BOATRACE.slots)
     events = events_of(facts, BOATRACE.slots)
     events = events[np.isfinite(events.as_of_us(state))]
     return events.event_key.tolist(), inputs_of(events, history, encoding, state)

@@ -113,7 +113,7 @@ def test_columns_of_a_view_select_too(hr: Headrace) -> None:
     assert set(hr.return_rates(scope="venue", market=["win"]).scope) == {"venue"}
 
 
-def test_columns_are_given_in_the_order_asked_for(hr: Headrace) -> None:
+def test_columns_keep_the_order_of_the_request(hr: Headrace) -> None:
     assert list(hr.predictions(DAY, columns=["probability", "event_key", "slot"])) == [
         "probability",
         "event_key",

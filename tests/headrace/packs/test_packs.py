@@ -175,7 +175,7 @@ def test_the_lines_of_the_readme_run(pack: Pack, monkeypatch: pytest.MonkeyPatch
         ),
     ],
 )
-def test_a_damaged_pack_is_found(pack: Pack, reader: Reader, tmp_path: Path, change: Any, problem: str) -> None:
+def test_a_damaged_pack_is_reported(pack: Pack, reader: Reader, tmp_path: Path, change: Any, problem: str) -> None:
     folder = tmp_path / "pack"
     pack_of(reader, SPAN, str(folder))
     change(folder)

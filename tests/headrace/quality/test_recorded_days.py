@@ -108,7 +108,7 @@ def test_days_that_were_not_loaded_are_shown(archived: tuple[QualityReport, Data
     assert not report.is_good
 
 
-def test_the_corrections_of_the_live_day_are_found(live: QualityReport) -> None:
+def test_the_corrections_of_the_live_day_are_reported(live: QualityReport) -> None:
     timing = row_of(live, "corrected", "outcomes.start_timing_s")
 
     assert (timing["count"], timing["examples"]) == (1, ["boatrace:2026-01-31:13:10"])
@@ -117,13 +117,13 @@ def test_the_corrections_of_the_live_day_are_found(live: QualityReport) -> None:
     assert row_of(live, "correction_delay_median", "outcomes.start_timing_s")["value"] > 0
 
 
-def test_the_losses_of_the_live_day_are_found(live: QualityReport) -> None:
+def test_the_losses_of_the_live_day_are_reported(live: QualityReport) -> None:
     """120 racers of 20 events were missing for a time."""
     assert row_of(live, "regressed", "entries.entity_key")["count"] == 120
     assert row_of(live, "regressed", "events")["count"] >= 20
 
 
-def test_late_documents_of_the_live_day_are_found(live: QualityReport) -> None:
+def test_late_documents_of_the_live_day_are_reported(live: QualityReport) -> None:
     """44 of 168 events had exhibition times before the deadline, and two more had lanes only.
 
     Complete results took 48 minutes at the median, 329 at most.

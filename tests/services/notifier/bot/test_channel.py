@@ -181,7 +181,7 @@ def test_a_channel_without_permission_is_refused(fake: FakeDiscord, bot: Running
         bot.channel.send(message(place))
 
 
-def test_an_unknown_channel_is_asked_only_so_often_and_stops_no_other(
+def test_requests_to_an_unknown_channel_are_limited_and_stop_no_other(
     fake: FakeDiscord, bot: RunningBot, place: str
 ) -> None:
     channel = BotChannel(bot.link, bot.blocked.append, InvalidRequests(limit_of_one=3))

@@ -18,7 +18,7 @@ from services.notifier.storage import postgres_interactions as inbox
 from shared.clock import SystemClock
 from tests.services.notifier.bot.payloads import GUILD, click, command
 
-ASKED = 41
+QUESTION_ID = 41
 
 
 class Buttons:
@@ -36,7 +36,7 @@ class Buttons:
 
     async def click(self, action: str) -> list[str]:
         """The texts of the answers."""
-        payload = click(custom_id(action, f"{ASKED}:"), next(self._ids))
+        payload = click(custom_id(action, f"{QUESTION_ID}:"), next(self._ids))
         await self._database.call(inbox.receive, payload, "a")
         async with aiohttp.ClientSession() as session:
             api = AdminApi(session, str, lambda _: asyncio.sleep(0, []))
@@ -48,7 +48,7 @@ class Buttons:
 @pytest.fixture
 def buttons(database_url: str) -> Iterator[Buttons]:
     database = Database(database_url)
-    asyncio.run(database.call(inbox.receive, command("pause", ASKED), "a"))
+    asyncio.run(database.call(inbox.receive, command("pause", QUESTION_ID), "a"))
     yield Buttons(database)
     database.close()
 
