@@ -54,6 +54,7 @@ EMPTY = {
     "Progress", "Time without progress", "Retries", "Held-back partitions", "Dead letters by cause", "Redriven",
     "Regressions", "Filtered records", "Refused and failed requests", "Age of pauses", "Records by fate", "Findings",
     "Age", "Broken thresholds", "Commands and buttons", "Time to the first answer, 95 %",
+    "Time until the next request", "Open breakers",
 }  # fmt: skip
 
 
