@@ -137,15 +137,24 @@ def _closed_wait(state: GateState, now: float) -> Wait | None:
 
 
 def _budget_wait(state: GateState, request: TurnRequest, budget: Budget, now: float) -> Wait | None:
-    """A request of the back-fill also waits while a live one does."""
+    """A request of the back-fill also waits while a live one does, and leaves one place for the next live one."""
     seconds: float | None = 0.0
-    if budget.in_flight is not None and len(state.turns) >= budget.in_flight:
+    if _is_full(state, request, budget):
         seconds = None
     elif budget.rate is not None:
         seconds = wait_s(budget.rate, budget.burst, state.full_at, len(state.turns), now)
     if seconds is None or (state.waiting and not request.live):
         return Wait(max(seconds or 0.0, ASK_AGAIN_S), "budget")
     return Wait(seconds, "budget") if seconds > 0 else None
+
+
+def _is_full(state: GateState, request: TurnRequest, budget: Budget) -> bool:
+    """Whether all places that the request may use are taken. A budget of one request at a time has no place to leave."""
+    places = budget.places
+    if places is None:
+        return False
+    historical = sum(not turn.live for turn in state.turns)
+    return len(state.turns) >= places or (not request.live and historical >= max(1, places - 1))
 
 
 def _throttled(state: GateState, requested_s: float, budget: Budget, now: float) -> GateState:

@@ -124,7 +124,9 @@ class Budget(Frozen):
 
     rate: float | None = Field(default=2, gt=0, le=10_000, description="requests per second, in the long run")
     burst: int = Field(default=10, ge=1, description="requests that may come at once after a pause")
-    in_flight: int | None = Field(default=4, ge=1, description="requests at the same time")
+    in_flight: int | None = Field(
+        default=4, ge=1, description="requests at the same time; past days leave one of them to the current day"
+    )
     max_retry_after_s: Seconds = Field(
         default=86400, description="longest wait that the server may ask for with Retry-After; a longer one is cut"
     )
@@ -132,6 +134,12 @@ class Budget(Frozen):
     @property
     def is_limited(self) -> bool:
         return self.rate is not None or self.in_flight is not None
+
+    @property
+    def places(self) -> int | None:
+        """How many requests may be under way: a burst smaller than `in_flight` limits them too. None is no limit."""
+        bounds = [self.in_flight, None if self.rate is None else self.burst]
+        return min((each for each in bounds if each is not None), default=None)
 
 
 UNLIMITED = Budget(rate=None, in_flight=None)

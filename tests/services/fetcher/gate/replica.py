@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 from services.fetcher.gate.gated_source import GatedSource, Surroundings
@@ -26,9 +27,10 @@ SYSTEM_CLOCK = SystemClock()
 
 
 def gated_source(
-    conninfo: str, base_url: str, budget: Budget, lease_s: float, clock: Clock = SYSTEM_CLOCK
+    conninfo: str, base_url: str, budget: Budget, lease_s: float, clock: Clock = SYSTEM_CLOCK, **overrides: Any
 ) -> GatedSource:
-    source = made_source(base_url, budget=budget.model_dump())
+    """`overrides`: keys of the declaration."""
+    source = made_source(base_url, budget=budget.model_dump(), **overrides)
     stopping = threading.Event()
     surroundings = Surroundings(
         clock,

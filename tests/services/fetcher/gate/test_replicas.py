@@ -5,17 +5,24 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
 
+from services.fetcher.planning.windows import DueWindow, Window
 from services.fetcher.sources.declaration import Budget
+from services.fetcher.sources.documents import Deferred, Document
 from tests.services.fetcher.gate.counting_server import CountingServer, Decision, counting_server, most_over_budget
-from tests.waiting import wait_until
+from tests.services.fetcher.gate.replica import gated_source
+from tests.services.fetcher.site import delayed, serving_site
+from tests.services.fetcher.synthetic_documents import DAY, body, event
+from tests.waiting import DEADLINE_S, wait_until
 
 # Longer than an answer of the server takes on a loaded machine.
 LEASE_S = 10.0
@@ -109,3 +116,29 @@ def test_no_replica_requests_before_the_time_that_the_server_asked_for(
 
     assert all(arrival >= at for arrival, at in zip(server.arrivals[1:], opens_at, strict=False))
     assert len(opens_at) == 3
+
+
+def test_slow_answers_to_the_back_fill_of_two_replicas_hold_back_no_live_request(
+    stack: ExitStack, database_url: str
+) -> None:
+    site, released = stack.enter_context(serving_site()), threading.Event()
+    site.pages["/cards/today.json"] = site.pages[path := f"/cards/{DAY:%Y%m%d}.json"] = body("cards", [event(1)])
+    site.answers[path].extend([delayed(released)] * 8)
+    patient = {"read_timeout_s": DEADLINE_S, "total_timeout_s": DEADLINE_S}
+    budget = Budget(rate=None, in_flight=3)
+    replicas = [gated_source(database_url, site.url, budget, DEADLINE_S, http=patient) for _ in range(2)]
+    for replica in replicas:
+        stack.callback(replica.close)
+    threads = stack.enter_context(ThreadPoolExecutor(8))
+    stack.callback(released.set)
+
+    window = Window("cards", DAY)
+    past = [threads.submit(replicas[number % 2].fetch, DueWindow(window, historical=True), None) for number in range(8)]
+    wait_until(lambda: sum(each.done() for each in past) == 6, "the back-fill to be put back but for two windows")
+    live = [replica.fetch(DueWindow(window, historical=False), None) for replica in replicas]
+    under_way = site.requests.count(path)
+    released.set()
+
+    assert [type(each) for each in live] == [Document, Document]
+    assert under_way == 2
+    assert sorted(type(each.exception()).__name__ for each in past) == [Deferred.__name__] * 6 + ["NoneType"] * 2

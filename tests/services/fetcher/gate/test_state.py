@@ -76,11 +76,43 @@ def free() -> Gate:
 
 def test_no_more_than_the_declared_number_are_in_flight() -> None:
     gate = Gate(Budget(rate=None, in_flight=2))
-    turns = [gate.turn(), gate.turn()]
-    assert gate.wait().reason == "budget"
+    turns = [gate.turn(live=True), gate.turn(live=True)]
+    assert gate.wait(live=True).reason == "budget"
 
     gate.end(turns[0])
 
+    gate.turn(live=True)
+    assert gate.wait(live=True).reason == "budget"
+
+
+@pytest.mark.parametrize(
+    ("budget", "historical"),
+    [
+        (Budget(rate=None, in_flight=3), 2),
+        (Budget(rate=1000, burst=3, in_flight=None), 2),
+        (Budget(rate=1000, burst=3, in_flight=8), 2),
+        (Budget(rate=None, in_flight=1), 1),
+    ],
+)
+def test_the_back_fill_leaves_one_place_to_live_requests(budget: Budget, historical: int) -> None:
+    gate = Gate(budget)
+    for _ in range(historical):
+        gate.turn()
+    assert gate.wait().reason == "budget"
+
+    live = gate.take(live=True)
+
+    assert isinstance(live, Granted) == (historical > 1)
+
+
+def test_live_requests_may_use_all_places_and_the_back_fill_those_that_they_leave() -> None:
+    gate = Gate(Budget(rate=None, in_flight=3))
+    live = [gate.turn(live=True, place=str(number)) for number in range(2)]
+
+    gate.turn()
+
+    assert gate.wait().reason == "budget"
+    gate.end(live[0])
     gate.turn()
     assert gate.wait().reason == "budget"
 
