@@ -1,10 +1,12 @@
 """Fetches one window: gets its document, splits it into records and archives it. Errors are part of the outcome.
 
-A document is archived only if it could be split. A response that was refused is stored for a person to look at.
+A document is archived only if it could be split. A response that was refused is stored for a person to look at. If it
+is a page that is no document, or the document of another day, the window is suspect (planning/wrong_documents.py).
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from datetime import date, datetime
 from typing import NamedTuple, Protocol
@@ -14,8 +16,10 @@ import structlog
 
 from services.fetcher.capture import Capture, WrongDay
 from services.fetcher.next_cursor import change_of, cursor_after, cursor_after_equal_answer
-from services.fetcher.planning.cursor import WindowCursor
+from services.fetcher.planning.cursor import WindowCursor, WrongDocument
 from services.fetcher.planning.windows import DueWindow, Window
+from services.fetcher.planning.wrong_documents import after_wrong_document, closes
+from services.fetcher.planning_rules import closing_rules_of
 from services.fetcher.sources.declaration import Source
 from services.fetcher.sources.documents import (
     Absence,
@@ -35,6 +39,8 @@ from shared.retry import Retry
 # In characters. The cause is stored in the window's cursor and shown in lists.
 MAX_CAUSE_CHARS = 500
 EXPECTED_ERRORS = (InvalidDocument, TransientError, SourceUnavailable)
+# 16 bytes of a hash distinguish the answers to one window.
+HASH_CHARS = 32
 
 
 class DocumentStore(Protocol):
@@ -90,7 +96,7 @@ class FetchWindow:
         """`is_over`: whether the documents of a day are final. It is asked again when a document has arrived, because
         the answer of the source may have shown that this machine's clock is wrong (steady_clock.py)."""
         self._is_over = is_over
-        self._equal_answers = source.completeness.equal_answers
+        self._closing_rules = closing_rules_of(source)
         self._captures = {feed.name: Capture(source, feed) for feed in source.feeds}
         self._documents = documents
         self._archive = archive
@@ -118,9 +124,19 @@ class FetchWindow:
         except Exception as error:  # noqa: BLE001 - see above
             if not isinstance(error, EXPECTED_ERRORS):
                 self._log.warning("window_fetch_raised", feed=due.window.feed, day=str(due.window.date), exc_info=True)
-            return FetchOutcome(
-                due, cursor.as_failed(cause_of(error, self._store_refused(due, error))), [], changed=True
-            )
+            return self._failed(due, cursor, error)
+
+    def _failed(self, due: DueWindow, cursor: WindowCursor, error: Exception) -> FetchOutcome:
+        wrong = wrong_document_of(error, self._clock.now())
+        if wrong is not None:
+            wrong = after_wrong_document(cursor.wrong_document, wrong, self._closing_rules)
+        has_document = cursor.state == "done" and cursor.document is not None
+        if due.historical and wrong is not None and not has_document and closes(wrong, self._closing_rules):
+            self._log.warning("window_closed_without_document", feed=due.window.feed, day=str(due.window.date))
+            closed = cursor.as_closed_without_document(wrong, self._clock.now())
+            return FetchOutcome(due, closed, [], changed=True)
+        cause = cause_of(error, self._store_refused(due, error))
+        return FetchOutcome(due, cursor.as_failed(cause, wrong), [], changed=True)
 
     def _store_refused(self, due: DueWindow, error: Exception) -> str | None:
         """Where the refused response is, below the archive."""
@@ -130,7 +146,7 @@ class FetchWindow:
 
     def _capture(self, due: DueWindow, cursor: WindowCursor, document: Document) -> FetchOutcome:
         unchanged = document.hash == cursor.document
-        is_revisit = due.historical and cursor.state == "done"
+        is_revisit = due.historical and cursor.state == "done" and cursor.document is not None
         if unchanged and not due.historical:
             return _unchanged(due, msgspec.structs.replace(cursor, etag=document.etag))
         if due.historical and not self._is_over(due.window.date):
@@ -145,14 +161,14 @@ class FetchWindow:
             result = capture(document, cursor.seen, closing)
         except WrongDay as error:
             if due.historical:
-                raise RefusedResponse(str(error), Refusal.BODY, document.response) from error
+                raise RefusedResponse(str(error), Refusal.DAY, document.response) from error
             # The address of the current day serves the previous day until the first publication.
             return _unchanged(due, msgspec.structs.replace(cursor, etag=document.etag), absent=True)
         except InvalidDocument as error:
             raise RefusedResponse(str(error), Refusal.BODY, document.response) from error
         self._archive.put(document)  # before the cursor that relies on it is committed
         after = cursor_after(cursor, document, result)
-        if is_revisit and cursor.document is not None:
+        if is_revisit:
             change = change_of(cursor, document, result, capture, self._archive.read)
             after = msgspec.structs.replace(after, change=change)
         dead_letters = capture.new_dead_letters(result, document, cursor.document, self._archive.read)
@@ -160,7 +176,7 @@ class FetchWindow:
 
     def _repeated(self, due: DueWindow, cursor: WindowCursor) -> FetchOutcome:
         """The source answered with the final document that is known."""
-        return FetchOutcome(due, cursor_after_equal_answer(cursor, self._equal_answers), [], changed=True)
+        return FetchOutcome(due, cursor_after_equal_answer(cursor, self._closing_rules.equal_answers), [], changed=True)
 
 
 def cause_of(error: Exception, rejected: str | None = None) -> str:
@@ -170,6 +186,15 @@ def cause_of(error: Exception, rejected: str | None = None) -> str:
     text = str(error) if isinstance(error, EXPECTED_ERRORS) else f"unexpected {type(error).__name__}: {error}"
     # The encoder of cursors refuses lone surrogates.
     return mask_text(text).encode(errors="replace").decode()[: MAX_CAUSE_CHARS - len(note)] + note
+
+
+def wrong_document_of(error: Exception, at: datetime) -> WrongDocument | None:
+    """What the error says about the answer, if that is a page that is no document or the document of another day."""
+    if not isinstance(error, RefusedResponse) or error.reason not in {Refusal.BLOCK_PAGE, Refusal.TYPE, Refusal.DAY}:
+        return None
+    body = b"" if error.response is None else error.response.body
+    kind = "other day" if error.reason is Refusal.DAY else "block page"
+    return WrongDocument(kind, hashlib.sha256(body).hexdigest()[:HASH_CHARS], at)
 
 
 def _unchanged(due: DueWindow, cursor: WindowCursor, absent: bool = False) -> FetchOutcome:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from services.fetcher.planning.cadence import CadenceRules
 from services.fetcher.planning.revisits import RevisitRules
+from services.fetcher.planning.wrong_documents import ClosingRules
 from services.fetcher.sources.declaration import Source
 
 
 def revisit_rules_of(source: Source) -> RevisitRules:
     rules = source.completeness
     return RevisitRules(source.live.poll_interval_s, rules.retry_s, rules.max_retry_s, rules.recheck_after_h)
+
+
+def closing_rules_of(source: Source) -> ClosingRules:
+    rules = source.completeness
+    return ClosingRules(rules.equal_answers, rules.retry_s, rules.max_retry_s)
 
 
 def cadence_rules_of(source: Source, feed: str) -> CadenceRules | None:

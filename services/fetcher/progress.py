@@ -174,14 +174,16 @@ class FetchProgress:
         return max(min(times), self._live_held_until or min(times)) if times else None
 
     def counts(self) -> dict[str, int]:
-        """Counts of windows by status. `due` includes windows in flight, `done` those that are suspect."""
+        """Counts of windows by status. `due` includes windows in flight. A suspect window is also `done` if it has a
+        final document; it is not `failed`."""
         statuses = self._windows.statuses()
+        suspect = suspicions(statuses)
         return {
             "due": self._due_count(),
             "done": sum(status.state == "done" for window, status in statuses.items() if self._in_span(window)),
-            "failed": sum(status.state == "failed" for status in statuses.values()),
+            "failed": sum(status.state == "failed" and window not in suspect for window, status in statuses.items()),
             "missing": sum(state.is_missing for _, state in self._windows.items()),
-            "suspect": len(suspicions(statuses)),
+            "suspect": len(suspect),
         }
 
     def changed_count(self) -> int:
@@ -216,7 +218,7 @@ class FetchProgress:
         return coverage_of(*self._span, {window.date for window in self._windows.done()}, pending)
 
     def failures(self) -> list[dict[str, Any]]:
-        """The windows whose last fetch failed, with the causes."""
+        """The windows without a final document whose last fetch failed, with the causes. Some are suspect."""
         return self._windows.failures()
 
     def _span_at(self, now: datetime) -> tuple[date, date] | None:

@@ -149,8 +149,8 @@ class Metrics(StateMetrics):
         )
         self.fetch_refusals_total = self._counter(
             "fetch_refusals_total",
-            "refused responses of a source by reason: address, block page, body, header, redirect, size, status, type;"
-            " date counts times of publication (Last-Modified) that cannot be true",
+            "refused responses of a source by reason: address, block page, body, header, other day, redirect, size,"
+            " status, type; date counts times of publication (Last-Modified) that cannot be true",
             ("source", "reason"),
         )
         self.fetch_last_document_timestamp_seconds = self._gauge(

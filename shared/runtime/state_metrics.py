@@ -98,8 +98,8 @@ class StateMetrics(MetricRegistry):
     def _define_rows(self) -> None:
         self.fetch_windows = self._gauge(
             "fetch_windows",
-            "windows of the active fetcher by state: due, done, failed, missing (no document), suspect (done, but its"
-            " document may be incomplete); not while it is paused",
+            "windows of the active fetcher by state: due, done, failed, missing (no document), suspect (its"
+            " document may be incomplete, or the answer was not its document); not while it is paused",
             ("source", "state"),
         )
         self.fetch_changed_windows = self._gauge(

@@ -32,8 +32,9 @@ class WindowBody(BaseModel):
     feed: str
     date: date
     state: LedgerState = Field(
-        description="`planned`: not fetched yet; `live`: its day is not over; `done`; `suspect`: done, but its document"
-        " may be incomplete (`detail`), it is fetched again; `failed`: `error` has the cause, the fetch is retried"
+        description="`planned`: not fetched yet; `live`: its day is not over; `done`; `suspect`: its document"
+        " may be incomplete, or the answer was not its document (`detail`), it is fetched again; `failed`: `error` has"
+        " the cause, the fetch is retried"
     )
     stage: Stage = Field(
         description="`fetched`: its document waits for its unit; `emitted`: its records are in raw-events; `loaded`:"
@@ -43,7 +44,7 @@ class WindowBody(BaseModel):
     attempts: int = Field(description="failed fetches in a row")
     error: str | None
     detail: str | None = Field(description="the error, or why the document is suspect")
-    equal_answers: int = Field(description="answers in a row with this final document")
+    equal_answers: int = Field(description="answers in a row with this final document, or with the same wrong one")
     fetched_at: datetime | None = Field(description="when the last document was fetched first")
     next_at: datetime | None = Field(description="when a window whose day is over is fetched again, as far as planned")
 
@@ -119,7 +120,7 @@ def next_page(entries: list[LedgerEntry], limit: int) -> str | None:
 
 
 def window_body(entry: LedgerEntry) -> WindowBody:
-    status = entry.status
+    status, wrong = entry.status, entry.status.wrong_document
     return WindowBody(
         feed=entry.window.feed,
         date=entry.window.date,
@@ -129,7 +130,7 @@ def window_body(entry: LedgerEntry) -> WindowBody:
         attempts=status.attempts,
         error=status.error,
         detail=entry.detail,
-        equal_answers=status.equal_answers,
+        equal_answers=status.equal_answers if wrong is None else wrong.equal_answers,
         fetched_at=status.fetched_at,
         next_at=entry.next_at,
     )

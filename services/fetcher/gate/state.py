@@ -149,7 +149,7 @@ def _budget_wait(state: GateState, request: TurnRequest, budget: Budget, now: fl
 
 
 def _is_full(state: GateState, request: TurnRequest, budget: Budget) -> bool:
-    """Whether all places that the request may use are taken. A budget of one request at a time has no place to leave."""
+    """Whether all places that the request may use are taken. A budget of one place has none to leave."""
     places = budget.places
     if places is None:
         return False

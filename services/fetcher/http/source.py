@@ -68,7 +68,8 @@ class HttpSource:
             return None
         if status == HTTPStatus.NOT_MODIFIED and tag is not None:
             return Absence.UNCHANGED
-        if status == HTTPStatus.NOT_FOUND:
+        marker = self._marker_in(response.body)
+        if status == HTTPStatus.NOT_FOUND and marker is None:
             return Absence.NOT_PUBLISHED
         if HTTPStatus.INTERNAL_SERVER_ERROR <= status <= LAST_STATUS or status in RETRYABLE:
             if status in THROTTLING:
@@ -76,7 +77,8 @@ class HttpSource:
                 raise Throttled(f"GET {url}: the server answered {_status_text(status)}", retry_after, date)
             raise TransientError(f"GET {url}: the server answered {_status_text(status)}")
         expected = "200, 304 or 404" if tag else "200 or 404"
-        raise RefusedResponse(f"GET {url}: expected {expected}, got {_status_text(status)}", Refusal.STATUS, response)
+        reason = Refusal.STATUS if marker is None and not _is_markup(response) else Refusal.BLOCK_PAGE
+        raise RefusedResponse(f"GET {url}: expected {expected}, got {_status_text(status)}", reason, response)
 
     def _document(self, due: DueWindow, url: str, response: SourceResponse) -> Document:
         self._refuse_other_content(url, response)
@@ -99,18 +101,23 @@ class HttpSource:
 
     def _refuse_other_content(self, url: str, response: SourceResponse) -> None:
         """Raises RefusedResponse for markup instead of JSON, a marker of the declaration, or another content type."""
-        content_type = value_of(response.headers, "content-type")
-        is_markup = response.body[:100].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")
-        if is_markup or "html" in (content_type or ""):
+        if _is_markup(response):
             raise RefusedResponse(f"GET {url}: expected JSON, got a page of markup", Refusal.BLOCK_PAGE, response)
-        for marker in self._source.block_page.markers:
-            if marker.encode() in response.body:
-                raise RefusedResponse(
-                    f"GET {url}: the page contains the marker {marker!r}", Refusal.BLOCK_PAGE, response
-                )
+        if (marker := self._marker_in(response.body)) is not None:
+            raise RefusedResponse(f"GET {url}: the page contains the marker {marker!r}", Refusal.BLOCK_PAGE, response)
+        content_type = value_of(response.headers, "content-type")
         if not may_be_json(content_type):
             message = f"GET {url}: expected JSON, got the content type {content_type!r:.100}"
             raise RefusedResponse(message, Refusal.TYPE, response)
+
+    def _marker_in(self, body: bytes) -> str | None:
+        """The first marker of the declaration that the body contains."""
+        return next((marker for marker in self._source.block_page.markers if marker.encode() in body), None)
+
+
+def _is_markup(response: SourceResponse) -> bool:
+    starts_with_tag = response.body[:100].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")
+    return starts_with_tag or "html" in (value_of(response.headers, "content-type") or "")
 
 
 def _status_text(status: int) -> str:

@@ -50,6 +50,17 @@ class DocumentChange(msgspec.Struct, frozen=True, omit_defaults=True):
     total: int = 0
 
 
+class WrongDocument(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The answer instead of the document of a day that is over: a page that is no document, or the document of another
+    day. `hash`: of its body. `equal_answers`: so many answers in a row, the last of them at `counted_at`, were equal;
+    answers that came soon after the one before do not count (planning/wrong_documents.py)."""
+
+    kind: Literal["block page", "other day"]
+    hash: str
+    counted_at: datetime
+    equal_answers: int = 1
+
+
 class Timetable(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a document of the current day says about its events: when they start (Unix time in seconds), and which of
     them are settled. `published_at`: when the document was published, as far as known."""
@@ -69,7 +80,8 @@ class WindowStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     `equal_answers`: how often in a row the source answered with this final document. `is_confirmed`: often enough, or
     an operator accepted the window (`is_accepted`): then it is not fetched again. `fetched_at`: when the last document
     was fetched first. `checked_at`: the last later fetch of a window whose day is over. `change`: how the last change
-    of the final document differs from the one before.
+    of the final document differs from the one before. `wrong_document`: the last answer, if it was one; a window with
+    the state failed is suspect then, a window that is done was closed with it.
     """
 
     state: CursorState = "live"
@@ -86,6 +98,7 @@ class WindowStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     change: DocumentChange | None = None
     timetable: Timetable | None = None
     is_accepted: bool = False
+    wrong_document: WrongDocument | None = None
 
 
 class WindowCursor(WindowStatus, frozen=True, omit_defaults=True):
@@ -95,21 +108,46 @@ class WindowCursor(WindowStatus, frozen=True, omit_defaults=True):
     etag: str | None = None
     seen: dict[str, SliceVersion] = {}
 
-    def as_failed(self, error: str) -> WindowCursor:
+    def as_failed(self, error: str, wrong_document: WrongDocument | None = None) -> WindowCursor:
         """The cursor after a failed fetch. It keeps `seen`, so that the next good document continues from it.
 
         A window that is done stays done: its final document is known. It would otherwise be closed a second time.
         """
-        state: CursorState = "done" if self.state == "done" else "failed"
-        return msgspec.structs.replace(self, state=state, attempts=self.attempts + 1, error=error)
+        attempts = self.attempts + 1
+        if self.state == "done":
+            return msgspec.structs.replace(self, attempts=attempts, error=error)
+        return msgspec.structs.replace(
+            self, state="failed", attempts=attempts, error=error, wrong_document=wrong_document
+        )
 
     def as_recovered(self) -> WindowCursor:
-        state: CursorState = "live" if self.state == "failed" else self.state
-        return msgspec.structs.replace(self, state=state, attempts=0, error=None)
+        if self.state == "done":
+            return msgspec.structs.replace(self, attempts=0, error=None)
+        return msgspec.structs.replace(self, state="live", attempts=0, error=None, wrong_document=None)
+
+    def as_closed_without_document(self, wrong_document: WrongDocument, at: datetime) -> WindowCursor:
+        """The cursor of a window whose source has no document of the day. It is fetched once more like any that is
+        done; the document that then comes is the first final one."""
+        return msgspec.structs.replace(
+            self,
+            state="done",
+            attempts=0,
+            error=None,
+            is_confirmed=True,
+            document=None,
+            etag=None,
+            fetched_at=self.fetched_at if self.state == "done" else at,
+            equal_answers=wrong_document.equal_answers,
+            wrong_document=wrong_document,
+        )
 
     def as_accepted(self) -> WindowCursor:
-        """The cursor of a window that an operator accepted as it is. Without a final document it is done as well."""
-        return msgspec.structs.replace(self, state="done", attempts=0, error=None, is_confirmed=True, is_accepted=True)
+        """The cursor of a window that an operator accepted as it is. Without a final document it is done as well: the
+        document that a later backfill finds is then the first final one."""
+        accepted = msgspec.structs.replace(
+            self, state="done", attempts=0, error=None, is_confirmed=True, is_accepted=True, wrong_document=None
+        )
+        return accepted if self.state == "done" else msgspec.structs.replace(accepted, document=None, etag=None)
 
 
 _ENCODER = msgspec.json.Encoder()

@@ -45,6 +45,7 @@ class Refusal(StrEnum):
     ADDRESS = "address"
     BLOCK_PAGE = "block page"
     BODY = "body"
+    DAY = "other day"
     HEADER = "header"
     REDIRECT = "redirect"
     SIZE = "size"

@@ -101,7 +101,7 @@ def _windows(detail: Mapping[str, Any]) -> Guide:
     if detail["failed"]:
         meaning = "Documents could not be fetched or read. The fetcher tries again, up to an hour apart."
         return Guide("Windows failed", meaning, ("headrace windows --state failed",), "docs/runbooks.md#windowfailed")
-    meaning = "Final documents have fewer events than others of their day."
+    meaning = "Final documents are incomplete, or what the source answers is not a document of their day."
     return Guide("Windows suspect", meaning, ("headrace windows --state suspect",), "docs/runbooks.md#windowsuspect")
 
 

@@ -279,6 +279,115 @@ def test_an_upgrade_emits_nothing_again(start: Start, site: Site) -> None:
     assert site.requests.count(ENDS) > 1
 
 
+BLOCK_PAGE = b"<html>Are you a robot?</html>"
+OTHER_DAY = body("ends", [event(1, DAY - timedelta(days=1))])
+
+
+def run_for_days(driver: FetcherDriver, clock: SettableClock, days: int) -> None:
+    for _ in range(24 * days):
+        clock.at += HOUR
+        driver.run_due_windows()
+
+
+@pytest.mark.parametrize("answer", [BLOCK_PAGE, OTHER_DAY])
+def test_an_answer_that_is_not_the_document_makes_the_window_suspect_until_the_document_comes(
+    start: Start, site: Site, answer: bytes
+) -> None:
+    clock = SettableClock()
+    publish(site, event(1))
+    driver = start(clock)
+    driver.run_due_windows()
+    site.pages[ENDS] = answer
+    clock.at = CLOSED
+    driver.run_due_windows()
+    driver.step(0)
+    counts, cause = driver.fetcher.status()["windows"], driver.cursor("ends").error
+
+    publish(site, event(1, place=1), event(2))
+    clock.at += timedelta(minutes=1)
+    records = driver.run_due_windows()
+
+    assert (counts["suspect"], counts["failed"], counts["done"]) == (1, 0, 0)
+    assert cause is not None
+    assert [each.body["heat"] for each in raw_events(records)] == [1, 2]
+    assert driver.cursor("ends").wrong_document is None
+    assert suspects(driver) == 0
+
+
+def test_a_block_page_never_closes_its_window_but_an_operator_does(start: Start, site: Site) -> None:
+    clock = SettableClock()
+    publish(site, event(1))
+    driver = start(clock)
+    driver.run_due_windows()
+    site.pages[ENDS] = BLOCK_PAGE
+    clock.at = CLOSED
+    run_for_days(driver, clock, 5)
+    cursor = driver.cursor("ends")
+
+    driver.fetcher.accept(Window("ends", DAY))
+    driver.step(0)
+    requests = site.requests.count(ENDS)
+    run_for_days(driver, clock, 2)
+
+    assert cursor.wrong_document is not None
+    assert cursor.wrong_document.equal_answers > 3
+    assert (cursor.state, suspects(driver)) == ("failed", 0)
+    assert (driver.cursor("ends").state, site.requests.count(ENDS)) == ("done", requests)
+
+
+def test_equal_documents_of_another_day_close_the_window_and_the_document_that_comes_later_is_loaded(
+    start: Start, site: Site
+) -> None:
+    clock = SettableClock()
+    publish(site, event(1), event(2))
+    driver = start(clock)
+    driver.run_due_windows()
+    site.pages[ENDS] = OTHER_DAY
+    clock.at, states = CLOSED, []
+    for _ in range(4):
+        driver.run_due_windows()
+        states.append(driver.cursor("ends").state)
+        clock.at += HOUR
+
+    publish(site, event(1), event(2, place=1))
+    before = len(driver.records)
+    run_for_days(driver, clock, 1)
+
+    assert states == ["failed", "failed", "failed", "done"]
+    closing = raw_events(driver.records[before:])
+    assert [(each.body["heat"], each.historical) for each in closing] == [(1, True), (2, True)]
+    assert driver.cursor("ends").change is None
+
+
+def test_a_window_closed_without_a_document_is_asked_for_once_more(start: Start, site: Site) -> None:
+    clock = SettableClock()
+    publish(site, event(1))
+    driver = start(clock)
+    driver.run_due_windows()
+    site.pages[ENDS] = OTHER_DAY
+    clock.at = CLOSED
+    driver.run_due_windows()
+    run_for_days(driver, clock, 1)
+    closed = site.requests.count(ENDS)
+
+    run_for_days(driver, clock, 4)
+
+    assert (driver.cursor("ends").state, driver.cursor("ends").error) == ("done", None)
+    assert site.requests.count(ENDS) == closed + 1
+
+
+def test_a_wrong_answer_to_a_recheck_leaves_the_final_document(start: Start, site: Site) -> None:
+    clock = SettableClock()
+    driver = closed_day(start, site, clock, event(1), event(2), completeness={"equal_answers": 1})
+    document = driver.cursor("ends").document
+    site.pages[ENDS] = OTHER_DAY
+
+    run_for_days(driver, clock, 2)
+
+    assert (driver.cursor("ends").state, driver.cursor("ends").document) == ("done", document)
+    assert suspects(driver) == 0
+
+
 class JumpingMachine:
     """A machine whose wall clock jumps; the server's clock does not."""
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import gzip
 import itertools
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 
 import pytest
 
 from services.fetcher.http.source import HttpSource
 from services.fetcher.planning.windows import DueWindow, Window
-from services.fetcher.sources.documents import Absence, Document, RefusedResponse, Throttled
+from services.fetcher.sources.documents import Absence, Document, Refusal, RefusedResponse, Throttled
 from shared.errors import InvalidDocument, TransientError
 from tests.services.fetcher.site import Answer, Handler, Site, page, status, truncated
 from tests.services.fetcher.synthetic_documents import DAY, NOON, SettableClock, body, event, made_source
@@ -284,3 +284,31 @@ def test_a_gzip_body_is_unpacked(site: Site) -> None:
 
     assert isinstance(document, Document)
     assert document.body == BODY
+
+
+@pytest.mark.parametrize(
+    ("code", "content", "reason"),
+    [
+        (403, b"<html>Access denied</html>", Refusal.BLOCK_PAGE),
+        (403, b"checking your browser", Refusal.BLOCK_PAGE),
+        (404, b"checking your browser", Refusal.BLOCK_PAGE),
+        (200, b"checking your browser", Refusal.BLOCK_PAGE),
+        (403, b"no", Refusal.STATUS),
+    ],
+)
+def test_a_block_page_is_recognised_whatever_its_status_is(
+    site: Site, code: int, content: bytes, reason: Refusal
+) -> None:
+    site.answers[DATED].append(lambda handler: handler.answer(code, content))
+    source = HttpSource(made_source(site.url, block_page={"markers": ["checking your browser"]}), SettableClock())
+
+    with closing(source), pytest.raises(RefusedResponse) as raised:
+        source.fetch(PAST, None)
+
+    assert raised.value.reason is reason
+
+
+def test_a_404_with_markup_means_not_published(site: Site) -> None:
+    site.answers[DATED].append(lambda handler: handler.answer(404, b"<html>not found</html>", Content_Type="text/html"))
+
+    assert fetch_from(site) is Absence.NOT_PUBLISHED

@@ -1,10 +1,10 @@
-"""Which final documents have too few events."""
+"""Which final documents have too few events, and which windows have an answer that is not their document."""
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
-from services.fetcher.planning.cursor import WindowStatus
+from services.fetcher.planning.cursor import WindowStatus, WrongDocument
 from services.fetcher.planning.suspects import suspicions
 from services.fetcher.planning.windows import Window
 
@@ -63,3 +63,10 @@ def test_fewer_values_than_in_an_earlier_document_are_suspect() -> None:
     found = suspicions({ENDS: status(12, valued=7, most_valued=9)})
 
     assert found == {ENDS: "7 events have values, in an earlier document 9"}
+
+
+def test_a_failed_window_is_suspect_if_the_answer_was_not_its_document() -> None:
+    page = WrongDocument("block page", "a", datetime(2031, 5, 4, tzinfo=UTC))
+
+    assert suspicions({ENDS: status(None, "failed", error="a page", wrong_document=page)}) == {ENDS: "a page"}
+    assert suspicions({ENDS: status(None, wrong_document=page)}) == {}
