@@ -43,7 +43,7 @@ MAX_WAIT_S = 10.0
 # The loop calls `next` every half second. Without a call for this long, this fetcher is on standby or paused.
 IDLE_S = 5.0
 
-EMPTY_STATUS: dict[str, Any] = {"windows": {}, "failed": [], "exhausted": False, "warning": None}
+EMPTY_STATUS: dict[str, Any] = {"windows": {}, "failed": [], "changes": [], "exhausted": False, "warning": None}
 
 
 class Fetcher:
@@ -140,8 +140,8 @@ class Fetcher:
         return None
 
     def status(self) -> dict[str, Any]:
-        """Counts of windows by status, failed windows with their causes, whether the plan is finished, and a warning if
-        nothing has been fetched.
+        """Counts of windows by status, failed windows with their causes, recent changes of final documents, whether the
+        plan is finished, and a warning if nothing has been fetched.
 
         For a recorded archive also the coverage of its days (planning/coverage.py).
         """
@@ -300,6 +300,7 @@ class Fetcher:
         self._status = {
             "windows": progress.counts(),
             "failed": progress.failures(),
+            "changes": progress.recent_changes(self._clock.now()),
             "exhausted": exhausted,
             "warning": warning,
             **({} if days is None else {"days": days}),

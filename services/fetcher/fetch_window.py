@@ -16,7 +16,7 @@ import structlog
 
 from services.fetcher.capture import Capture, WrongDay
 from services.fetcher.next_cursor import change_of, cursor_after, cursor_after_equal_answer
-from services.fetcher.planning.cursor import WindowCursor, WrongDocument
+from services.fetcher.planning.cursor import WindowCursor, WrongDocument, WrongKind
 from services.fetcher.planning.windows import DueWindow, Window
 from services.fetcher.planning.wrong_documents import after_wrong_document, closes
 from services.fetcher.planning_rules import closing_rules_of
@@ -193,7 +193,7 @@ def wrong_document_of(error: Exception, at: datetime) -> WrongDocument | None:
     if not isinstance(error, RefusedResponse) or error.reason not in {Refusal.BLOCK_PAGE, Refusal.TYPE, Refusal.DAY}:
         return None
     body = b"" if error.response is None else error.response.body
-    kind = "other day" if error.reason is Refusal.DAY else "block page"
+    kind: WrongKind = "other day" if error.reason is Refusal.DAY else "block page"
     return WrongDocument(kind, hashlib.sha256(body).hexdigest()[:HASH_CHARS], at)
 
 

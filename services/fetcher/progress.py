@@ -13,6 +13,7 @@ import msgspec
 from services.fetcher.fetch_window import FetchOutcome
 from services.fetcher.planning.backfills import Backfills
 from services.fetcher.planning.cadence import CadenceRules, EventTimes, event_times, next_fetch_at
+from services.fetcher.planning.changes import recent_changes
 from services.fetcher.planning.coverage import coverage_of
 from services.fetcher.planning.cursor import WindowCursor, decode, encode, status_of
 from services.fetcher.planning.nothing_due import Calendar, explain
@@ -189,6 +190,11 @@ class FetchProgress:
     def changed_count(self) -> int:
         """The number of windows whose final document changed when it was fetched again."""
         return sum(state.status.change is not None for _, state in self._windows.items())
+
+    def recent_changes(self, now: datetime) -> list[dict[str, Any]]:
+        """The newest of these changes as JSON (planning/changes.py)."""
+        changes = {window: change for window, state in self._windows.items() if (change := state.status.change)}
+        return recent_changes(changes, self._source.name, now)
 
     def _due_count(self) -> int:
         planned = len(self._deferred.union(self._pending))

@@ -6,8 +6,8 @@ from typing import Literal, get_args
 
 EventKind = Literal["tip", "big-payout", "grade", "surprise", "called-off", "daily"]
 PipelineKind = Literal[
-    "stage-down", "partition-held", "lag-growing", "windows-failed", "dead-letters", "model-behind", "audit-missing",
-    "quality", "bot-token",
+    "stage-down", "partition-held", "lag-growing", "windows-failed", "window-changed", "dead-letters",
+    "model-behind", "audit-missing", "quality", "bot-token",
 ]  # fmt: skip
 FindingKind = Literal[EventKind, PipelineKind]
 EVENT_KINDS: frozenset[str] = frozenset(get_args(EventKind))

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 
 from services.fetcher.planning.cursor import DocumentChange, EventDifference
+from services.fetcher.planning.windows import Window
 
 # A change is stored in the window's cursor. These bounds keep it below some 10 KB.
 MAX_EVENTS, MAX_FIELDS, MAX_FIELD_CHARS = 20, 10, 80
+# The recent changes are a part of the fetcher's status, which each heartbeat stores: at most some 5 KB.
+MAX_RECENT, MAX_RECENT_LINES, MAX_LINE_CHARS = 10, 3, 160
+# After this time a change is listed only by `headrace windows changes`, and its alert ends (services/notifier/alerts).
+RECENT = timedelta(hours=24)
 
 Events = Mapping[str, bytes]
 """The JSON text of each event by its key."""
@@ -30,11 +35,29 @@ def change_text(change: DocumentChange) -> str:
     """In one line: 3 events: boatrace:2026-01-31:07:04 changed (boats.1.racer_place_number), ..."""
     if not change.total:
         return "no event differs"
-    named = ", ".join(
-        f"{each.event} {each.kind}" + (f" ({', '.join(each.fields)})" if each.fields else "")
-        for each in change.events[:3]
-    )
+    named = ", ".join(map(_difference_text, change.events[:3]))
     return f"{change.total} events: {named}" + (", ..." if change.total > 3 else "")
+
+
+def recent_changes(changes: Mapping[Window, DocumentChange], source: str, now: datetime) -> list[dict[str, Any]]:
+    """The newest changes of the last RECENT as JSON, the newest first. `lines` describe the first differences."""
+    recent = [(window, change) for window, change in changes.items() if change.at > now - RECENT]
+    recent.sort(key=lambda item: (item[1].at, item[0]), reverse=True)
+    return [
+        {
+            "window": window.key(source),
+            "at": change.at.isoformat(),
+            "events": change.total,
+            "lines": [_difference_text(each)[:MAX_LINE_CHARS] for each in change.events[:MAX_RECENT_LINES]],
+        }
+        for window, change in recent[:MAX_RECENT]
+    ]
+
+
+def _difference_text(difference: EventDifference) -> str:
+    """boatrace:2026-01-31:07:04 changed (boats.1.racer_place_number)"""
+    fields = f" ({', '.join(difference.fields)})" if difference.fields else ""
+    return f"{difference.event} {difference.kind}{fields}"
 
 
 def _event_change(key: str, old: bytes | None, new: bytes | None) -> EventDifference:

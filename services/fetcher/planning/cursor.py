@@ -50,12 +50,15 @@ class DocumentChange(msgspec.Struct, frozen=True, omit_defaults=True):
     total: int = 0
 
 
+WrongKind = Literal["block page", "other day"]
+
+
 class WrongDocument(msgspec.Struct, frozen=True, omit_defaults=True):
     """The answer instead of the document of a day that is over: a page that is no document, or the document of another
     day. `hash`: of its body. `equal_answers`: so many answers in a row, the last of them at `counted_at`, were equal;
     answers that came soon after the one before do not count (planning/wrong_documents.py)."""
 
-    kind: Literal["block page", "other day"]
+    kind: WrongKind
     hash: str
     counted_at: datetime
     equal_answers: int = 1

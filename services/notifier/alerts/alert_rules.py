@@ -29,6 +29,8 @@ DEFAULTS: Mapping[PipelineKind, AlertDefaults] = MappingProxyType(
         "lag-growing": AlertDefaults(900, 500, "record"),
         # The fetcher tries a failed window again with delays of up to an hour.
         "windows-failed": AlertDefaults(3 * HOUR_S, 1, "window"),
+        # It is no fault, and each change is told.
+        "window-changed": AlertDefaults(0, 1, "event"),
         "dead-letters": AlertDefaults(0, 10, "dead letter"),
         "model-behind": AlertDefaults(HOUR_S, 0, "nat"),
         # An audit a night, with two hours to spare.
@@ -38,8 +40,8 @@ DEFAULTS: Mapping[PipelineKind, AlertDefaults] = MappingProxyType(
     }
 )
 """The thresholds: live and ready replicas of a stage (an alert opens below it), held partitions of a topic, waiting
-records, failed or suspect windows, new open dead letters in an hour, nats by which a model is behind, hours since the
-last audit, broken thresholds of the last quality report."""
+records, failed or suspect windows, events that differ in a changed document, new open dead letters in an hour, nats by
+which a model is behind, hours since the last audit, broken thresholds of the last quality report."""
 
 
 class RuleLimits(NamedTuple):

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from services.notifier.alerts.alert_rules import AlertRule
 from services.notifier.alerts.backlog_history import BacklogHistory, is_expected, is_old
+from services.notifier.alerts.changed_windows import changes_by_subject
 from services.notifier.alerts.reading import PipelineReading, TrippedPartition
 from services.notifier.kinds import PipelineKind
 from shared.topics import READS, SERVICES, WRITES
@@ -53,6 +54,8 @@ def conditions_of(
                 for each in _windows_failed(reading)
                 if reached(each, each.detail["failed"] + each.detail["suspect"])
             )
+        case "window-changed":
+            conditions = _windows_changed(rule, reading, open_subjects)
         case "dead-letters":
             conditions = (each for each in _dead_letters(reading) if reached(each, each.detail["new"]))
         case "model-behind":
@@ -71,6 +74,8 @@ def is_known(kind: PipelineKind, subject: str, reading: PipelineReading) -> bool
     match kind:
         case "windows-failed":
             return reading.windows is not None
+        case "window-changed":
+            return reading.changes is not None
         case "model-behind":
             return reading.models is not None
         case "partition-held":
@@ -146,6 +151,19 @@ def _windows_failed(reading: PipelineReading) -> Iterable[Condition]:
             "examples": list(windows.examples[:MAX_EXAMPLES]),
         }
         yield Condition("windows-failed", "fetcher", "warning", detail)
+
+
+def _windows_changed(rule: AlertRule, reading: PipelineReading, open_subjects: Collection[str]) -> Iterable[Condition]:
+    for subject, changes in changes_by_subject(reading, rule.name, rule.threshold, open_subjects).items():
+        (first, *more) = changes
+        examples = [f"{each.window}: {each.events:,} events" for each in changes] if more else first.lines
+        detail = {
+            "windows": [each.window for each in changes],
+            "events": sum(each.events for each in changes),
+            "newest_at": max(each.at for each in changes).isoformat(),
+            "examples": list(examples[:MAX_EXAMPLES]),
+        }
+        yield Condition("window-changed", subject, "warning", detail)
 
 
 def _dead_letters(reading: PipelineReading) -> Iterable[Condition]:

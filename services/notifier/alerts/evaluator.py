@@ -16,7 +16,7 @@ from services.notifier.kinds import PipelineKind
 # An incident ends when its condition has been absent for this long, so that a short recovery does not end it.
 CLEAR_S = 60.0
 # These conditions end by an action of a person, and not now and then by themselves.
-DEFINITE_KINDS: frozenset[PipelineKind] = frozenset({"partition-held", "audit-missing", "bot-token"})
+DEFINITE_KINDS: frozenset[PipelineKind] = frozenset({"partition-held", "window-changed", "audit-missing", "bot-token"})
 DEFINITE_CLEAR_S = 10.0
 # Readings are 5 s apart. After a longer gap nothing is known about the time between.
 MAX_GAP_S = 30.0

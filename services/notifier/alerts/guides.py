@@ -62,6 +62,14 @@ def guide_of(incident: Incident) -> Guide:
             )
         case "windows-failed":
             guide = _windows(detail)
+        case "window-changed":
+            guide = Guide(
+                "Document changed",
+                "The source changed the final document of a closed day. The changed events are loaded as corrections."
+                " The alert ends when it is acknowledged, or after a day.",
+                ("headrace windows changes", f"headrace alerts acknowledge {incident.id}"),
+                "docs/alerts.md#changed-documents",
+            )
         case "dead-letters":
             guide = Guide(
                 "Dead letters",

@@ -6,11 +6,14 @@ Lags come from the heartbeats (ops.replicas), so no broker is asked and a servic
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from services.notifier.alerts.reading import (
+    AcknowledgedChanges,
     AuditReading,
     BotToken,
+    ChangeReading,
     DeadLetterReading,
     ModelReading,
     PipelineReading,
@@ -41,9 +44,15 @@ _OPERATIONS = (
 )
 # A replica that does not fetch has no windows.
 _WINDOWS = (
-    "SELECT detail -> 'windows', jsonb_path_query_array(detail, '$.failed[0 to 4]') FROM ops.replicas r"
+    "SELECT detail -> 'windows', jsonb_path_query_array(detail, '$.failed[0 to 4]'), detail -> 'changes'"
+    " FROM ops.replicas r"
     f" WHERE service = 'fetcher' AND {_IS_LIVE} AND state <> 'standing by' AND detail -> 'windows' ? 'failed'"
     " ORDER BY seen_at DESC LIMIT 1"
+)
+# A change is reported for a day by the fetcher's clock.
+_ACKNOWLEDGED = (
+    "SELECT rule, subject, detail, resolved_at IS NULL FROM notifier.incidents WHERE kind = 'window-changed'"
+    " AND acknowledged_at > clock_timestamp() - interval '3 days'"
 )
 _MODELS = (
     "SELECT detail ->> 'model_version', detail -> 'scores' FROM ops.replicas r"
@@ -64,6 +73,7 @@ def read_pipeline(connection: DbConnection) -> PipelineReading:
     (at,) = connection.execute("SELECT clock_timestamp()").fetchone() or (None,)
     assert at is not None  # noqa: S101  # the statement has no WHERE
     operations = connection.execute(_OPERATIONS).fetchall()
+    windows = connection.execute(_WINDOWS).fetchone()
     return PipelineReading(
         at=at,
         replicas=tuple(ReplicaReading(*row) for row in connection.execute(_REPLICAS).fetchall()),
@@ -72,7 +82,9 @@ def read_pipeline(connection: DbConnection) -> PipelineReading:
         backlogs=_backlogs(connection.execute(_LAGS).fetchall()),
         replaying=frozenset(service for service, kind in operations if kind != "backfill"),
         is_backfilling=any(kind == "backfill" for _, kind in operations),
-        windows=_windows(connection.execute(_WINDOWS).fetchone()),
+        windows=None if windows is None else _windows(windows[0], windows[1]),
+        changes=None if windows is None or windows[2] is None else tuple(map(_change, windows[2])),
+        acknowledged=tuple(_acknowledged(*row) for row in connection.execute(_ACKNOWLEDGED).fetchall()),
         dead_letters={row[0]: DeadLetterReading(*row[1:]) for row in connection.execute(_DEAD_LETTERS).fetchall()},
         models=_models(connection.execute(_MODELS).fetchall()),
         audit=_audit(connection),
@@ -90,12 +102,18 @@ def _backlogs(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[tuple[str, 
     }
 
 
-def _windows(row: tuple[Mapping[str, int], Sequence[Mapping[str, Any]]] | None) -> WindowReading | None:
-    if row is None:
-        return None
-    counts, failed = row
+def _windows(counts: Mapping[str, int], failed: Sequence[Mapping[str, Any]]) -> WindowReading:
     examples = tuple(f"{each['window']}: {each['error']}" for each in failed)
     return WindowReading(counts.get("due", 0), counts["failed"], counts.get("suspect", 0), examples)
+
+
+def _change(each: Mapping[str, Any]) -> ChangeReading:
+    return ChangeReading(each["window"], datetime.fromisoformat(each["at"]), each["events"], tuple(each["lines"]))
+
+
+def _acknowledged(rule: str, subject: str, detail: Mapping[str, Any], is_open: bool) -> AcknowledgedChanges:
+    until = datetime.fromisoformat(detail["newest_at"])
+    return AcknowledgedChanges(rule, subject, frozenset(detail["windows"]), until, is_open)
 
 
 def _models(rows: Sequence[tuple[str | None, Sequence[Mapping[str, Any]]]]) -> tuple[ModelReading, ...] | None:

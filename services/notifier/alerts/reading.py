@@ -59,6 +59,28 @@ class WindowReading:
 
 
 @dataclass(frozen=True)
+class ChangeReading:
+    """A final document that said something else when it was fetched again, at `at` of the fetcher's clock. `events`
+    differ; `lines` describe the first of them."""
+
+    window: str
+    at: datetime
+    events: int
+    lines: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class AcknowledgedChanges:
+    """Changes until `until` of these windows, which a person acknowledged. `is_open`: the incident is not resolved."""
+
+    rule: str
+    subject: str
+    windows: frozenset[str]
+    until: datetime
+    is_open: bool
+
+
+@dataclass(frozen=True)
 class ModelReading:
     """Recent scores of the live model in one state of knowledge, in nats. `behind_by`: the lower end of the 95 %
     interval of its log-loss minus the base rate's; None with too few events."""
@@ -113,8 +135,8 @@ class BotToken:
 @dataclass(frozen=True)
 class PipelineReading:
     """`at` is the database's clock. `paused`: topics that an order pauses. `replaying`: services with an open replay or
-    redrive. `is_backfilling`: the fetcher has an open backfill. `windows`, `models`: None while no replica reports
-    them. `audit`, `quality`: None if there never was one."""
+    redrive. `is_backfilling`: the fetcher has an open backfill. `windows`, `changes`, `models`: None while no replica
+    reports them. `audit`, `quality`: None if there never was one."""
 
     at: datetime
     replicas: tuple[ReplicaReading, ...] = ()
@@ -124,6 +146,8 @@ class PipelineReading:
     replaying: frozenset[str] = frozenset()
     is_backfilling: bool = False
     windows: WindowReading | None = None
+    changes: tuple[ChangeReading, ...] | None = None
+    acknowledged: tuple[AcknowledgedChanges, ...] = ()
     dead_letters: Mapping[str, DeadLetterReading] = field(default_factory=dict)
     models: tuple[ModelReading, ...] | None = None
     audit: AuditReading | None = None

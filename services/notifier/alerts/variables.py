@@ -49,6 +49,10 @@ def _facts(incident: Incident) -> Iterable[str]:
             yield f"{detail['records']:,} records wait, the oldest for {_span(detail['oldest_s'])}."
         case "windows-failed":
             yield f"{detail['failed']:,} failed, {detail['suspect']:,} suspect."
+        case "window-changed":
+            windows = f" of {len(detail['windows']):,} windows" if len(detail["windows"]) > 1 else ""
+            yield f"{detail['events']:,} events{windows} differ from the document before."
+            yield from map(escape, detail["examples"][:2])
         case "dead-letters":
             yield f"{detail['new']:,} new within an hour, {detail['open']:,} open; mostly {escape(detail['cause'])}."
         case "model-behind":

@@ -84,6 +84,7 @@ def test_a_check_shows_thresholds_and_durations_of_alerts(headrace: Headrace, fi
         ["partition-held", "1 partition", "10s"],
         ["lag-growing", "500 records", "15m"],
         ["windows-failed", "1 window", "3h"],
+        ["window-changed", "1 event", "at once"],
         ["dead-letters", "10 dead letters", "at once"],
         ["model-behind", "0 nats", "1h"],
         ["audit-missing", "26 hours", "at once"],
@@ -114,8 +115,8 @@ def test_the_rules_in_use_are_those_of_the_settings(
     assert shipped["file"] == "default.yaml"
     assert [(rule["rule"], rule["threshold"]) for rule in shipped["rules"]] == [
         ("tip", 0.6), ("big-payout", 50_000), ("grade", 2), ("surprise", 0.05), ("called-off", 1), ("daily", None),
-        ("stage-down", 1), ("partition-held", 1), ("lag-growing", 500), ("windows-failed", 1), ("dead-letters", 10),
-        ("model-behind", 0), ("audit-missing", 26), ("quality", 1), ("bot-token", None),
+        ("stage-down", 1), ("partition-held", 1), ("lag-growing", 500), ("windows-failed", 1), ("window-changed", 1),
+        ("dead-letters", 10), ("model-behind", 0), ("audit-missing", 26), ("quality", 1), ("bot-token", None),
     ]  # fmt: skip
     assert [rule["rule"] for rule in own["rules"]] == ["tip", "daily"]
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Literal
 
-from services.fetcher.planning.cursor import WrongDocument
+from services.fetcher.planning.cursor import WrongDocument, WrongKind
 from services.fetcher.planning.wrong_documents import ClosingRules, after_wrong_document, closes
 
 AT = datetime(2031, 5, 4, 15, 10, tzinfo=UTC)
 RULES = ClosingRules(3, 3600, 7200)
-Kind = Literal["block page", "other day"]
 
 
-def counts(*answers: tuple[float, str], kind: Kind = "other day") -> list[int]:
+def counts(*answers: tuple[float, str], kind: WrongKind = "other day") -> list[int]:
     """The count after each answer, of which the hours since AT and the hash are given."""
     known, found = None, []
     for hours, hash_ in answers:

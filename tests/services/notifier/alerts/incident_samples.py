@@ -28,6 +28,26 @@ CASES: list[tuple[PipelineKind, str, Mapping[str, Any]]] = [
     ),
     ("windows-failed", "fetcher", {"failed": 2, "suspect": 0, "examples": ["river/results/2031-05-04: HTTP 500"]}),
     ("windows-failed", "fetcher", {"failed": 0, "suspect": 1, "examples": []}),
+    (
+        "window-changed",
+        "river/results/2031-05-04",
+        {
+            "windows": ["river/results/2031-05-04"],
+            "events": 2,
+            "newest_at": NOON.isoformat(),
+            "examples": ["river:2031-05-04:03:02 changed (place)", "river:2031-05-04:03:03 added"],
+        },
+    ),
+    (
+        "window-changed",
+        "several windows",
+        {
+            "windows": ["river/results/2031-05-04", "river/results/2031-05-05"],
+            "events": 9,
+            "newest_at": NOON.isoformat(),
+            "examples": ["river/results/2031-05-04: 3 events", "river/results/2031-05-05: 6 events"],
+        },
+    ),
     ("dead-letters", "cleaner", {"new": 12, "open": 30, "cause": "InvalidEvent"}),
     ("model-behind", "m1/card", LOSSES),
     ("audit-missing", "findings", {"findings": dict.fromkeys(FINDING_COUNTS, 1), "audit_at": NOON.isoformat()}),

@@ -33,6 +33,7 @@ def healthy(**changes: Any) -> PipelineReading:
         "replicas": tuple(replica(service) for service in SERVICES),
         "backlogs": {(service, topic): TopicBacklog(0, 0.0) for service in SERVICES for topic in READS[service]},
         "windows": WindowReading(0, 0, 0),
+        "changes": (),
         "models": (),
     }
     return PipelineReading(**{**values, **changes})
@@ -46,6 +47,7 @@ def without(service: str, **changes: Any) -> PipelineReading:
         replicas=tuple(each for each in reading.replicas if each.service != service),
         backlogs={stage: each for stage, each in reading.backlogs.items() if stage[0] != service},
         windows=None if service == "fetcher" else reading.windows,
+        changes=None if service == "fetcher" else reading.changes,
         models=None if service == "predictor" else reading.models,
     )
 

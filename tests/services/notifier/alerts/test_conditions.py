@@ -154,6 +154,7 @@ def test_a_token_that_discord_refuses_is_a_condition() -> None:
     ("kind", "subject", "service"),
     [
         ("windows-failed", "fetcher", "fetcher"),
+        ("window-changed", "river/results/2031-05-04", "fetcher"),
         ("model-behind", "m1/card", "predictor"),
         ("partition-held", "cleaner/raw-events", "cleaner"),
         ("lag-growing", "cleaner/raw-events", "cleaner"),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, date, datetime
 
 import psycopg
 import pytest
 
 from services.notifier.alerts.postgres_reading import read_pipeline
 from services.notifier.alerts.reading import (
+    ChangeReading,
     DeadLetterReading,
     ModelReading,
     PipelineReading,
@@ -108,6 +109,21 @@ def test_windows_are_those_of_the_replica_that_fetches(rows: PipelineRows, notif
     assert unknown is None
     assert reading.windows == WindowReading(40, 9, 1, tuple(f"river/results/{n}: HTTP 500" for n in range(5)))
     assert reading.loads_history
+
+
+def test_changes_are_those_that_the_fetcher_reports_and_those_that_a_person_acknowledged(
+    rows: PipelineRows, notifier: Database
+) -> None:
+    each = {"window": "river/results/2031-05-04", "at": "2031-05-05T15:10:00+00:00", "events": 2, "lines": ["a", "b"]}
+    rows.replica("fetcher", detail={"windows": WINDOWS, "failed": []})
+    older_version = read_pipeline(notifier).changes
+    rows.replica("fetcher", detail={"windows": WINDOWS, "failed": [], "changes": [each]})
+
+    assert older_version is None
+    assert read_pipeline(notifier).changes == (
+        ChangeReading("river/results/2031-05-04", datetime(2031, 5, 5, 15, 10, tzinfo=UTC), 2, ("a", "b")),
+    )
+    assert read_pipeline(notifier).acknowledged == ()
 
 
 def test_scores_of_the_live_model_are_read(rows: PipelineRows, notifier: Database) -> None:

@@ -15,6 +15,7 @@ import psycopg
 import pytest
 
 from headrace.database.embedded import OWNER, EmbeddedPostgres
+from services.fetcher.planning.windows import Window
 from services.notifier.alerts import postgres_incidents as storage
 from services.notifier.alerts.postgres_reading import read_pipeline
 from services.notifier.alerts.watch import AlertWatch
@@ -179,3 +180,30 @@ def test_a_window_whose_document_is_invalid_is_failed_until_it_is_corrected(
 
     assert incident.detail["failed"] == 1
     assert incident.detail["examples"][0].startswith(f"meadow/{FEEDS[2]}/{YESTERDAY}: ")
+
+
+def test_a_document_that_the_source_changes_after_its_day_is_told_with_the_difference(
+    database: Database, database_url: str, tmp_path: Path
+) -> None:
+    alerts = Alerts(database, "window-changed")
+    parts = Parts(database_url, database, tmp_path, defaultdict(Metrics))
+    view, window = GivenView("fetcher"), Window(FEEDS[2], YESTERDAY)
+
+    def guard(_name: str, work: Callable[[], None]) -> None:
+        work()
+
+    with followed_source(parts) as source, ReplicaHeartbeat(database_url, view, "", guard, Metrics(), interval_s=0.02):
+        source.publish(FEEDS[2], YESTERDAY, 12)
+        source.fetch_until(lambda: source.windows("done") == 3)
+        source.publish(FEEDS[2], YESTERDAY, 12, "corrected")
+        source.fetcher.backfill("again", [window], again=True)
+        source.fetch_until(lambda: bool(source.fetcher.status()["changes"]))
+        view.detail = source.fetcher.status()
+        alerts.wait_for(window.key("meadow"), "open")
+        (incident,) = storage.list_incidents(database)
+        with database.transaction():
+            storage.acknowledge_incident(database, incident.id, "a person", default_book())
+        alerts.wait_for(window.key("meadow"), "resolved")
+
+    assert incident.detail["events"] == 12
+    assert "changed (" in incident.detail["examples"][0]

@@ -18,7 +18,7 @@ from services.notifier.alerts.alert_rules import AlertRule
 from services.notifier.alerts.incidents import record_id, resolution_id
 from services.notifier.alerts.watch import AlertWatch
 from shared.ops.operations import NotPossible
-from tests.services.notifier.alerts.pipeline_rows import Database, PipelineRows
+from tests.services.notifier.alerts.pipeline_rows import WINDOWS, Database, PipelineRows
 from tests.services.notifier.alerts.readings import rule
 from tests.services.notifier.books import default_book
 from tests.waiting import DEADLINE_S, terminate_backends, wait_until
@@ -298,3 +298,30 @@ def assert_sent_once(database: Database) -> None:
     assert not rows
     open_keys = [each.key for each in stored if each.state != "resolved"]
     assert len(open_keys) == len(set(open_keys))
+
+
+def test_the_incident_of_a_changed_document_ends_by_its_acknowledgement_and_a_later_change_opens_another_one(
+    database: Database, database_url: str, rows: PipelineRows
+) -> None:
+    watch = watch_of(database_url, rule("window-changed", addresses=ADDRESSES))
+
+    def report(at: str) -> list[str]:
+        change = {"window": "river/results/2031-05-04", "at": at, "events": 1, "lines": ["an event changed (place)"]}
+        rows.replica("fetcher", detail={"windows": WINDOWS, "failed": [], "changes": [change]})
+        watch.step(database)
+        return incidents(database)
+
+    states = [report("2031-05-05T15:10:00+00:00"), report("2031-05-05T15:10:00+00:00")]
+    (incident,) = storage.list_incidents(database)
+    with database.transaction():
+        storage.acknowledge_incident(database, incident.id, "a person", default_book())
+    states += [report("2031-05-05T15:10:00+00:00"), report("2031-05-05T15:10:00+00:00")]
+    states += [report("2031-05-06T15:10:00+00:00")]
+
+    assert states == [["open"], ["open"], ["resolved"], ["resolved"], ["resolved", "open"]]
+    assert (
+        "an event changed (place)"
+        in database.execute(
+            "SELECT text FROM notifier.ledger WHERE record_id = %s LIMIT 1", (record_id(incident.id),)
+        ).fetchall()[0][0]
+    )
