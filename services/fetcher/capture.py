@@ -17,7 +17,8 @@ import orjson
 
 from services.fetcher.planning.cursor import KnownVersions, SliceVersion
 from services.fetcher.planning.slices import DocumentFindings, PlanningKeys
-from services.fetcher.sources.declaration import EventKey, Feed, Identity, Source
+from services.fetcher.slice_limits import slice_check
+from services.fetcher.sources.declaration import MAX_SLICE_BYTES, EventKey, Feed, Identity, Source
 from services.fetcher.sources.documents import Document
 from shared.broker.contract import NewRecord
 from shared.errors import InvalidDocument
@@ -35,8 +36,6 @@ HASH_BYTES = 16
 # msgspec raises RecursionError for a document nested thousands of levels deep.
 DECODE_ERRORS = (msgspec.DecodeError, RecursionError)
 MAX_VENUE, MAX_NUMBER = 999, 99
-# A larger event would not fit into a record of Kafka (8 MiB) once it has become a dead letter. Real ones have 6 KB.
-MAX_SLICE_BYTES = 1024 * 1024
 # More rejected slices than both fail the document: it is something else than it should be.
 MAX_REJECTED, MAX_REJECTED_SHARE = 20, 0.2
 # A document with fewer commas cannot have more elements than this: about 12 MB as Python objects.
@@ -76,7 +75,7 @@ class Capture:
     def __init__(self, source: Source, feed: Feed) -> None:
         self._source = source.name
         self._feed = feed
-        self._max_events = source.http.max_events
+        self._max_events, self._max_event_bytes = source.http.max_events, source.http.max_event_bytes
         self._path = feed.events.split(".")
         self._envelope = _document_type(self._path)
         self._zone = source.zone
@@ -168,10 +167,10 @@ class Capture:
 
     def _slices(self, document: Document) -> Sequence[Slice]:
         slices, days = [], set()
+        check = slice_check(document.body, self._max_event_bytes)
         for raw in self._events(document):
             body = bytes(raw)
-            if len(body) > MAX_SLICE_BYTES:
-                problem = f"expected an event of at most {MAX_SLICE_BYTES:,} bytes, got {len(body):,}"
+            if (problem := check(body)) is not None:
                 slices.append(Slice(body, None, problem))
                 continue
             try:

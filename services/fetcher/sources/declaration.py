@@ -22,6 +22,10 @@ REFERENCE = "reference"
 """The feed of reference data. Every source has it; none declares it."""
 
 
+# A larger event would not fit into a record of Kafka (8 MiB) once it has become a dead letter. Real ones have 6 KB.
+MAX_SLICE_BYTES = 1024 * 1024
+
+
 def _template(text: str) -> str:
     try:
         text.format(feed="feed", date=date(2026, 1, 31))
@@ -99,6 +103,12 @@ class HttpLimits(Frozen):
     max_wire_bytes: int = Field(default=8 * 1024 * 1024, ge=1, description="received bytes, headers included")
     max_body_bytes: int = Field(default=4 * 1024 * 1024, ge=1, description="bytes of the unpacked body")
     max_events: int = Field(default=2000, ge=1, description="elements of the array of events")
+    max_event_bytes: int = Field(
+        default=MAX_SLICE_BYTES,
+        ge=1,
+        le=MAX_SLICE_BYTES,
+        description="bytes of one event; a larger one is a dead letter, the others of its document are published",
+    )
     allow_private: bool = Field(
         default=False, description="connect to private addresses although the host of base_url has a public name"
     )

@@ -50,8 +50,8 @@ def _facts(incident: Incident) -> Iterable[str]:
         case "windows-failed":
             yield f"{detail['failed']:,} failed, {detail['suspect']:,} suspect."
         case "window-changed":
-            windows = f" of {len(detail['windows']):,} windows" if len(detail["windows"]) > 1 else ""
-            yield f"{detail['events']:,} events{windows} differ from the document before."
+            windows = f" in {len(detail['windows']):,} windows" if len(detail["windows"]) > 1 else ""
+            yield f"Events that differ from the document before: {detail['events']:,}{windows}."
             yield from map(escape, detail["examples"][:2])
         case "dead-letters":
             yield f"{detail['new']:,} new within an hour, {detail['open']:,} open; mostly {escape(detail['cause'])}."

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 import orjson
 import pytest
 
-from services.fetcher.capture import MAX_SLICE_BYTES, Capture, CaptureResult, WrongDay
+from services.fetcher.capture import Capture, CaptureResult, WrongDay
 from services.fetcher.planning.cursor import SliceVersion, WindowCursor, decode, encode
+from services.fetcher.sources.declaration import MAX_SLICE_BYTES
 from services.fetcher.sources.documents import Document
 from shared.errors import InvalidDocument
 from shared.events import RawEvent, event_id_of
@@ -146,6 +147,26 @@ def test_a_slice_that_is_no_event_of_the_day_becomes_a_dead_letter_and_the_rest_
     assert b"expected" in letter.headers["dlq.exception-message"]
     assert letter.headers["dlq.first-failed-at"] == NOON.isoformat().encode()
     assert letter.headers["dlq.original-offset"] == b"-1"
+
+
+@pytest.mark.parametrize(
+    ("fields", "cause"),
+    [
+        ({"w": 10**30}, b"expected numbers of 64 bits, got 1000"),
+        ({"w": "x" * 500}, b"expected an event of at most 300 bytes, got 5"),
+    ],
+)
+def test_an_event_beyond_a_limit_becomes_a_dead_letter_and_the_rest_goes_on(
+    fields: dict[str, object], cause: bytes
+) -> None:
+    source = made_source(http={"max_event_bytes": 300})
+
+    result = Capture(source, source.feed("cards"))(document("cards", [event(1), event(2, **fields), event(3)]), {})
+
+    assert [each.body["heat"] for each in raw_events(result.records)] == [1, 3]
+    (letter,) = result.dead_letters
+    assert b'"heat":2' in letter.value
+    assert cause in letter.headers["dlq.exception-message"]
 
 
 def test_each_distinct_rejected_slice_becomes_one_dead_letter_and_is_not_stored_in_the_versions() -> None:

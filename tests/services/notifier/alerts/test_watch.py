@@ -306,7 +306,7 @@ def test_the_incident_of_a_changed_document_ends_by_its_acknowledgement_and_a_la
     watch = watch_of(database_url, rule("window-changed", addresses=ADDRESSES))
 
     def report(at: str) -> list[str]:
-        change = {"window": "river/results/2031-05-04", "at": at, "events": 1, "lines": ["an event changed (place)"]}
+        change = {"window": "river/results/2031-05-04", "at": at, "events": 1, "lines": ["an event changed"]}
         rows.replica("fetcher", detail={"windows": WINDOWS, "failed": [], "changes": [change]})
         watch.step(database)
         return incidents(database)
@@ -319,9 +319,5 @@ def test_the_incident_of_a_changed_document_ends_by_its_acknowledgement_and_a_la
     states += [report("2031-05-06T15:10:00+00:00")]
 
     assert states == [["open"], ["open"], ["resolved"], ["resolved"], ["resolved", "open"]]
-    assert (
-        "an event changed (place)"
-        in database.execute(
-            "SELECT text FROM notifier.ledger WHERE record_id = %s LIMIT 1", (record_id(incident.id),)
-        ).fetchall()[0][0]
-    )
+    texts = database.execute("SELECT text FROM notifier.ledger WHERE record_id = %s", (record_id(incident.id),))
+    assert all("an event changed" in text for (text,) in texts.fetchall())
