@@ -152,11 +152,12 @@ def simulator(place: Path, options: argparse.Namespace, clock: VirtualTime) -> I
 
 
 def declaration(place: Path, url: str) -> str:
-    """The boat races with short time limits, and a poll every 2 s of this machine's clock at most."""
+    """The boat races with short time limits, and with a budget, so that the requests pass a gate with limits."""
     declared = {
         "extends": "boatrace",
         "name": "boatrace-soak",
         "base_url": url,
+        "budget": {"rate": 20, "burst": 20, "in_flight": 6},
         "http": {"connect_timeout_s": 2, "read_timeout_s": 2, "total_timeout_s": 5},
         "retry": {"tries": 2, "total_s": 8},
     }

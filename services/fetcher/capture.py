@@ -167,8 +167,9 @@ class Capture:
 
     def _slices(self, document: Document) -> Sequence[Slice]:
         slices, days = [], set()
+        events = self._events(document)
         check = slice_check(document.body, self._max_event_bytes)
-        for raw in self._events(document):
+        for raw in events:
             body = bytes(raw)
             if (problem := check(body)) is not None:
                 slices.append(Slice(body, None, problem))
