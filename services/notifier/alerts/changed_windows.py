@@ -31,7 +31,9 @@ def changes_by_subject(
         if change.events >= max(1, min_events)
         and not any(change.window in each.windows and change.at <= each.until for each in acknowledged)
     ]
-    own = {change.window: (change,) for change in changes if change.window in open_subjects}
+    own: dict[str, Sequence[ChangeReading]] = {
+        change.window: (change,) for change in changes if change.window in open_subjects
+    }
     others = tuple(change for change in changes if change.window not in own)
     is_together = (TOGETHER in open_subjects and TOGETHER not in ending) or len(changes) > MAX_SUBJECTS
     if others:

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 
-from services.fetcher.planning.changes import MAX_EVENTS, MAX_FIELDS, change_text, document_change
-from services.fetcher.planning.cursor import EventDifference
+from services.fetcher.planning.changes import (
+    MAX_EVENTS,
+    MAX_FIELDS,
+    MAX_LINE_CHARS,
+    MAX_RECENT,
+    MAX_RECENT_LINES,
+    change_text,
+    document_change,
+    recent_changes,
+)
+from services.fetcher.planning.cursor import DocumentChange, EventDifference
+from services.fetcher.planning.windows import Window
 
 AT = datetime(2031, 5, 5, 15, 10, tzinfo=UTC)
 
@@ -45,3 +55,22 @@ def test_the_text_names_the_first_events() -> None:
     text = change_text(document_change(AT, ("old", before), ("new", after)))
 
     assert text == "4 events: a changed (n), b changed (n), c changed (n), ..."
+
+
+def test_the_recent_changes_are_the_newest_ones_of_a_day() -> None:
+    def change(hours_ago: float) -> DocumentChange:
+        difference = EventDifference("meadow:2031-05-04:03:01", "changed", ("x" * 500,))
+        return DocumentChange(AT - timedelta(hours=hours_ago), "a", "b", (difference,) * 9, 9)
+
+    first, ages = date(2031, 5, 4), [25.0, 24.0, *range(20)]
+    changes = {
+        Window("ends", date(2031, 5, 4) + timedelta(days=number)): change(age) for number, age in enumerate(ages)
+    }
+
+    recent = recent_changes(changes, "meadow", AT)
+
+    assert [each["window"] for each in recent] == [
+        f"meadow/ends/{first + timedelta(days=number)}" for number in range(2, 2 + MAX_RECENT)
+    ]
+    assert recent[0]["events"] == 9
+    assert [len(line) for line in recent[0]["lines"]] == [MAX_LINE_CHARS] * MAX_RECENT_LINES
