@@ -152,12 +152,14 @@ def simulator(place: Path, options: argparse.Namespace, clock: VirtualTime) -> I
 
 
 def declaration(place: Path, url: str) -> str:
-    """The boat races with short time limits, and with a budget, so that the requests pass a gate with limits."""
+    """The boat races with short time limits, and with a budget, so that the requests pass a gate with limits.
+
+    One of the attacks asks to wait until the year 2100, for all requests to the host."""
     declared = {
         "extends": "boatrace",
         "name": "boatrace-soak",
         "base_url": url,
-        "budget": {"rate": 20, "burst": 20, "in_flight": 6},
+        "budget": {"rate": 20, "burst": 20, "in_flight": 6, "max_retry_after_s": 5},
         "http": {"connect_timeout_s": 2, "read_timeout_s": 2, "total_timeout_s": 5},
         "retry": {"tries": 2, "total_s": 8},
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -87,6 +87,8 @@ class FetcherReport:
     exhausted: bool
     # Of a recorded span: how many of its days have documents (services/fetcher/planning/coverage.py).
     days: Mapping[str, Any] | None = None
+    # What its requests wait for (services/fetcher/gate/waits.py). The times vary by rounding, so they are no progress.
+    waits: tuple[Mapping[str, str], ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,7 @@ def fetcher_report(detail: Mapping[str, Any]) -> FetcherReport:
         failed,
         bool(detail.get("exhausted", False)),
         detail.get("days"),
+        tuple(detail.get("waits") or ()),
     )
 
 
@@ -122,7 +125,9 @@ def waiting_for(reading: Reading, follows: bool = False) -> str | None:
         return "the fetcher to report its windows"
     if not reading.fetcher.exhausted and not follows:
         due = reading.fetcher.due
-        return f"the fetcher to fetch {number_of(due, 'window')}" if due else "the fetcher to finish its last window"
+        if not due:
+            return "the fetcher to finish its last window"
+        return f"the fetcher to fetch {number_of(due, 'window')}{_closed_gate_text(reading.fetcher.waits)}"
     for service in dict.fromkeys(service for service, _ in HOPS):
         if (lag := reading.positions.lag(service)) > 0:
             return f"the {service} to read {number_of(lag, 'record')}"
@@ -137,3 +142,13 @@ def _waiting_for_output(reading: Reading) -> str | None:
     if reading.notifications_open:
         return f"the notifier to send {number_of(reading.notifications_open, 'message')}"
     return None
+
+
+def _closed_gate_text(waits: Sequence[Mapping[str, str]]) -> str:
+    """Why and until when no request is made, as the rest of a sentence; empty if that is only the budget."""
+    closed = [each for each in waits if each["reason"] in {"retry-after", "breaker"}]
+    if not closed:
+        return ""
+    last = max(closed, key=lambda each: each["until"])
+    reason = "which asked to wait" if last["reason"] == "retry-after" else "where too many requests failed"
+    return f", which makes no request before {last['until']} to {last['host']}, {reason} (`headrace gates`)"

@@ -30,6 +30,19 @@ def test_windows_that_are_due_are_waited_for() -> None:
     assert waiting_for(reading, follows=True) is None
 
 
+def test_a_gate_that_the_source_or_the_breaker_closed_is_named() -> None:
+    def waiting(*waits: tuple[str, str]) -> str | None:
+        each = tuple({"host": "pond:80", "reason": reason, "until": f"2031-05-04T{at}"} for reason, at in waits)
+        return waiting_for(Reading(FetcherReport(1, 0, (), False, waits=each), ALL_READ, 0, 0))
+
+    assert waiting(("budget", "12:00")) == "the fetcher to fetch 1 window"
+    assert waiting(("breaker", "12:00"), ("retry-after", "13:00")) == (
+        "the fetcher to fetch 1 window, which makes no request before 2031-05-04T13:00 to pond:80, which asked to wait"
+        " (`headrace gates`)"
+    )
+    assert "where too many requests failed" in str(waiting(("breaker", "12:00")))
+
+
 def test_records_that_a_service_has_not_read_are_waited_for() -> None:
     assert waiting_for(Reading(DONE, BEHIND, 0, 0)) == "the loader to read 3 records"
 
