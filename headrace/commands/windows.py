@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from typing import Annotated, Any
 
@@ -17,6 +18,7 @@ from shared.errors import ConfigError
 app = typer.Typer(help="Windows: a feed of a day.", invoke_without_command=True, rich_markup_mode=None)
 COLUMNS = ("date", "feed", "state", "stage", "events", "next_at", "detail")
 WIDE_COLUMNS = (*COLUMNS[:-2], "fetched_at", "equal_answers", "attempts", "next_at", "detail")
+_ADDRESS = re.compile(r"^(GET )?https?://\S+: ")
 TIMES = ("fetched_at", "next_at", "at")
 GAP_COLUMNS = ("feed", "from", "to", "days", "states")
 CHANGE_COLUMNS = ("date", "feed", "at", "events", "first")
@@ -55,7 +57,8 @@ def windows(
         filters = {"state": "suspect" if suspect else state, "after": after, "limit": limit}
         page = client.get("/windows", **params, **filters)
     columns = WIDE_COLUMNS if wide else COLUMNS
-    print_answer(api_options.output, page, columns, page["windows"], "no windows", times=TIMES, wide=wide)
+    rows = page["windows"] if wide else [_short_row(each) for each in page["windows"]]
+    print_answer(api_options.output, page, columns, rows, "no windows", times=TIMES, wide=wide)
 
 
 @app.command()
@@ -96,6 +99,11 @@ def _validated_window(text: str) -> tuple[str, date]:
         return feed.rpartition("/")[2], date.fromisoformat(day)
     except ValueError:
         raise ConfigError(f"WINDOW {text}: expected FEED/YYYY-MM-DD, as results/2026-01-31") from None
+
+
+def _short_row(window: dict[str, Any]) -> dict[str, Any]:
+    """Without the address of the document at the beginning of the cause, which leaves no room for the cause."""
+    return window | {"detail": _ADDRESS.sub("", window["detail"] or "")}
 
 
 def _gap_row(gap: dict[str, Any]) -> dict[str, Any]:

@@ -72,8 +72,7 @@ class BackfillOperations:
             return OperationProgress(counts, progress, left_s=left_s, is_paused=is_paused)
         self._drop(self._fetcher, operation.id)
         failed = counts["failed"]
-        places = "GET /v1/windows?state=failed and ?state=suspect"
-        error = f"{failed} windows failed: see {places} for the causes" if failed else None
+        error = f"{failed} windows failed: `headrace windows` (GET /v1/windows) has the causes" if failed else None
         return OperationProgress(counts, 1.0, final_state="failed" if failed else "succeeded", error=error)
 
     def _drop(self, fetcher: BackfillRunner, name: str) -> None:
