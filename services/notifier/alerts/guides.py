@@ -63,13 +63,7 @@ def guide_of(incident: Incident) -> Guide:
         case "windows-failed":
             guide = _windows(detail)
         case "window-changed":
-            guide = Guide(
-                "Document changed",
-                "The source changed the final document of a closed day. The changed events are loaded as corrections."
-                " The alert ends when it is acknowledged, or after a day.",
-                ("headrace windows changes", f"headrace alerts acknowledge {incident.id}"),
-                "docs/alerts.md#changed-documents",
-            )
+            guide = _changed_document(incident.id)
         case "dead-letters":
             guide = Guide(
                 "Dead letters",
@@ -111,6 +105,13 @@ def _windows(detail: Mapping[str, Any]) -> Guide:
         return Guide("Windows failed", meaning, ("headrace windows --state failed",), "docs/runbooks.md#windowfailed")
     meaning = "Final documents are incomplete, or what the source answers is not a document of their day."
     return Guide("Windows suspect", meaning, ("headrace windows --state suspect",), "docs/runbooks.md#windowsuspect")
+
+
+def _changed_document(incident_id: int) -> Guide:
+    meaning = "The source changed the final document of a closed day. The changed events are loaded as corrections."
+    end = " The alert ends when it is acknowledged, or after a day."
+    commands = ("headrace windows changes", f"headrace alerts acknowledge {incident_id}")
+    return Guide("Document changed", meaning + end, commands, "docs/alerts.md#changed-documents")
 
 
 def _audit(subject: str) -> Guide:

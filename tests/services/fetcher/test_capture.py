@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Mapping
+from typing import Any
 
 import orjson
 import pytest
@@ -157,7 +158,7 @@ def test_a_slice_that_is_no_event_of_the_day_becomes_a_dead_letter_and_the_rest_
     ],
 )
 def test_an_event_beyond_a_limit_becomes_a_dead_letter_and_the_rest_goes_on(
-    fields: dict[str, object], cause: bytes
+    fields: dict[str, Any], cause: bytes
 ) -> None:
     source = made_source(http={"max_event_bytes": 300})
 
