@@ -59,12 +59,13 @@ ABOUT_MODEL = (
 )
 COST_AS_OF = {
     "entities": (
-        "In `hr.as_of(...)`, each card of an entity may be its newest, so that all days are read: 1 to 2 s of CPU time",
-        "per month in the database, less if the call selects few entities.",
+        "In `hr.as_of(...)`, all days are read, because each card may be the newest of an entity: about 1 s of CPU time",
+        "per 5,000 events in the database.",
         "",
     ),
     "return_rates": (
-        "In `hr.as_of(...)`, they are summed again over all days until the instant: about 2 s of CPU time per month.",
+        "In `hr.as_of(...)`, they are summed again over all days until the instant: about 2 s of CPU time per 5,000",
+        "events in the database.",
         "",
     ),
 }
