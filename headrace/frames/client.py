@@ -287,8 +287,8 @@ class Headrace(Views):
         a model also venue_index (int32; 0: unknown to the model) and feature_hash (str), the hash in the records of
         predictions from the same inputs. `attrs["groups"]` has the group of each feature: card, observation or history.
 
-        Reads all events until the last day, because the history rests on them, with and without `as_of`: about 5 s of CPU
-        time per 5,000 events in the database.
+        Reads all events until the last day, because the history rests on them: about 5 s of CPU time per 5,000 events
+        in the database, with and without `as_of`.
 
         Example: `hr.features(day="2026-01-31", as_of="2026-01-31T12:00+09:00")`
         """

@@ -125,8 +125,8 @@ class Views(ABC):
 
         Days, venues and sources select by events in which the entity has an entry.
 
-        In `hr.as_of(...)`, all days are read, because each card may be the newest of an entity: about 1 s of CPU time
-        per 5,000 events in the database.
+        In `hr.as_of(...)`, all days are read, because each card may be the newest of an entity: about 1 s of CPU
+        time per 5,000 events in the database.
 
         Columns:
             entity_key (str): Key of the entity: source:number.

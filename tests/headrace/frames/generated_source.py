@@ -59,8 +59,8 @@ ABOUT_MODEL = (
 )
 COST_AS_OF = {
     "entities": (
-        "In `hr.as_of(...)`, all days are read, because each card may be the newest of an entity: about 1 s of CPU time",
-        "per 5,000 events in the database.",
+        "In `hr.as_of(...)`, all days are read, because each card may be the newest of an entity: about 1 s of CPU",
+        "time per 5,000 events in the database.",
         "",
     ),
     "return_rates": (
