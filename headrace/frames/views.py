@@ -310,9 +310,8 @@ class Views(ABC):
 
         Days, venues and sources select by date, venue and source of the event's session, or keys of events.
 
-        `model="live"` selects the live model of each source: that of its newest prediction, without models that only
-        observe; in `hr.as_of(...)`, of its newest prediction at that instant. `model` also takes versions, as
-        `model_version` does.
+        `model="live"`: the model that made the newest prediction of each source, shadows aside; in `hr.as_of(...)`, the
+        newest by that instant. `model` also takes versions, as `model_version` does.
 
         Columns:
             event_key (str): Key of the event: source:date:venue:number.
@@ -361,9 +360,8 @@ class Views(ABC):
 
         Days, venues and sources select by date, venue and source of the event's session, or keys of events.
 
-        `model="live"` selects the live model of each source: that of its newest prediction, without models that only
-        observe; in `hr.as_of(...)`, of its newest prediction at that instant. `model` also takes versions, as
-        `model_version` does.
+        `model="live"`: the model that made the newest prediction of each source, shadows aside; in `hr.as_of(...)`, the
+        newest by that instant. `model` also takes versions, as `model_version` does.
 
         Columns:
             event_key (str): Key of the event: source:date:venue:number.
@@ -409,9 +407,8 @@ class Views(ABC):
 
         Days, venues and sources select by date, venue and source of the event's session, or keys of events.
 
-        `model="live"` selects the live model of each source: that of its newest prediction, without models that only
-        observe; in `hr.as_of(...)`, of its newest prediction at that instant. `model` also takes versions, as
-        `model_version` does.
+        `model="live"`: the model that made the newest prediction of each source, shadows aside; in `hr.as_of(...)`, the
+        newest by that instant. `model` also takes versions, as `model_version` does.
 
         Columns:
             event_key (str): Key of the event: source:date:venue:number.

@@ -53,9 +53,8 @@ SELECTION = {
 
 MODEL = "model: Texts = None"
 ABOUT_MODEL = (
-    '`model="live"` selects the live model of each source: that of its newest prediction, without models that only',
-    "observe; in `hr.as_of(...)`, of its newest prediction at that instant. `model` also takes versions, as",
-    "`model_version` does.",
+    '`model="live"`: the model that made the newest prediction of each source, shadows aside; in `hr.as_of(...)`, the',
+    "newest by that instant. `model` also takes versions, as `model_version` does.",
 )
 COST_AS_OF = {
     "entities": (
