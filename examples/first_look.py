@@ -250,8 +250,8 @@ def _(mo):
     mo.md("""
     ## How clean is it
 
-    What sources changed or took back later, what waits for its event, what no service could handle, and which
-    values cards lack. `headrace quality` measures the same in depth.
+    What sources changed or took back later, what waits for its event, and what no service could handle; then the
+    report of `headrace quality`: what breaks a threshold, and all measures on one page (docs/quality.md).
     """)
     return
 
@@ -272,16 +272,15 @@ def _(days, events, hr, pd):
 
 
 @app.cell
-def _(corrections):
-    fields = corrections.assign(field=corrections["field"].astype("str").str.replace(r"\.\d+\.", ".*.", regex=True))
-    fields.groupby(["kind", "field"], observed=True).size().nlargest(10).reset_index(name="corrections")
-    return
+def _(days, hr):
+    report = hr.quality(**days)
+    report.findings
+    return (report,)
 
 
 @app.cell
-def _(days, hr):
-    wide = hr.entries(**days).headrace.wide()
-    wide.isna().mean().nlargest(10).round(4).rename_axis("column").reset_index(name="share missing")
+def _(report):
+    report
     return
 
 

@@ -9,53 +9,55 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import UserDict
 from collections.abc import Sequence
+from importlib import import_module
 from importlib.metadata import version
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
 
-import psycopg
 import typer
+from typer.core import TyperCommand, TyperGroup
 
-from headrace.commands import (
-    alerts,
-    archive,
-    config,
-    db,
-    dead_letters,
-    gates,
-    models,
-    notifications,
-    operations,
-    pack,
-    rules,
-    token,
-    topics,
-    windows,
-)
-from headrace.commands.audit import audit
-from headrace.commands.backfill import backfill
-from headrace.commands.backtest import backtest
-from headrace.commands.explain import explain
-from headrace.commands.export import export
-from headrace.commands.lag import lag
-from headrace.commands.migrate import migrate
-from headrace.commands.pause import pause
-from headrace.commands.plot import plot
-from headrace.commands.promote import promote
-from headrace.commands.quality import quality
-from headrace.commands.replay import replay
-from headrace.commands.resume import resume
-from headrace.commands.rollback import rollback
-from headrace.commands.run import run
-from headrace.commands.simulate import PASS_THROUGH_OPTIONS, simulate
-from headrace.commands.sql import sql
-from headrace.commands.status import status
-from headrace.commands.trail import trail
-from headrace.commands.train import train
-from headrace.database.access import one_line
 from headrace.processes.interrupts import Interrupted
 from shared.errors import ConfigError, HeadraceError
 
+COMMANDS = {
+    "run": "run:run",
+    "status": "status:status",
+    "migrate": "migrate:migrate",
+    "sql": "sql:sql",
+    "plot": "plot:plot",
+    "pause": "pause:pause",
+    "resume": "resume:resume",
+    "replay": "replay:replay",
+    "lag": "lag:lag",
+    "trail": "trail:trail",
+    "audit": "audit:audit",
+    "quality": "quality:quality",
+    "backfill": "backfill:backfill",
+    "export": "export:export",
+    "train": "train:train",
+    "backtest": "backtest:backtest",
+    "promote": "promote:promote",
+    "rollback": "rollback:rollback",
+    "explain": "explain:explain",
+    "simulate": "simulate:simulate",
+    "archive": "archive:app",
+    "db": "db:app",
+    "pack": "pack:app",
+    "token": "token:app",
+    "models": "models:app",
+    "operations": "operations:app",
+    "dead-letters": "dead_letters:app",
+    "windows": "windows:app",
+    "notifications": "notifications:app",
+    "alerts": "alerts:app",
+    "gates": "gates:app",
+    "topics": "topics:app",
+    "rules": "rules:app",
+    "config": "config:app",
+}
+"""Module and function, or Typer app, of each command, in the order of the help."""
 SUCCESS, FAILURE, INVALID_USAGE, BROKEN_PIPE = 0, 1, 2, 141
 # Some versions of Typer bundle a copy of click's errors. This is the usage error's base class in every version.
 UsageError = cast("type[Exception]", typer.BadParameter.__mro__[2])
@@ -69,14 +71,22 @@ def command(arguments: Sequence[str]) -> int:
     except BrokenPipeError:  # `headrace ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
-    except (HeadraceError, Interrupted, KeyboardInterrupt, psycopg.Error, OSError, UsageError) as error:
-        text, code = describe_error(error)
+    except (Exception, KeyboardInterrupt) as error:
+        described = describe_error(error)
+        if described is None:
+            raise
+        text, code = described
         sys.stderr.write(f"headrace: {text}\n")
     return code if isinstance(code, int) else SUCCESS
 
 
-def describe_error(error: BaseException) -> tuple[str, int]:
-    """The line to print for an error, and the exit code."""
+def describe_error(error: BaseException) -> tuple[str, int] | None:
+    """The line to print for an error, and the exit code. None for an error that must not happen."""
+    from psycopg import Error as DatabaseError  # noqa: PLC0415 - most commands and completion need no database
+
+    from headrace.database.access import one_line  # noqa: PLC0415
+
+    outcome: tuple[str, int] | None = None
     match error:
         case Interrupted():
             outcome = f"{error}; all data is kept, and the next run continues from here", error.exit_code
@@ -86,11 +96,11 @@ def describe_error(error: BaseException) -> tuple[str, int]:
             outcome = str(error), INVALID_USAGE
         case HeadraceError():
             outcome = str(error), FAILURE
-        case psycopg.Error():
+        case DatabaseError():
             outcome = f"the database reported an error: {one_line(error)}", FAILURE
         case OSError():
             outcome = f"{error.filename or 'the system'}: {error.strerror or error}", FAILURE
-        case _:
+        case _ if isinstance(error, UsageError):
             message = cast("typer.BadParameter", error).format_message()
             outcome = (message if "Usage:" in message else f"{message} (see --help)"), INVALID_USAGE
     return outcome
@@ -110,31 +120,46 @@ def global_options(
     """Headrace fetches, cleans, loads, predicts and notifies. Run the pipeline on this machine and operate it."""
 
 
+class LazyCommands(UserDict[str, Any]):
+    """The commands by name. The module of a command is imported when the command is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(dict.fromkeys(COMMANDS))
+
+    def __getitem__(self, name: str) -> Any:
+        if super().__getitem__(name) is None:
+            self[name] = load_command(name)
+        return super().__getitem__(name)
+
+
+class LazyGroup(TyperGroup):
+    """The group `headrace`, which imports only the command that is used."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = LazyCommands()
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:
+        """Offers the names of commands, without their help, for which all modules would be imported."""
+        self.commands = {name: TyperCommand(name) for name in COMMANDS}
+        return super().shell_complete(ctx, incomplete)
+
+
+def load_command(name: str) -> Any:
+    """The command of a name, from its module."""
+    module_name, _, attribute = COMMANDS[name].partition(":")
+    module = import_module(f"headrace.commands.{module_name}")
+    part = getattr(module, attribute)
+    parent = typer.Typer(rich_markup_mode=None, add_completion=False)
+    parent.callback()(global_options)
+    if isinstance(part, typer.Typer):
+        parent.add_typer(part, name=name)
+    else:
+        parent.command(name, context_settings=getattr(module, "PASS_THROUGH_OPTIONS", None))(part)
+    return cast("TyperGroup", typer.main.get_command(parent)).commands[name]
+
+
 def build_app() -> typer.Typer:
-    app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+    app = typer.Typer(cls=LazyGroup, rich_markup_mode=None, pretty_exceptions_enable=False)
     app.callback()(global_options)
-    app.command()(run)
-    app.command()(status)
-    app.command()(migrate)
-    app.command()(sql)
-    app.command()(plot)
-    for operator_command in (pause, resume, replay, lag, trail, audit, quality, backfill, export):
-        app.command()(operator_command)
-    for model_command in (train, backtest, promote, rollback, explain):
-        app.command()(model_command)
-    app.command(context_settings=PASS_THROUGH_OPTIONS)(simulate)
-    app.add_typer(archive.app, name="archive")
-    app.add_typer(db.app, name="db")
-    app.add_typer(pack.app, name="pack")
-    app.add_typer(token.app, name="token")
-    app.add_typer(models.app, name="models")
-    app.add_typer(operations.app, name="operations")
-    app.add_typer(dead_letters.app, name="dead-letters")
-    app.add_typer(windows.app, name="windows")
-    app.add_typer(notifications.app, name="notifications")
-    app.add_typer(alerts.app, name="alerts")
-    app.add_typer(gates.app, name="gates")
-    app.add_typer(topics.app, name="topics")
-    app.add_typer(rules.app, name="rules")
-    app.add_typer(config.app, name="config")
     return app

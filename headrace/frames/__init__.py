@@ -20,6 +20,7 @@ from headrace.frames.errors import (
     InvalidFrame,
     NoDatabase,
     QueryTimeout,
+    UnknownArgument,
     UnknownColumn,
     UnknownView,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "InvalidFrame",
     "NoDatabase",
     "QueryTimeout",
+    "UnknownArgument",
     "UnknownColumn",
     "UnknownView",
     "connect",

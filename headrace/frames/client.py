@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -14,15 +13,17 @@ import pandas as pd
 import psycopg
 import pyarrow as pa
 
-from headrace.frames import typed
+from headrace.frames import origins, typed
+from headrace.frames.arguments import explained, with_explained_arguments
 from headrace.frames.as_of.instant import instant_of
 from headrace.frames.as_of.past import Past
-from headrace.frames.as_of.snapshot import AsOf, history_frame
+from headrace.frames.as_of.snapshot import AsOf, history_frame, with_attrs
 from headrace.frames.backtests import SLOT, read_backtest, with_results
 from headrace.frames.catalogue import EVENTS, PREDICTIONS, RESULTS, SERVICES, VIEWS, View
 from headrace.frames.connection import ReaderConnection, Snapshot, connection_of
 from headrace.frames.days import EXAMPLES, Day, Days, days_of
 from headrace.frames.errors import BadArgument, ExtraMissing, UnknownView, suggestion
+from headrace.frames.live_models import with_live_models
 from headrace.frames.packed import packed_statement, unpack
 from headrace.frames.packing import packed_views
 from headrace.frames.query import Filters, Values, columns_of, filters_of, statement_of
@@ -39,6 +40,7 @@ TIMEOUT_S = 60.0
 LONGEST_HOURS = 24 * 7
 
 
+@explained
 def connect(
     database: str | None = None,
     *,
@@ -70,16 +72,20 @@ def connect(
     return Headrace(connection, zone)
 
 
+@with_explained_arguments
 class Headrace(Views):
     """The views of one database. Each call reads one snapshot. Not for several threads at a time.
 
     A frame's `attrs` have the query (`query`), the time of the snapshot by the database's clock (`as_of`, ISO 8601) and
-    the version of Headrace (`version`).
+    the version of Headrace (`version`). `origin` is an opaque name of the database, without its address: by it the
+    accessor finds results, over a connection of its own.
     """
 
     def __init__(self, connection: ReaderConnection, zone: str | None = None) -> None:
         self._connection = connection
         self._zone = zone
+        again = connection.opener()
+        self._origin = origins.remember(connection.conninfo(), lambda: Headrace(again()))
 
     def __enter__(self) -> Self:
         return self
@@ -96,9 +102,10 @@ class Headrace(Views):
     def view_frame(self, view: View, filters: Filters, columns: Columns) -> pd.DataFrame:
         """The selected rows of a view, in the order of its key."""
         names = columns_of(view, columns)
+        filters = with_live_models(filters, self._connection.read)
         snapshot = self._read(view, filters, names)
         frame = typed.frame_of(snapshot.table, typed.columns_named(view, names), self._zone)
-        return _with_attrs(frame, {"view": view.name, **filters.texts()}, snapshot)
+        return with_attrs(frame, {"view": view.name, **filters.texts()}, snapshot.as_of, self._origin)
 
     def table(
         self,
@@ -118,7 +125,8 @@ class Headrace(Views):
         known = _view_named(view)
         given: dict[str, Any] = {key: value for key, value in selection.items() if value is not None}
         filters = filters_of(known, days_of(span, day, from_day, to_day), **given)
-        return self._read(known, filters, columns_of(known, columns)).table
+        names = columns_of(known, columns)
+        return self._read(known, with_live_models(filters, self._connection.read), names).table
 
     def polars(
         self,
@@ -152,7 +160,7 @@ class Headrace(Views):
         """
         snapshot = self._connection.read(statement)
         frame = typed.frame_of_query(snapshot.table, self._zone)
-        return _with_attrs(frame, {"sql": statement}, snapshot)
+        return with_attrs(frame, {"sql": statement}, snapshot.as_of, self._origin)
 
     def quality(
         self,
@@ -222,7 +230,7 @@ class Headrace(Views):
 
         Example: `hr.as_of("2026-01-31T12:00+09:00").events("2026-01-31")`
         """
-        return AsOf(self._connection.read, instant_of(instant), self._zone)
+        return AsOf(self._connection.read, instant_of(instant), self._zone, self._origin)
 
     def history(self, event: str) -> pd.DataFrame:
         """One row per value that a version of an event's facts states first, changes or lacks, in the order of time.
@@ -279,7 +287,8 @@ class Headrace(Views):
         a model also venue_index (int32; 0: unknown to the model) and feature_hash (str), the hash in the records of
         predictions from the same inputs. `attrs["groups"]` has the group of each feature: card, observation or history.
 
-        Reads all events until the last day, because the history rests on them: seconds per month.
+        Reads all events until the last day, because the history rests on them: about 5 s of CPU time per 5,000 events
+        in the database, with and without `as_of`.
 
         Example: `hr.features(day="2026-01-31", as_of="2026-01-31T12:00+09:00")`
         """
@@ -326,15 +335,6 @@ def _view_named(name: str) -> View:
     if name not in VIEWS:
         raise UnknownView(f"there is no view {name!r}{suggestion(name, VIEWS)}")
     return VIEWS[name]
-
-
-def _with_attrs(frame: pd.DataFrame, query: dict[str, str], snapshot: Snapshot) -> pd.DataFrame:
-    frame.attrs = {
-        "query": query,
-        "as_of": snapshot.as_of.astimezone(dt.UTC).isoformat(),
-        "version": version("headrace"),
-    }
-    return frame
 
 
 def _require_zone(zone: str | None) -> None:

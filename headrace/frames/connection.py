@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -64,6 +65,10 @@ class ReaderConnection:
         self._timeout_s = timeout_s
         self._data_dir = data_dir
         self._connection: dbapi.Connection | None = None
+
+    def opener(self) -> Callable[[], ReaderConnection]:
+        """Makes further connections to the same database, without a reference to this one."""
+        return partial(ReaderConnection, self._conninfo, self._timeout_s, self._data_dir)
 
     @property
     def data_dir(self) -> Path | None:

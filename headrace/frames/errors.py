@@ -16,6 +16,10 @@ class BadArgument(FramesError, ValueError):
     """An argument of a call is invalid. The message has the argument and an example."""
 
 
+class UnknownArgument(BadArgument, TypeError):
+    """A call has an argument that its method does not take. The message has the most similar names."""
+
+
 class UnknownView(FramesError, LookupError):
     """There is no such view. The message has the most similar names."""
 

@@ -55,7 +55,11 @@ def filters_of(
     event: str | Sequence[str] | None = None,
     **equals: Values | None,
 ) -> Filters:
-    """Raises BadArgument if the view cannot be filtered in this way."""
+    """Raises BadArgument if the view cannot be filtered in this way. `model` is another name of `model_version`."""
+    if equals.get("model") is not None:
+        if equals.get("model_version") is not None:
+            raise BadArgument("model and model_version exclude each other: both select by the version of the model")
+        equals["model_version"] = equals.pop("model")
     filters = Filters(
         days,
         tuple(_venue(each) for each in _listed("venue", venue)),
@@ -65,7 +69,8 @@ def filters_of(
     )
     for name, values in filters.equals.items():
         if name not in view.filters:
-            raise BadArgument(f"{view.name} cannot be filtered by {name!r}{suggestion(name, view.filters)}")
+            known = [*_ARGUMENTS, *view.filters]
+            raise BadArgument(f"{view.name} cannot be filtered by {name!r}{suggestion(name, known)}")
         _require_values(view.column(name), values)
     is_given = {"days": not days.is_everything, "venue": bool(filters.venues), "event": bool(filters.events)}
     refused = [name for name, is_set in is_given.items() if is_set and name in _REFUSED.get(view.scope, ())]
@@ -76,6 +81,7 @@ def filters_of(
     return filters
 
 
+_ARGUMENTS = ("day", "from_day", "to_day", "venue", "source", "event", "columns")
 _REFUSED = {Scope.SOURCE: ("days", "venue", "event"), Scope.TIME: ("venue",), Scope.SESSION: ("event",)}
 
 
@@ -95,7 +101,7 @@ def columns_of(view: View, columns: Sequence[str] | None) -> tuple[str, ...]:
 
 def statement_of(view: View, filters: Filters, columns: Sequence[str]) -> str:
     """The rows of a view in the order of its key."""
-    source = f"analytics.{identifier(view.name)}" if view.is_stored else f"({_results(filters)})"
+    source = f"analytics.{identifier(view.name)}" if view.is_stored else f"({_results(filters, columns)})"
     selected = ", ".join(f"v.{identifier(name)}" for name in columns)
     order = ", ".join(_sort_key(view.column(name)) for name in view.key)
     where = conditions(view, filters) if view.is_stored else []
@@ -189,26 +195,36 @@ def _bounds(days: Days) -> list[tuple[str, dt.date]]:
     return [(operator, day) for operator, day in limits if day is not None]
 
 
-def _results(filters: Filters) -> str:
-    """The columns of RESULTS. A market counts as in the return rates (services/loader/returns.py)."""
+def _results(filters: Filters, columns: Sequence[str]) -> str:
+    """The columns of RESULTS; payouts are only read if their columns are among `columns`.
+
+    A market counts as in the return rates (services/loader/returns.py).
+    """
     where = " AND ".join(_event_conditions("e.event_key", filters)) or "true"
-    amounts = ", ".join(_amount(market) for market in _SLOT_MARKETS)
-    has_market = ", ".join(f"bool_or(market = '{market}') AS {market}" for market in _SLOT_MARKETS)
-    payouts = " ".join(_payout_join(market) for market in _SLOT_MARKETS)
     outcome = ", ".join(f"o.{name}" for name in _OUTCOME_COLUMNS)
+    markets = [market for market in _SLOT_MARKETS if f"{market}_amount" in columns]
+    amounts = "".join(f", {_amount(market)}" for market in markets)
     return f"""
 WITH chosen AS MATERIALIZED (
     SELECT e.event_key, e.session_key, s.source, s.date, s.venue, e.number, e.scheduled_at, e.status, e.missing_markets
     FROM analytics.events e JOIN analytics.sessions s USING (session_key) WHERE {where}
-), paid AS MATERIALIZED (
-    SELECT t.event_key, t.market, t.selection, t.amount FROM analytics.transactions t
-    WHERE t.market IN {_list(_SLOT_MARKETS)} AND t.event_key IN (SELECT event_key FROM chosen)
-), has_market AS (SELECT event_key, {has_market} FROM paid GROUP BY event_key)
-SELECT c.*, {outcome}, n.entity_key, {amounts}
+){_paid(markets)}
+SELECT c.*, {outcome}, n.entity_key{amounts}
 FROM chosen c JOIN analytics.outcomes o USING (event_key)
 LEFT JOIN analytics.entries n USING (event_key, slot)
-LEFT JOIN has_market h USING (event_key) {payouts}
+{"LEFT JOIN has_market h USING (event_key)" if markets else ""} {" ".join(map(_payout_join, markets))}
 """
+
+
+def _paid(markets: Sequence[str]) -> str:
+    """The payouts of some markets, and which of them each event has."""
+    if not markets:
+        return ""
+    has_market = ", ".join(f"bool_or(market = '{market}') AS {market}" for market in markets)
+    return f""", paid AS MATERIALIZED (
+    SELECT t.event_key, t.market, t.selection, t.amount FROM analytics.transactions t
+    WHERE t.market IN {_list(markets)} AND t.event_key IN (SELECT event_key FROM chosen)
+), has_market AS (SELECT event_key, {has_market} FROM paid GROUP BY event_key)"""
 
 
 _OUTCOME_COLUMNS = ("slot", "place", "code", "course", "start_timing_s", "refunded")

@@ -89,7 +89,7 @@ class Observer:
         return [tp for topic in topics for tp in self._broker.partitions(topic)]
 
     def reading(self, exports: bool) -> Reading:
-        """`exports`: whether the loader writes CSV files."""
+        """`exports`: whether the loader writes daily files."""
         fetcher = self.fetcher()
         positions = self.positions()
         open_days = "SELECT count(*) FROM facts.export_days WHERE touched > exported"

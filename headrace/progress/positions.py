@@ -138,7 +138,7 @@ def _waiting_for_output(reading: Reading) -> str | None:
     if reading.positions.outbox:
         return f"the relay to copy {number_of(reading.positions.outbox, 'record')} to Kafka"
     if reading.exports_open:
-        return f"the loader to write the CSV files of {number_of(reading.exports_open, 'day')}"
+        return f"the loader to write the daily files of {number_of(reading.exports_open, 'day')}"
     if reading.notifications_open:
         return f"the notifier to send {number_of(reading.notifications_open, 'message')}"
     return None

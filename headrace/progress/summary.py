@@ -31,7 +31,8 @@ class Suggestion:
 @dataclass(frozen=True)
 class Report:
     """What the lines add to the summary. `statuses`: events by status; `causes`: of dead letters; `scores`: per
-    state of knowledge, as in a demonstration's summary; `messages`: sent texts as plain lines, the oldest first."""
+    state of knowledge, as in a demonstration's summary; `messages`: sent texts as plain lines, the oldest first;
+    `exports`: place and formats of the daily files, None if the loader writes none."""
 
     data_dir: Path
     statuses: Mapping[str, int]
@@ -39,6 +40,7 @@ class Report:
     scores: Mapping[str, Mapping[str, float]] | None = None
     messages: Sequence[Sequence[str]] = ()
     suggestions: Sequence[Suggestion] = ()
+    exports: str | None = None
 
 
 def summary_of(
@@ -81,7 +83,7 @@ def summary_lines(summary: Mapping[str, Any], report: Report) -> list[str]:
         *_problem_lines(summary, report),
         *_prediction_lines(summary, report),
         *_message_lines(summary, report),
-        f"CSV files      {report.data_dir / 'exports'}/YYYY-MM-DD/*.csv",
+        *([f"Daily files    {report.exports}"] if report.exports else []),
         f"Logs           {report.data_dir / 'logs'}",
         *_suggestion_lines(report.suggestions),
     ]

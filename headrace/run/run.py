@@ -25,6 +25,7 @@ from headrace.run.session import RunFailed, Session
 from headrace.run.simulation import SEASON_START, Simulation, free_port, season_end, simulator_program
 from headrace.run.suggestions import after_a_run, command_name
 from services.fetcher.sources.yaml_file import load_source
+from services.loader.settings import LoaderSettings
 from shared.clock import SystemClock, VirtualClock
 from shared.errors import HeadraceError, TransientError
 
@@ -87,7 +88,15 @@ def conclude(environment: RunEnvironment, session: Session) -> tuple[dict[str, A
     )
     causes = dead_letter_causes(observer.connection)
     keep(environment.data_dir, reading, causes)
-    return summary, Report(environment.data_dir.path, event_statuses(observer.connection), causes)
+    statuses = event_statuses(observer.connection)
+    return summary, Report(environment.data_dir.path, statuses, causes, exports=exports_of(environment))
+
+
+def exports_of(environment: RunEnvironment) -> str | None:
+    """Place and formats of the daily files, e.g. /data/exports (csv); None if the loader writes none."""
+    settings = environment.settings(LoaderSettings)
+    place = settings.loader.exports_url or settings.export_dir
+    return f"{place} ({', '.join(settings.loader.export_formats)})" if settings.loader.exports else None
 
 
 def keep(data_dir: DataDir, reading: Reading, causes: list[dict[str, Any]]) -> None:

@@ -42,6 +42,7 @@ IO_MODULES = (
     "headrace.frames.backtests",
     "headrace.frames.client",
     "headrace.frames.connection",
+    "headrace.frames.origins",
     "headrace.packs.verification",
     "headrace.packs.writing",
     "headrace.progress.*",

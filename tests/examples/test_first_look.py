@@ -14,6 +14,7 @@ import pytest
 from matplotlib.figure import Figure
 from pandas.testing import assert_frame_equal
 
+from headrace.quality.report import QualityReport
 from tests.examples.jupyter_notebook import jupyter_text
 from tests.headrace.plots.conftest import season_url
 from tests.headrace.plots.season import DAYS, FIRST, MODEL
@@ -45,7 +46,7 @@ def run_marimo(notebook: Path) -> tuple[list[Any], dict[str, Any]]:
     spec.loader.exec_module(module)
     outputs, names = module.app.run()
     names["hr"].close()
-    return [each for each in outputs if isinstance(each, pd.DataFrame | Figure)], dict(names)
+    return [each for each in outputs if isinstance(each, pd.DataFrame | Figure | QualityReport)], dict(names)
 
 
 def run_jupyter(notebook: Path) -> dict[str, Any]:
@@ -77,6 +78,8 @@ def test_the_marimo_notebook_shows_tables_and_figures(notebook: Path) -> None:
     assert sum(isinstance(each, Figure) for each in shown) == 5
     assert all(len(each) for each in shown if isinstance(each, pd.DataFrame))
     assert set(names["predictions"]["model_version"]) == {MODEL}
+    assert [each for each in shown if isinstance(each, QualityReport)] == [names["report"]]
+    assert "corrected" in set(names["report"].measures["measure"])
     against = next(each for each in shown if isinstance(each, pd.DataFrame) and "difference" in each.columns)
     assert (against["high"] < 0).all()  # the predictions are the true probabilities with noise
     (then,) = (each for each in shown if isinstance(each, pd.DataFrame) and list(each.columns) == FACTS)
@@ -94,3 +97,4 @@ def test_the_jupyter_notebook_finds_the_same(notebook: Path) -> None:
     assert names["chosen"] == expected["chosen"]
     for name in ("by_day", "results", "predictions", "corrections"):
         assert_frame_equal(names[name], expected[name])
+    assert_frame_equal(names["report"].findings, expected["report"].findings)

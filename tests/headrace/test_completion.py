@@ -16,6 +16,7 @@ import pytest
 
 from tests.waiting import wait_until
 
+HEAVY = {"fastapi", "lightgbm", "matplotlib", "numpy", "pandas", "pyarrow", "torch", "uvicorn"}
 PROGRAM = Path(sys.executable).with_name("headrace")
 
 
@@ -24,6 +25,16 @@ def completions(line: str) -> list[str]:
     variables = {"_HEADRACE_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
     result = subprocess.run([PROGRAM], env={**os.environ, **variables}, capture_output=True, text=True, check=True)
     return result.stdout.split()
+
+
+def loaded_packages(line: str) -> set[str]:
+    """Modules that the program imports to complete the last word of a line."""
+    variables = {"_HEADRACE_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
+    command = [sys.executable, "-X", "importtime", str(PROGRAM)]
+    result = subprocess.run(command, env={**os.environ, **variables}, capture_output=True, text=True, check=True)
+    modules = {text.split("|")[-1].strip() for text in result.stderr.splitlines() if text.startswith("import time:")}
+    assert "headrace.cli" in modules
+    return modules
 
 
 @contextmanager
@@ -79,6 +90,18 @@ def test_topics_of_the_service_are_offered() -> None:
 
 def test_options_are_offered() -> None:
     assert completions("headrace replay --dr") == ["--dry-run"]
+
+
+def test_names_of_commands_need_no_module_of_a_command() -> None:
+    assert "status" in completions("headrace ")
+    assert loaded_packages("headrace ") & {*HEAVY, "headrace.commands", "psycopg", "rich"} == set()
+
+
+@pytest.mark.parametrize(
+    "line", ["headrace pause cleaner ", "headrace status --", "headrace plot --", "headrace pack "]
+)
+def test_arguments_and_options_need_only_what_their_command_needs(line: str) -> None:
+    assert loaded_packages(line) & HEAVY == set()
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

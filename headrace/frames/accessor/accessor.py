@@ -1,4 +1,4 @@
-"""The accessor `frame.headrace`: further methods of frames, without a connection."""
+"""The accessor `frame.headrace`: further methods of frames. A frame holds no connection."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from headrace.frames.accessor import scoring, widening
 from headrace.frames.accessor.betting import returns
 from headrace.frames.accessor.grouping import by_groups
 from headrace.frames.accessor.validation import validate
+from headrace.frames.arguments import with_explained_arguments
+from headrace.frames.origins import results_of
 
 
 @pd.api.extensions.register_dataframe_accessor("headrace")
+@with_explained_arguments
 class HeadraceAccessor:
     """Methods of a frame of Headrace. Each returns a new frame and raises InvalidFrame if it lacks a needed column.
 
@@ -47,21 +50,31 @@ class HeadraceAccessor:
         """Predicted probabilities of winning against the share that won, in bins of equal width.
 
         Columns: from, to (limits of the bin); predictions; probability (mean); frequency (share of winners); low, high.
-        The last prediction of each event, model and state counts. `results`: of `hr.results(...)` for the same days.
+        The last prediction of each event, model and state counts. results: of `hr.results(...)` for the same days.
+        Without it, they are read from the database of the frame; for a frame of `hr.as_of(...)`, as known then.
 
-        Example: `hr.predictions("2026-01", state="observation").headrace.calibration(results=hr.results("2026-01"))`
+        Raises InvalidFrame without `results` if the frame lost its origin, e.g. by pd.concat of several calls.
+
+        Example: `hr.predictions(model="live", state="observation").headrace.calibration(bins=10)`
         """
-        return scoring.calibration(self._frame, results, bins)
+        scoring.require_bins(bins)
+        scoring.require_predictions(self._frame)
+        return scoring.calibration(self._frame, results_of(self._frame) if results is None else results, bins)
 
     def against(self, other: str = scoring.BASE, *, results: pd.DataFrame | None = None) -> pd.DataFrame:
         """Log-loss of the winner minus that of `other` on the same events, in nats: below 0, the model is better.
 
         other: the version of another model in the frame, or "base": each slot's share of wins in the results before
-        the first predicted day, with one win added to each slot: `results` begins earlier than the predictions.
+        the first predicted day, with one win added to each slot.
+        results: as in `calibration`; for "base" they begin earlier than the predictions. Without it, "base" rests on
+        all earlier days in the database of the frame: fast, but for a frame of `hr.as_of(...)` seconds per month.
         Columns: model_version; state; events; log_loss; other_log_loss; difference; low, high.
 
-        Example: `hr.predictions("2026-03").headrace.against("base", results=hr.results("2026-01/2026-03"))`
+        Example: `hr.predictions("2026-03", model="live").headrace.against("base")`
         """
+        scoring.require_predictions(self._frame)
+        if results is None:
+            results = results_of(self._frame, with_earlier_days=other == scoring.BASE)
         return scoring.against(self._frame, other, results)
 
     def by(self, *groups: str) -> pd.DataFrame:

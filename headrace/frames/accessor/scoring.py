@@ -9,19 +9,28 @@ import numpy as np
 import pandas as pd
 
 from headrace.frames.accessor.columns import require
-from headrace.frames.errors import BadArgument, InvalidFrame, suggestion
+from headrace.frames.errors import BadArgument, suggestion
 from services.predictor.evaluation.bootstrap import clusters_of, mean_difference, ratio
 from services.predictor.evaluation.measures import MIN_PROBABILITY
 
 BASE = "base"
-RESULTS_HINT = 'results=hr.results("2026-01") gives them'
 _PREDICTION = ["event_key", "model_version", "state", "slot"]
 
 
-def calibration(frame: pd.DataFrame, results: pd.DataFrame | None, bins: int) -> pd.DataFrame:
-    """One row per bin of equal width that has predictions; intervals of 95 %, clustered by day and venue."""
+def require_bins(bins: int) -> None:
+    """Raises BadArgument."""
     if not 1 <= bins <= 1000:
         raise BadArgument(f"bins: expected 1 to 1000, got {bins}")
+
+
+def require_predictions(frame: pd.DataFrame) -> None:
+    """Raises InvalidFrame if the frame lacks columns of predictions."""
+    require(frame, "predictions", [*_PREDICTION, "head", "class", "probability", "as_of"])
+
+
+def calibration(frame: pd.DataFrame, results: pd.DataFrame, bins: int) -> pd.DataFrame:
+    """One row per bin of equal width that has predictions; intervals of 95 %, clustered by day and venue."""
+    require_bins(bins)
     scored = scored_slots(frame, results)
     number = np.minimum((scored["probability"].to_numpy() * bins).astype(np.int64), bins - 1)
     rows = []
@@ -38,13 +47,13 @@ def calibration(frame: pd.DataFrame, results: pd.DataFrame | None, bins: int) ->
     )
 
 
-def against(frame: pd.DataFrame, other: str, results: pd.DataFrame | None) -> pd.DataFrame:
+def against(frame: pd.DataFrame, other: str, results: pd.DataFrame) -> pd.DataFrame:
     """One row per model and state: its log-loss of the winner minus that of `other`, on the same events."""
     scored = scored_slots(frame, results)
     losses = event_losses(scored)
     models = sorted(losses["model_version"].unique())
     if other == BASE:
-        rivals = losses.assign(loss=base_losses(scored, _required(results)))
+        rivals = losses.assign(loss=base_losses(scored, results))
     elif other in models:
         rivals = losses[losses["model_version"] == other]
     else:
@@ -54,18 +63,17 @@ def against(frame: pd.DataFrame, other: str, results: pd.DataFrame | None) -> pd
     return pd.DataFrame(rows, columns=names)
 
 
-def scored_slots(frame: pd.DataFrame, results: pd.DataFrame | None) -> pd.DataFrame:
+def scored_slots(frame: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
     """The last prediction of each event, model and state, as P(win) of each slot with `won`, day and venue.
 
     Only events with exactly one winner, whose winner was predicted, count.
     """
-    require(frame, "predictions", [*_PREDICTION, "head", "class", "probability", "as_of"])
-    outcomes = _required(results)
-    require(outcomes, "results", ["event_key", "slot", "place", "date", "venue"])
+    require_predictions(frame)
+    require(results, "results", ["event_key", "slot", "place", "date", "venue"])
     wins = frame[(frame["head"] == "result").to_numpy() & frame["slot"].notna().to_numpy()]
     last = wins.groupby(_PREDICTION[:3], observed=True)["as_of"].transform("max")
     wins = wins[wins["as_of"] == last]
-    winners = outcomes[(outcomes["place"] == 1).fillna(False).to_numpy(dtype=bool)]
+    winners = results[(results["place"] == 1).fillna(False).to_numpy(dtype=bool)]
     single = winners[~winners["event_key"].duplicated(keep=False)]
     joined = wins.merge(
         single[["event_key", "slot", "date", "venue"]].rename(columns={"slot": "winner"}), on="event_key"
@@ -74,12 +82,6 @@ def scored_slots(frame: pd.DataFrame, results: pd.DataFrame | None) -> pd.DataFr
     scored = joined.assign(won=(joined["slot"] == joined["winner"]).to_numpy(dtype=bool), **texts)
     complete = scored.groupby(_PREDICTION[:3])["won"].transform("any")
     return scored[complete.to_numpy(dtype=bool)].drop_duplicates(_PREDICTION).reset_index(drop=True)
-
-
-def _required(results: pd.DataFrame | None) -> pd.DataFrame:
-    if results is None:
-        raise InvalidFrame(f"the frame of predictions has no results: {RESULTS_HINT}, for the same days")
-    return results
 
 
 def event_losses(scored: pd.DataFrame) -> pd.DataFrame:

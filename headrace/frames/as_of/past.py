@@ -29,6 +29,7 @@ from headrace.frames.catalogue import PREDICTIONS, REFERENCE_MEANINGS, VIEWS, Vi
 from headrace.frames.connection import Snapshot
 from headrace.frames.days import Days
 from headrace.frames.errors import BadArgument
+from headrace.frames.live_models import with_live_models
 from headrace.frames.query import Filters, statement_of
 from headrace.frames.typed import encode
 from services.loader.as_of import KnownEvent
@@ -38,6 +39,7 @@ from services.loader.rows import Row
 Read = Callable[[str], Snapshot]
 """Runs one statement."""
 
+_DAY = dt.timedelta(days=1)
 ALL_KINDS = ("listed", "observed", "settled")
 WITHOUT_PAST = {
     "parked": "the database keeps no past of parked facts",
@@ -65,6 +67,7 @@ class Past:
         """Raises BadArgument for a view that has no past."""
         if view.name in WITHOUT_PAST:
             raise BadArgument(f"{view.name} cannot be asked as of an instant: {WITHOUT_PAST[view.name]}")
+        filters = with_live_models(filters, self._read, self.instant)
         match view.name:
             case "entities":
                 rows = self._entities(filters)
@@ -118,8 +121,10 @@ class Past:
         }
 
     def _return_rates(self, filters: Filters) -> list[Row]:
+        """From all days until the instant: no event settles before its day, which begins at most a day earlier."""
+        last = None if self.instant is None or self.instant.year == dt.MAXYEAR else (self.instant + _DAY).date()
         rates: view_rows.Rates = {}
-        for part in self._parts(Filters(sources=filters.sources)):
+        for part in self._parts(Filters(Days(None, last), sources=filters.sources)):
             view_rows.add_rates(rates, self._known(versions_statement(part, ("listed", "settled"))))
         return view_rows.rate_rows(rates)
 
@@ -165,15 +170,14 @@ class Past:
 
     def _parts(self, filters: Filters) -> Iterator[Filters]:
         """The filters for one chunk of days after the other."""
-        days = filters.days
+        first, last = filters.days
         if filters.events:
             yield filters
             return
-        if days.first is None or days.last is None:
-            (dates,) = self._table(DATES).to_pylist()
-            if dates["first"] is None:
-                return
-            days = Days(days.first or dates["first"], days.last or dates["last"])
+        (stored,) = self._table(DATES).to_pylist()
+        if stored["first"] is None:
+            return
+        days = Days(max(first or stored["first"], stored["first"]), min(last or stored["last"], stored["last"]))
         for part in chunks(days):
             yield replace(filters, days=part)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -16,6 +16,7 @@ from headrace.frames.as_of.past import ALL_KINDS, Past, Read
 from headrace.frames.as_of.statements import versions_statement
 from headrace.frames.catalogue import Column, View
 from headrace.frames.errors import BadArgument
+from headrace.frames.origins import ORIGIN
 from headrace.frames.query import Filters, columns_of
 from headrace.frames.typed import arrow_type, columns_named, frame_of
 from headrace.frames.views import Columns, Views
@@ -33,10 +34,16 @@ class AsOf(Views):
     In a frame's `attrs`, `as_of` is the instant.
     """
 
-    def __init__(self, read: Read, instant: dt.datetime, zone: str | None = None) -> None:
-        """`read` runs one statement as the reader. `instant`: with a time zone. `zone`: of the times in frames."""
+    def __init__(
+        self, read: Read, instant: dt.datetime, zone: str | None = None, origin: Mapping[str, str] | None = None
+    ) -> None:
+        """`read` runs one statement as the reader. `instant`: with a time zone. `zone`: of the times in frames.
+
+        `origin`: of the frames (headrace/frames/origins.py).
+        """
         self.instant = instant
         self._zone = zone
+        self._origin = None if origin is None else {**origin, "as_of": instant.isoformat()}
         self._past = Past(read, instant)
 
     def __repr__(self) -> str:
@@ -46,7 +53,7 @@ class AsOf(Views):
         names = columns_of(view, columns)
         table = table_of(view.columns, self._past.rows(view, filters))
         frame = frame_of(table.select(names), columns_named(view, names), self._zone)
-        return with_attrs(frame, {"view": view.name, **filters.texts()}, self.instant)
+        return with_attrs(frame, {"view": view.name, **filters.texts()}, self.instant, self._origin)
 
 
 def history_frame(read: Read, event_key: str, zone: str | None = None) -> pd.DataFrame:
@@ -66,8 +73,12 @@ def history_frame(read: Read, event_key: str, zone: str | None = None) -> pd.Dat
     return with_attrs(frame, {"view": HISTORY.name, "event": event_key}, snapshot.as_of)
 
 
-def with_attrs(frame: pd.DataFrame, query: dict[str, str], as_of: dt.datetime) -> pd.DataFrame:
+def with_attrs(
+    frame: pd.DataFrame, query: dict[str, str], as_of: dt.datetime, origin: Mapping[str, str] | None = None
+) -> pd.DataFrame:
     frame.attrs = {"query": query, "as_of": as_of.astimezone(dt.UTC).isoformat(), "version": version("headrace")}
+    if origin is not None:
+        frame.attrs[ORIGIN] = dict(origin)
     return frame
 
 

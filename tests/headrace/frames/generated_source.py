@@ -21,7 +21,7 @@ EXAMPLES = {
     "outcomes": 'hr.outcomes("2026-01", columns=["event_key", "slot", "place"])',
     "transactions": 'hr.transactions("2026-01", market="trifecta")',
     "return_rates": 'hr.return_rates(scope="venue", market="win")',
-    "predictions": 'hr.predictions("2026-01", head="result", shadow=False)',
+    "predictions": 'hr.predictions("2026-01", model="live", head="result")',
     "decisions": 'hr.decisions("2026-01", state="observation")',
     "prediction_scores": 'hr.prediction_scores("2026-01", shadow=False)',
     "results": 'hr.results("2026-01").headrace.returns(by=["venue", "slot"], market="win")',
@@ -51,6 +51,24 @@ SELECTION = {
     Scope.SOURCE: "the source",
 }
 
+MODEL = "model: Texts = None"
+ABOUT_MODEL = (
+    '`model="live"`: the model that made the newest prediction of each source, shadows aside; in `hr.as_of(...)`, the',
+    "newest by that instant. `model` also takes versions, as `model_version` does.",
+)
+COST_AS_OF = {
+    "entities": (
+        "In `hr.as_of(...)`, all days are read, because each card may be the newest of an entity: about 1 s of CPU",
+        "time per 5,000 events in the database.",
+        "",
+    ),
+    "return_rates": (
+        "In `hr.as_of(...)`, they are summed again over all days until the instant: about 2 s of CPU time per 5,000",
+        "events in the database.",
+        "",
+    ),
+}
+
 VIEWS_HEAD = '''"""One method per view. Generated from the catalogue by tests/headrace/frames/generated_source.py."""
 
 from __future__ import annotations
@@ -61,6 +79,7 @@ from typing import Any
 
 import pandas as pd
 
+from headrace.frames.arguments import with_explained_arguments
 from headrace.frames.catalogue import VIEWS, View
 from headrace.frames.days import Day, Days, days_of
 from headrace.frames.query import Filters, filters_of
@@ -70,6 +89,7 @@ Texts = str | Sequence[str] | None
 Columns = Sequence[str] | None
 
 
+@with_explained_arguments
 class Views(ABC):
     """The views as methods; a subclass says where the rows come from.
 
@@ -77,7 +97,8 @@ class Views(ABC):
     "2026-01-05/2026-01-09"), both ends included; or `day`, or `from_day` and `to_day`. `venue`, `source` and `event`
     take one value or several. `columns` selects columns and their order.
 
-    Every method raises BadArgument for a bad value, UnknownColumn for a bad column, and what the connection raises.
+    Every method raises BadArgument for a bad value, UnknownArgument for a misspelt argument, UnknownColumn for a bad
+    column, and what the connection raises.
     """
 
     @abstractmethod
@@ -95,6 +116,7 @@ def views_source() -> str:
 
 def method(view: View) -> str:
     filters = [f"{name}: {argument_type(view.column(name))} = None" for name in view.filters]
+    filters = [MODEL, *filters] if "model_version" in view.filters else filters
     arguments = ", ".join(["self", *ARGUMENTS[view.scope], *filters, "columns: Columns = None"])
     days = "days_of(span, day, from_day, to_day)" if DAYS[0] in ARGUMENTS[view.scope] else "Days()"
     names = [part.split(":")[0] for part in (*ARGUMENTS[view.scope], *filters) if part not in DAYS]
@@ -109,7 +131,9 @@ def argument_type(column: Column) -> str:
 
 
 def docstring(view: View) -> str:
-    lines = [view.meaning, "", f"Days, venues and sources select by {SELECTION[view.scope]}.", "", "Columns:"]
+    lines = [view.meaning, "", f"Days, venues and sources select by {SELECTION[view.scope]}.", ""]
+    lines += [*ABOUT_MODEL, ""] if "model_version" in view.filters else []
+    lines += [*COST_AS_OF.get(view.name, ()), "Columns:"]
     for column in view.columns:
         lines += textwrap.wrap(
             f"{column.name} ({column.dtype}): {column_text(column)}",

@@ -22,6 +22,7 @@ from headrace.frames import (
     Headrace,
     NoDatabase,
     QueryTimeout,
+    UnknownArgument,
     UnknownColumn,
     UnknownView,
     connect,
@@ -30,8 +31,16 @@ from headrace.frames.catalogue import EVENTS, VIEWS
 from headrace.frames.errors import suggestion
 from headrace.frames.query import columns_of
 from shared.errors import HeadraceError
+from tests.services.loader.facts import DAY
 
-Call = Callable[[Headrace], Any]
+Call = Callable[[Any], Any]
+
+
+def named(method: str, *args: Any, **kwargs: Any) -> Call:
+    """A call that mypy would refuse."""
+    return lambda hr: getattr(hr, method)(*args, **kwargs)
+
+
 CASES: list[tuple[Call, type[FramesError], tuple[str, ...]]] = [
     (lambda hr: hr.table("evnts"), UnknownView, ("'evnts'", "did you mean events")),
     (lambda hr: hr.sql("select * from sesions"), UnknownView, ('"sesions"', "did you mean sessions")),
@@ -51,6 +60,19 @@ CASES: list[tuple[Call, type[FramesError], tuple[str, ...]]] = [
     (lambda hr: hr.predictions(head="reslt"), BadArgument, ("'reslt'", "result")),
     (lambda hr: hr.table("predictions", shadow="yes"), BadArgument, ("boolean", "'yes'")),
     (lambda hr: hr.sessions(source="a\0b"), BadArgument, ("printable",)),
+    (named("events", venu=3), UnknownArgument, ("events has no argument 'venu'", "did you mean venue")),
+    (lambda hr: hr.table("events", venu=3), BadArgument, ("events", "'venu'", "did you mean venue")),
+    (
+        lambda hr: named("events", venu=3)(hr.as_of("2031-05-06T12:00Z")),
+        UnknownArgument,
+        ("events", "did you mean venue"),
+    ),
+    (named("predictions", modl="live"), UnknownArgument, ("predictions", "did you mean model")),
+    (named("features", dya="2031-05-06"), UnknownArgument, ("features", "did you mean day")),
+    (lambda hr: hr.events(DAY).headrace.wide(deep=1), UnknownArgument, ("wide has no argument 'deep'",)),
+    (lambda hr: hr.events(DAY).headrace.by(group="month"), UnknownArgument, ("by has no argument", "groups")),
+    (named("events", DAY, 7), UnknownArgument, ("events: too many positional arguments", "venue=None")),
+    (named("history"), UnknownArgument, ("history: missing a required argument: 'event'",)),
 ]
 
 
@@ -117,6 +139,7 @@ def test_a_database_that_does_not_answer_is_named_without_its_password() -> None
         ({"database": "/some/dir"}, "data_dir"),
         ({"database": "postgresql://a@b/c", "data_dir": "x"}, "exclude each other"),
         ({"timeout_s": 0}, "timeout_s"),
+        ({"databse": "x"}, "connect has no argument 'databse'; did you mean database"),
         ({"zone": "Tokio"}, "Asia/Tokyo"),
         ({"database": "postgresql://a:secret@b/c?nope=1"}, "a@b"),
     ],

@@ -39,9 +39,9 @@ INSERT INTO facts.predictions (record_id, event_id, state, model_version, as_of,
 SELECT %s, id, %s, %s, %s, %s, 'h', %s FROM facts.events WHERE event_key = %s"""
 
 
-def load_season(connection: Connection, days: int = DAYS) -> None:
-    """12 events at each of four venues a day; predictions from FIRST_PREDICTED on, by a live model and a shadow."""
-    season = SimulatedSeason(SeasonPlan(seed=7, first_date=FIRST, days=days))
+def load_season(connection: Connection, days: int = DAYS, venues: tuple[int, ...] = (3, 9, 15, 21)) -> None:
+    """12 events at each venue a day; predictions from FIRST_PREDICTED on, by a live model and a shadow."""
+    season = SimulatedSeason(SeasonPlan(seed=7, first_date=FIRST, days=days, venues=venues))
     source, cleaner, loader = load_source("boatrace"), Cleaner(lambda reason: None), Loader(StillClock(), Metrics())
     captures = {feed.name: Capture(source, feed) for feed in source.feeds}
     for offset in range(days):

@@ -66,7 +66,7 @@ def test_what_lies_in_the_outbox_is_waited_for() -> None:
 
 
 def test_files_and_messages_that_are_open_are_waited_for() -> None:
-    assert waiting_for(Reading(DONE, ALL_READ, 1, 0)) == "the loader to write the CSV files of 1 day"
+    assert waiting_for(Reading(DONE, ALL_READ, 1, 0)) == "the loader to write the daily files of 1 day"
     assert waiting_for(Reading(DONE, ALL_READ, 0, 4)) == "the notifier to send 4 messages"
 
 

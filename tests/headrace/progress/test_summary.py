@@ -30,7 +30,7 @@ def lines(report: Report, **changed: Any) -> list[str]:
 
 
 def test_a_run_without_problems() -> None:
-    assert lines(Report(DATA_DIR, STATUSES)) == [
+    assert lines(Report(DATA_DIR, STATUSES, exports="/data/exports (csv)")) == [
         "Done in 2:14.",
         "",
         "Stage             records   peak per s",
@@ -42,9 +42,13 @@ def test_a_run_without_problems() -> None:
         "Problems       none: no failed windows, no dead letters, no parked records",
         "Predictions    179 stored",
         "Messages       20 sent",
-        "CSV files      /data/exports/YYYY-MM-DD/*.csv",
+        "Daily files    /data/exports (csv)",
         "Logs           /data/logs",
     ]
+
+
+def test_a_run_without_daily_files_names_none() -> None:
+    assert [line for line in lines(Report(DATA_DIR, STATUSES)) if line.startswith("Daily files")] == []
 
 
 def test_problems_are_counted_and_named() -> None:
