@@ -142,8 +142,8 @@ class FollowedSource:
         file = parts.folder / "meadow.yaml"
         file.write_text(
             "{extends: boatrace, name: meadow, retry: {tries: 1}, live: {poll_interval_s: 0.01, close_after_s: 0},"
-            # The made-up events have no values.
-            " completeness: {values: {programs: [], previews: [], results: []}},"
+            # The made-up events have neither values nor times.
+            " completeness: {values: {programs: [], previews: [], results: []}}, cadence: null,"
             f" base_url: '{site.url}'}}"
         )
         settings = FetcherSettings(
