@@ -197,7 +197,7 @@ class Capture:
         try:
             if not body.isascii():
                 body.decode()  # msgspec does not validate the UTF-8 of values that it skips
-            if body.count(b",") >= SAFE_ELEMENTS:
+            if len(body) >= SAFE_ELEMENTS and body.count(b",") >= SAFE_ELEMENTS:
                 _check_count(body, self._path, self._max_events)
             node = msgspec.json.decode(body, type=self._envelope)
         except (*DECODE_ERRORS, UnicodeDecodeError) as error:
