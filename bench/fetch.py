@@ -5,8 +5,8 @@ in a new data directory. It archives each document, splits it, and commits recor
 The bare pool uses the same HTTP client and the same number of threads, and writes each document to a file. Both run in
 turn for several rounds; the results are medians.
 
-The time of the fetcher is from its first request to the commit of the last window. CPU per document is listed for the bare
-pool, for the fetcher without its start, and for the database. On a machine that others use, compare the CPU.
+The time of the fetcher is from its first request to the commit of the last window. CPU per document is listed for the
+bare pool, for the fetcher without its start, and for the database. On a machine that others use, compare the CPU.
 """
 
 from __future__ import annotations

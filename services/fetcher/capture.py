@@ -7,9 +7,8 @@ are decoded.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from datetime import date
 from typing import Any, NamedTuple
 
 import msgspec
@@ -167,7 +166,9 @@ class Capture:
                 yield Slice(slice_.body, slice_.hash, None, problem)
 
     def _slices(self, document: Document) -> Sequence[Slice]:
-        slices, days, day = [], set(), document.date.isoformat()
+        slices: list[Slice] = []
+        days: set[str] = set()
+        day = document.date.isoformat()
         decode = self._identities[document.historical].decode
         for body in self._events(document):
             hash_ = hashlib.blake2b(body, digest_size=HASH_BYTES).hexdigest()
@@ -181,8 +182,8 @@ class Capture:
                 slices.append(Slice(body, hash_, None, f"expected the date, venue and number of an event: {error}"))
                 continue
             days.add(identity.date)
-            if problem := _identity_problem(identity, day):
-                slices.append(Slice(body, hash_, None, problem))
+            if wrong := _identity_problem(identity, day):
+                slices.append(Slice(body, hash_, None, wrong))
             else:
                 key = event_key_of(self._source, document.date, identity.venue, identity.number)
                 slices.append(Slice(body, hash_, key, "", identity))
@@ -274,7 +275,8 @@ class _IdentityReader:
         names = {"date": declared.date, "venue": declared.venue, "number": declared.number, **self._fields}
         optional = [(name, msgspec.Raw, msgspec.Raw()) for name in self._fields]  # empty if the event has no such key
         required: list[tuple[str, type]] = [("date", str), ("venue", int), ("number", int)]
-        self.decode = msgspec.json.Decoder(msgspec.defstruct("Identified", [*required, *optional], rename=names)).decode
+        identified: Any = msgspec.defstruct("Identified", [*required, *optional], rename=names)
+        self.decode: Callable[[bytes], Any] = msgspec.json.Decoder(identified).decode
 
     def planning_fields(self, identity: Any) -> dict[str, bytes]:
         """The JSON texts of the keys that planning reads."""

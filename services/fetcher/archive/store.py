@@ -149,7 +149,7 @@ class DocumentArchive:
             self._syncs += [(path, self._pool.submit(self._sync_body, path)) for path in bodies]
 
     def _sync_body(self, path: Path) -> None:
-        """A folder is synced again after each new name in it. One task for both: handing over costs more than a sync."""
+        """Sync a body, and its folder after each new name in it. One task, because each costs CPU."""
         self._files.sync(path)
         self._files.sync(path.parent)
 
