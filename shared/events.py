@@ -6,9 +6,10 @@ field has a placeholder value. Adding an optional field keeps SCHEMA_VERSION; an
 
 from __future__ import annotations
 
+import hashlib
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
 
@@ -260,8 +261,17 @@ def event_id_of(source: str, feed: str, natural_key: str, content_hash: str, ord
 
     `ordinal` distinguishes a content that returns after a change (docs/adr/0003-event-ids.md).
     """
+    return UUID(event_id_hex_of(source, feed, natural_key, content_hash, ordinal))
+
+
+def event_id_hex_of(source: str, feed: str, natural_key: str, content_hash: str, ordinal: int = 1) -> str:
+    """The 32 hex digits of `event_id_of`, a version 5 UUID (RFC 9562), without the cost of UUID objects."""
     suffix = "" if ordinal == 1 else f"/{ordinal}"
-    return uuid5(NAMESPACE, f"{source}/{feed}/{natural_key}/{content_hash}{suffix}")
+    name = f"{source}/{feed}/{natural_key}/{content_hash}{suffix}".encode()
+    digest = bytearray(hashlib.sha1(NAMESPACE.bytes + name, usedforsecurity=False).digest()[:16])
+    digest[6] = digest[6] & 0x0F | 0x50
+    digest[8] = digest[8] & 0x3F | 0x80
+    return digest.hex()
 
 
 def event_key_of(source: str, day: date, venue: int, number: int) -> str:

@@ -42,10 +42,16 @@ def headers_of(event_id: UUID, schema: str, source: str, hop: str, revision: str
     The trace id is the event id, so a trace follows one fact through all hops without stored state. The span id is
     derived from the hop (W3C trace context, version 00, sampled).
     """
+    return headers_of_hex(event_id.hex, schema, source, hop, revision)
+
+
+def headers_of_hex(event_id: str, schema: str, source: str, hop: str, revision: str = LIVE) -> dict[str, bytes]:
+    """The headers of every record; `event_id` as 32 hex digits."""
+    dashed = f"{event_id[:8]}-{event_id[8:12]}-{event_id[12:16]}-{event_id[16:20]}-{event_id[20:]}"
     return {
-        "event_id": str(event_id).encode(),
+        "event_id": dashed.encode(),
         "schema": schema.encode(),
-        "traceparent": f"00-{event_id.hex}-{_span_id(hop)}-01".encode(),
+        "traceparent": f"00-{event_id}-{_span_id(hop)}-01".encode(),
         "revision": revision.encode(),
         "source": source.encode(),
     }

@@ -7,14 +7,13 @@ are decoded.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from datetime import date
 from typing import Any, NamedTuple
 
 import msgspec
-import orjson
 
+from services.fetcher.capture_records import HOP, SCHEMA, RawRecords
 from services.fetcher.planning.cursor import KnownVersions, SliceVersion
 from services.fetcher.planning.slices import DocumentFindings, PlanningKeys
 from services.fetcher.slice_limits import slice_check
@@ -25,10 +24,8 @@ from shared.errors import InvalidDocument
 from shared.events import event_id_of, event_key_of
 from shared.ops import dead_letters as names
 from shared.records import headers_of
-from shared.topics import RAW, dead_letter_topic
+from shared.topics import dead_letter_topic
 
-SCHEMA = "raw-event/1"
-HOP = "fetcher"
 DEAD_LETTERS = dead_letter_topic(HOP)
 CAPTURE_FRAME = "services.fetcher.capture"
 # 16 bytes distinguish the versions of one event. Short, because the cursor has one or two hashes per event of a day.
@@ -60,13 +57,14 @@ class CaptureResult(NamedTuple):
 
 
 class Slice(NamedTuple):
-    """The bytes of one event and its key, or the reason why there is no key. `fields`: the values of the keys that
-    planning reads."""
+    """The bytes of one event inside its document, the hash of them, and its key or the reason why there is no key.
+    `identity`: the decoded keys of the event, among them those that planning reads."""
 
-    body: bytes
+    body: msgspec.Raw
+    hash: str
     event_key: str | None
     problem: str = ""
-    fields: Mapping[str, bytes] = {}
+    identity: Any = None
 
 
 class Capture:
@@ -79,9 +77,12 @@ class Capture:
         self._path = feed.events.split(".")
         self._envelope = _document_type(self._path)
         self._zone = source.zone
-        self._keys = planning_keys_of(source, feed)
-        self._planning_fields = {f"planning_{number}": key for number, key in enumerate(self._keys.names())}
-        self._identity = msgspec.json.Decoder(_identity_type(source.identity, self._planning_fields))
+        keys = planning_keys_of(source, feed)
+        self._identities = {
+            # Events of a day that is over need no timetable.
+            is_historical: _IdentityReader(source.identity, PlanningKeys(keys.values) if is_historical else keys)
+            for is_historical in (True, False)
+        }
 
     def __call__(self, document: Document, previous: KnownVersions, closing: bool = False) -> CaptureResult:
         """Records of the events whose slice differs from the previous version.
@@ -95,22 +96,20 @@ class Capture:
         records: list[NewRecord] = []
         dead_letters: list[NewRecord] = []
         events = 0
-        findings = DocumentFindings(self._keys, self._zone)
-        for slice_, version in self._versions(document):
-            if slice_.event_key is None:
-                dead_letters.append(self._dead_letter(document, slice_, version))
+        raw = RawRecords(self._source, document)
+        identities = self._identities[document.historical]
+        findings = DocumentFindings(identities.keys, self._zone)
+        for slice_ in self._distinct(document):
+            key = slice_.event_key
+            if key is None:
+                dead_letters.append(self._dead_letter(document, slice_))
                 continue
             events += 1
-            findings.add(slice_.event_key.split(":", 2)[2], slice_.fields)
-            before = previous.get(slice_.event_key)
-            if before is not None and before.hash == version.hash:
-                if not (reemits and before.is_unchanged_since_first):
-                    continue
-                version = before.next(before.hash)  # noqa: PLW2901 - the same slice, emitted again
-            elif before is not None:
-                version = before.next(version.hash)  # noqa: PLW2901 - the same event, changed
-            records.append(self._record(document, slice_.event_key, slice_.body, version))
-            versions[slice_.event_key] = version
+            findings.add(key, identities.planning_fields(slice_.identity))
+            version = _next_version(previous.get(key), slice_.hash, reemits)
+            if version is not None:
+                records.append(raw.record(key, slice_.body, version))
+                versions[key] = version
         if len(versions) > MAX_KNOWN_FACTOR * self._max_events:
             raise InvalidDocument(
                 f"{document.url}: expected at most {MAX_KNOWN_FACTOR * self._max_events:,} events over all documents of"
@@ -120,7 +119,8 @@ class Capture:
 
     def bodies(self, document: Document) -> dict[str, bytes]:
         """The bytes of each event by its key. Raises InvalidDocument like a call."""
-        return {slice_.event_key: slice_.body for slice_, _ in self._versions(document) if slice_.event_key is not None}
+        distinct = self._distinct(document)
+        return {slice_.event_key: bytes(slice_.body) for slice_ in distinct if slice_.event_key is not None}
 
     def new_dead_letters(
         self, result: CaptureResult, document: Document, previous: str | None, read: Callable[[str], bytes]
@@ -139,8 +139,8 @@ class Capture:
             return result.dead_letters
         return [letter for letter in result.dead_letters if letter.value not in known]
 
-    def _versions(self, document: Document) -> Iterator[tuple[Slice, SliceVersion]]:
-        """Every slice as the first version of its event. A second slice of the same event has no key.
+    def _distinct(self, document: Document) -> Iterator[Slice]:
+        """Every slice of the document. A second slice of the same event has no key.
 
         Each distinct rejected slice is yielded once. Raises InvalidDocument if there are too many.
         """
@@ -149,11 +149,10 @@ class Capture:
         rejected: set[str] = set()
         rejections = 0
         for slice_ in slices:
-            hash_ = hashlib.blake2b(slice_.body, digest_size=HASH_BYTES).hexdigest()
             key = slice_.event_key
             if key is not None and key not in keys:
                 keys.add(key)
-                yield slice_, SliceVersion(hash_, 1)
+                yield slice_
                 continue
             problem = slice_.problem or f"expected each event once, got {key} again"
             rejections += 1
@@ -161,51 +160,45 @@ class Capture:
                 raise InvalidDocument(
                     f"{document.url}: too many of {len(slices):,} slices are not events of the day: {problem}"
                 )
-            if hash_ not in rejected:
-                rejected.add(hash_)
-                yield Slice(slice_.body, None, problem), SliceVersion(hash_, 1)
+            if slice_.hash not in rejected:
+                rejected.add(slice_.hash)
+                yield Slice(slice_.body, slice_.hash, None, problem)
 
     def _slices(self, document: Document) -> Sequence[Slice]:
-        slices, days = [], set()
+        slices: list[Slice] = []
+        days: set[str] = set()
+        day = document.date.isoformat()
+        decode = self._identities[document.historical].decode
         events = self._events(document)
         check = slice_check(document.body, self._max_event_bytes)
-        for raw in events:
-            body = bytes(raw)
+        for body in events:
+            hash_ = hashlib.blake2b(body, digest_size=HASH_BYTES).hexdigest()
             if (problem := check(body)) is not None:
-                slices.append(Slice(body, None, problem))
+                slices.append(Slice(body, hash_, None, problem))
                 continue
             try:
-                identity = self._identity.decode(body)
+                identity = decode(body)
             except DECODE_ERRORS as error:
-                slices.append(Slice(body, None, f"expected the date, venue and number of an event: {error}"))
+                slices.append(Slice(body, hash_, None, f"expected the date, venue and number of an event: {error}"))
                 continue
             days.add(identity.date)
-            slices.append(self._to_slice(document.date, body, identity))
+            if wrong := _identity_problem(identity, day):
+                slices.append(Slice(body, hash_, None, wrong))
+            else:
+                key = event_key_of(self._source, document.date, identity.venue, identity.number)
+                slices.append(Slice(body, hash_, key, "", identity))
         if slices and not days:
             raise InvalidDocument(f"{document.url}: none of {len(slices)} slices is an event: {slices[0].problem}")
-        if days and document.date.isoformat() not in days:
+        if days and day not in days:
             raise WrongDay(f"{document.url}: expected events of {document.date}, got events of {min(days)[:10]}")
         return slices
-
-    def _to_slice(self, day: date, body: bytes, identity: Any) -> Slice:
-        if identity.date != day.isoformat():
-            return Slice(body, None, f"expected an event of {day}, got one of {identity.date[:10]!r}")
-        if not (1 <= identity.venue <= MAX_VENUE and 1 <= identity.number <= MAX_NUMBER):
-            return Slice(
-                body,
-                None,
-                f"expected a venue from 1 to {MAX_VENUE} and a number from 1 to {MAX_NUMBER},"
-                f" got {identity.venue} and {identity.number}",
-            )
-        fields = {key: bytes(getattr(identity, name)) for name, key in self._planning_fields.items()}
-        return Slice(body, event_key_of(self._source, day, identity.venue, identity.number), fields=fields)
 
     def _events(self, document: Document) -> Sequence[msgspec.Raw]:
         body = document.body
         try:
             if not body.isascii():
                 body.decode()  # msgspec does not validate the UTF-8 of values that it skips
-            if body.count(b",") >= SAFE_ELEMENTS:
+            if len(body) >= SAFE_ELEMENTS and body.count(b",") >= SAFE_ELEMENTS:
                 _check_count(body, self._path, self._max_events)
             node = msgspec.json.decode(body, type=self._envelope)
         except (*DECODE_ERRORS, UnicodeDecodeError) as error:
@@ -219,27 +212,9 @@ class Capture:
             raise InvalidDocument(f"{document.url}: expected at most {self._max_events:,} events, got {len(events):,}")
         return events
 
-    def _record(self, document: Document, event_key: str, body: bytes, version: SliceVersion) -> NewRecord:
-        value = {
-            "schema_version": 1,
-            "source": self._source,
-            "feed": self._feed.name,
-            "event_key": event_key,
-            "ordinal": version.ordinal,
-            "document_hash": document.hash,
-            "url": document.url,
-            "fetched_at": document.fetched_at,
-            "published_at": document.published_at,
-            "historical": document.historical,
-            "body": orjson.Fragment(body),
-        }
-        event_id = event_id_of(self._source, self._feed.name, event_key, version.hash, version.ordinal)
-        headers = headers_of(event_id, SCHEMA, self._source, HOP)
-        return NewRecord(RAW, event_key.encode(), orjson.dumps(value), headers)
-
-    def _dead_letter(self, document: Document, slice_: Slice, version: SliceVersion) -> NewRecord:
+    def _dead_letter(self, document: Document, slice_: Slice) -> NewRecord:
         """A dead letter in the runtime's format. The slice was never a record, so the original topic is empty."""
-        event_id = event_id_of(self._source, self._feed.name, document.url, version.hash)
+        event_id = event_id_of(self._source, self._feed.name, document.url, slice_.hash)
         is_cut = len(slice_.body) > MAX_SLICE_BYTES
         note = f" (cut to {MAX_SLICE_BYTES:,} bytes)" if is_cut else ""
         headers = headers_of(event_id, SCHEMA, self._source, HOP) | {
@@ -258,7 +233,7 @@ class Capture:
             names.STACK_DIGEST: names.stack_digest([CAPTURE_FRAME]).encode(),
             names.STACK_FRAME: CAPTURE_FRAME.encode(),
         }
-        return NewRecord(DEAD_LETTERS, document.url.encode(), slice_.body[:MAX_SLICE_BYTES], headers)
+        return NewRecord(DEAD_LETTERS, document.url.encode(), bytes(memoryview(slice_.body)[:MAX_SLICE_BYTES]), headers)
 
 
 def versions_of_events(versions: KnownVersions) -> dict[str, SliceVersion]:
@@ -291,11 +266,45 @@ def _document_type(path: Sequence[str], element: Any = msgspec.Raw) -> Any:
     return kind
 
 
-def _identity_type(declared: Identity, planning_fields: Mapping[str, str]) -> Any:
-    """The keys that identify an event, and those that planning reads, as bytes that are empty if a key is missing."""
-    keys = {"date": declared.date, "venue": declared.venue, "number": declared.number, **planning_fields}
-    optional = [(name, msgspec.Raw, msgspec.Raw()) for name in planning_fields]
-    return msgspec.defstruct("Identified", [("date", str), ("venue", int), ("number", int), *optional], rename=keys)
+class _IdentityReader:
+    """Decodes the keys that identify an event, and those that planning reads."""
+
+    def __init__(self, declared: Identity, keys: PlanningKeys) -> None:
+        self.keys = keys
+        self._fields = {f"planning_{number}": key for number, key in enumerate(keys.names())}
+        names = {"date": declared.date, "venue": declared.venue, "number": declared.number, **self._fields}
+        optional = [(name, msgspec.Raw, msgspec.Raw()) for name in self._fields]  # empty if the event has no such key
+        required: list[tuple[str, type]] = [("date", str), ("venue", int), ("number", int)]
+        identified: Any = msgspec.defstruct("Identified", [*required, *optional], rename=names)
+        self.decode: Callable[[bytes], Any] = msgspec.json.Decoder(identified).decode
+
+    def planning_fields(self, identity: Any) -> dict[str, bytes]:
+        """The JSON texts of the keys that planning reads."""
+        return {key: bytes(getattr(identity, name)) for name, key in self._fields.items()}
+
+
+def _identity_problem(identity: Any, day: str) -> str | None:
+    """Why a slice is not an event of the day."""
+    if identity.date != day:
+        return f"expected an event of {day}, got one of {identity.date[:10]!r}"
+    if not (1 <= identity.venue <= MAX_VENUE and 1 <= identity.number <= MAX_NUMBER):
+        return (
+            f"expected a venue from 1 to {MAX_VENUE} and a number from 1 to {MAX_NUMBER},"
+            f" got {identity.venue} and {identity.number}"
+        )
+    return None
+
+
+def _next_version(before: SliceVersion | None, hash_: str, reemits: bool) -> SliceVersion | None:
+    """The version of a slice to emit after the version before; None if it is not emitted.
+
+    `reemits`: a slice that never changed is emitted again.
+    """
+    if before is None:
+        return SliceVersion(hash_, 1)
+    if before.hash != hash_ or (reemits and before.is_unchanged_since_first):
+        return before.next(hash_)
+    return None
 
 
 def planning_keys_of(source: Source, feed: Feed) -> PlanningKeys:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 import orjson
 
-from services.fetcher.capture import HOP, SCHEMA
+from services.fetcher.capture_records import HOP, SCHEMA
 from services.fetcher.planning.cursor import SliceVersion, WindowCursor, decode, encode
 from services.fetcher.sources.declaration import REFERENCE, Source
 from shared.broker.contract import NewRecord

@@ -74,6 +74,15 @@ def test_append_advance_and_cursor_become_visible_together(
     assert_no_records(consumer)
 
 
+def test_a_unit_sets_many_cursors_and_the_last_value_of_each_counts(broker: Broker, producer: Producer) -> None:
+    with producer.unit() as unit:
+        for key, value in (("b", b"1"), ("a", b"\x00{}"), ("b", b"2")):
+            unit.cursor_set("state", key, value)
+        unit.commit()
+
+    until(lambda: broker.cursors("state") == {"a": b"\x00{}", "b": b"2"})
+
+
 def test_an_aborted_unit_leaves_nothing(broker: Broker, consumer: Consumer, producer: Producer) -> None:
     unit = producer.unit()
     unit.append([new_record("other", "out")])

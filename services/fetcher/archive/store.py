@@ -85,7 +85,7 @@ class DocumentArchive:
         except OSError as error:
             raise TransientError(f"cannot store a document in {self._folder}: {error.strerror}") from error
         # Also if nothing was written: an earlier process may have ended before it synced.
-        self._start_sync((path, path.parent))
+        self._start_sync([path])
 
     def sync(self) -> None:
         """Make all stored documents survive a power cut. Raises TransientError if the file system reports an error."""
@@ -143,10 +143,15 @@ class DocumentArchive:
                 self._newest_inode = inode
             return self._newest.get((document.feed, document.date))
 
-    def _start_sync(self, paths: Iterable[Path]) -> None:
-        """Begin to sync while other documents are fetched. A folder is synced again after each new name in it."""
+    def _start_sync(self, bodies: Iterable[Path]) -> None:
+        """Begin to sync while other documents are fetched."""
         with self._lock:
-            self._syncs += [(path, self._pool.submit(self._files.sync, path)) for path in paths]
+            self._syncs += [(path, self._pool.submit(self._sync_body, path)) for path in bodies]
+
+    def _sync_body(self, path: Path) -> None:
+        """Sync a body, and its folder after each new name in it. One task, because each costs CPU."""
+        self._files.sync(path)
+        self._files.sync(path.parent)
 
     def _is_intact(self, hash_: str) -> bool:
         try:

@@ -40,7 +40,10 @@ class DocumentFindings:
     def add(self, event: str, fields: Mapping[str, bytes]) -> None:
         """`event`: the part of the event's key after its day."""
         keys = self._keys
-        self._valued += any(has_value(fields.get(key)) for key in keys.values)
+        for key in keys.values:
+            if has_value(fields.get(key)):
+                self._valued += 1
+                break
         if keys.start is not None and (start := start_of(fields.get(keys.start), self._zone)) is not None:
             self._starts[event] = start
         if keys.settled is not None and has_value(fields.get(keys.settled)):

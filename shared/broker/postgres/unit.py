@@ -73,7 +73,7 @@ class PostgresUnit:
         self._slot = (slot, epoch)
         self._records: list[NewRecord] = []
         self._advances: dict[tuple[str, TopicPartition], tuple[Lease, int, int | None]] = {}
-        self._cursors: list[tuple[str, str, bytes]] = []
+        self._cursors: dict[tuple[str, str], bytes] = {}
         self._is_finished = False
         self._connection: DbConnection | None = None
 
@@ -104,7 +104,7 @@ class PostgresUnit:
             self._advances[token.group, tp] = (lease, offset, ctl_seq)
 
     def cursor_set(self, topic: str, key: str, value: bytes) -> None:
-        self._cursors.append((topic, key, value))
+        self._cursors[topic, key] = value
 
     def commit(self) -> None:
         if self._is_finished:
@@ -155,14 +155,23 @@ class PostgresUnit:
             )
         if self._advances:
             self._advance(connection)
-        for topic, key, value in self._cursors:
-            connection.execute(
-                "INSERT INTO broker.cursors VALUES (%s, %s, %s)"
-                " ON CONFLICT (topic_id, key) DO UPDATE SET value = excluded.value",
-                (self._topics.get(connection, topic).id, key, value),
-            )
+        if self._cursors:
+            self._set_cursors(connection)
         if self._records:
             postgres_log.write(connection, self._topics, self._records)
+
+    def _set_cursors(self, connection: psycopg.Connection[Any]) -> None:
+        """All cursors in one statement, always in the same order, which avoids deadlocks."""
+        rows = [
+            (self._topics.get(connection, topic).id, key, value)
+            for (topic, key), value in sorted(self._cursors.items())
+        ]
+        connection.execute(
+            "INSERT INTO broker.cursors (topic_id, key, value)"
+            " SELECT * FROM unnest(%s::int[], %s::text[], %b::bytea[])"
+            " ON CONFLICT (topic_id, key) DO UPDATE SET value = excluded.value",
+            [list(column) for column in zip(*rows, strict=True)],
+        )
 
     def _advance(self, connection: psycopg.Connection[Any]) -> None:
         """Compare-and-swap every position: the row must still have this owner's epoch and committed position."""

@@ -1,0 +1,40 @@
+"""Writes the raw records of one document. Most bytes of its records are the same and are encoded once."""
+
+from __future__ import annotations
+
+import orjson
+
+from services.fetcher.planning.cursor import SliceVersion
+from services.fetcher.sources.documents import Document
+from shared.broker.contract import NewRecord
+from shared.events import event_id_hex_of
+from shared.records import headers_of_hex
+from shared.topics import RAW
+
+SCHEMA = "raw-event/1"
+HOP = "fetcher"
+
+
+class RawRecords:
+    """The records of `document`. Each is the JSON of a RawEvent (shared/events.py) with the slice's own bytes."""
+
+    def __init__(self, source: str, document: Document) -> None:
+        self._source = source
+        self._feed = document.feed
+        event = {"schema_version": 1, "source": source, "feed": document.feed, "event_key": ""}
+        origin = {
+            "document_hash": document.hash,
+            "url": document.url,
+            "fetched_at": document.fetched_at,
+            "published_at": document.published_at,
+            "historical": document.historical,
+        }
+        self._before_key = orjson.dumps(event).removesuffix(b'"}')
+        self._before_body = orjson.dumps(origin).replace(b"{", b",", 1).removesuffix(b"}") + b',"body":'
+
+    def record(self, event_key: str, body: bytes, version: SliceVersion) -> NewRecord:
+        """`event_key` is of `event_key_of`, so its characters need no escapes in JSON."""
+        key, ordinal = event_key.encode(), b'","ordinal":%d' % version.ordinal
+        value = b"".join((self._before_key, key, ordinal, self._before_body, body, b"}"))
+        event_id = event_id_hex_of(self._source, self._feed, event_key, version.hash, version.ordinal)
+        return NewRecord(RAW, key, value, headers_of_hex(event_id, SCHEMA, self._source, HOP))
