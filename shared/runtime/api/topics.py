@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -11,8 +11,11 @@ from fastapi import APIRouter, Body, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
+from shared.broker.contract import TopicPartition
 from shared.database.connection import DbConnection
-from shared.ops.orders import DesiredState, Order, Orders, PartitionState
+from shared.ops.holds import Hold, HoldKind
+from shared.ops.orders import DesiredState, ObservedPartition, Order, Orders, PartitionState
+from shared.ops.tables import holds as holds_table
 from shared.ops.tables import orders as orders_table
 from shared.ops.tables import steering as steering_table
 from shared.ops.tables.orders import LiveReplicas
@@ -36,7 +39,8 @@ _TOPIC: dict[str, Any] = {
     "topic": "raw-events", "desired": "paused", "effective": False, "waiting_for": "not obeyed yet by host-1",
     "order": {"seq": 12, "reason": "the source is being moved", "tolerate": 0, "ordered_by": "token:night-shift",
               "ordered_at": "2026-01-31T09:00:00Z"},
-    "partitions": [{"partition": 0, "replica": "host-0", "state": "paused", "position": 118, "cause": None}],
+    "partitions": [{"partition": 0, "replica": "host-0", "state": "paused", "position": 118, "cause": None,
+                    "hold": None}],
 }  # fmt: skip
 
 
@@ -74,12 +78,25 @@ class OrderBody(BaseModel):
     ordered_at: datetime
 
 
+class HoldBody(BaseModel):
+    """Why a partition is held until an operator decides. It outlasts restarts."""
+
+    kind: HoldKind = Field(
+        description="breaker: too many records failed; damaged: stored records cannot be decoded; lost: records are"
+        " gone. PUT resume ends the first two, and the partition is tried again"
+    )
+    cause: dict[str, Any] = Field(description="`message`, and facts that depend on the kind, such as `offset`")
+    at: datetime
+    continue_at: int | None = Field(description="offset at which an operator has decided to continue")
+
+
 class PartitionBody(BaseModel):
     partition: int
     replica: str | None = Field(description="replica that owns the partition; null if none does")
-    state: PartitionState | None = Field(description="what the replica does with it; tripped: too many records failed")
+    state: PartitionState | None = Field(description="what the replica does with it; tripped: it is held, see `hold`")
     position: int | None = Field(description="next offset to handle, as last reported")
     cause: str | None = Field(description="why the partition is tripped")
+    hold: HoldBody | None = Field(description="null if the partition is not held")
 
 
 class TopicBody(BaseModel):
@@ -199,14 +216,19 @@ def _load_topics(
         connection, service, topics
     )  # read first, so that the reported status is not older
     live = orders_table.live_replicas(connection, service)
+    holds = {hold.tp: hold for hold in reversed(holds_table.holds(connection, service))}
     return TopicList(
-        topics=[_topic_body(topic, orders.get(topic), live, partitions) for topic in topics],
+        topics=[_topic_body(topic, orders.get(topic), live, partitions, holds) for topic in topics],
         replicas=[ReplicaBody(replica=replica, obeys=seq) for replica, seq in sorted(live.obeyed.items())],
     )
 
 
 def _topic_body(
-    topic: str, row: orders_table.OrderRow | None, live: LiveReplicas, partitions: steering_table.Partitions
+    topic: str,
+    row: orders_table.OrderRow | None,
+    live: LiveReplicas,
+    partitions: steering_table.Partitions,
+    holds: Mapping[TopicPartition, Hold],
 ) -> TopicBody:
     order = row.order if row else Order(topic, "running", 0)
     reason = steering_table.pending_reason_of(order, partitions, live)
@@ -218,10 +240,15 @@ def _topic_body(
             ordered_at=row.ordered_at,
         ),
         partitions=[
-            PartitionBody(partition=tp.partition, replica=claim.replica, state=claim.state, position=claim.position,
-                          cause=claim.cause)
-            if (claim := claims.get(tp))
-            else PartitionBody(partition=tp.partition, replica=None, state=None, position=None, cause=None)
-            for tp in sorted({*partitions.get(topic, ()), *claims})
+            _partition_body(tp, claims.get(tp), holds.get(tp))
+            for tp in sorted({*partitions.get(topic, ()), *claims, *(each for each in holds if each.topic == topic)})
         ],
+    )  # fmt: skip
+
+
+def _partition_body(tp: TopicPartition, claim: ObservedPartition | None, hold: Hold | None) -> PartitionBody:
+    return PartitionBody(
+        partition=tp.partition, replica=claim and claim.replica, state=claim and claim.state,
+        position=claim and claim.position, cause=claim and claim.cause,
+        hold=hold and HoldBody(kind=hold.kind, cause=dict(hold.cause), at=hold.at, continue_at=hold.continue_at),
     )  # fmt: skip

@@ -98,7 +98,7 @@ class ConsumerLoop:
             self.step(self._consumer, self._producer)
         except Tripped as tripped:
             self._needs_reload = True
-            self._gate.trip(tripped)
+            self._gate.hold(tripped.tp, "breaker", {"message": str(tripped)})
         except (TransientError, BrokerError) as error:
             self._needs_reload = True
             if isinstance(error, BrokerError):
