@@ -8,7 +8,8 @@ from uuid import uuid4
 
 import pytest
 
-from shared.broker.contract import Broker
+from shared.broker.contract import Broker, Record
+from shared.broker.counting.read_range import read_range
 from shared.broker.postgres.broker import PostgresBroker
 from shared.settings.sections import KafkaSettings
 from shared.topics import topic_specs
@@ -20,6 +21,13 @@ BROKERS = ["embedded", pytest.param("kafka", marks=pytest.mark.filterwarnings("i
 
 OpenBroker = Callable[[], Broker]
 """Opens the broker with connections of its own, as in another process."""
+
+
+def records_of(broker: Broker, topic: str) -> list[Record]:
+    """All records of a topic."""
+    tps = broker.partitions(topic)
+    begins, ends = broker.begin_offsets(tps), broker.end_offsets(tps)
+    return [record for batch in read_range(broker, {tp: (begins[tp], ends[tp]) for tp in tps}) for record in batch]
 
 
 @contextmanager

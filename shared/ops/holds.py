@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from shared.broker.contract import TopicPartition
+from shared.broker.contract import Damaged, TopicPartition
 from shared.ops.orders import Orders
 
 # breaker: too many of its records failed. damaged: stored records cannot be decoded. lost: records are gone.
@@ -40,6 +40,17 @@ class Hold:
         order = orders.by_topic.get(self.tp.topic)
         is_resumed = order is not None and order.desired == "running" and order.seq > self.seq
         return not (is_resumed and self.kind in RESUMABLE)
+
+
+def cause_of_damage(service: str, damaged: Damaged) -> dict[str, Any]:
+    """The cause of a hold for records that cannot be decoded; `offset` to before `end`."""
+    topic, partition = damaged.tp
+    message = (
+        f"{topic}/{partition} is held back because the stored records from offset {damaged.position} to before"
+        f" {damaged.end} cannot be decoded: {damaged.cause}. `headrace resume {service} {topic}` tries again; `headrace"
+        f" topics skip {topic} {partition} {damaged.position}` continues after them, without them"
+    )
+    return {"message": message, "offset": damaged.position, "end": damaged.end}
 
 
 def holds_in_force(holds: Iterable[Hold], orders: Orders) -> dict[TopicPartition, Hold]:

@@ -96,6 +96,11 @@ class Metrics(StateMetrics):
             " failed), damaged (stored records cannot be decoded), lost (records are gone)",
             ("topic", "partition", "kind"),
         )
+        self.records_skipped_total = self._counter(
+            "records_skipped_total",
+            "offsets of records that could not be decoded and that an operator has skipped",
+            ("service", "topic", "partition"),
+        )
         self.retries_total = self._counter(
             "retries_total", "retries after transient failures, by cause", ("operation", "reason")
         )

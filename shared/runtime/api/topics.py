@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -14,6 +15,7 @@ from starlette.exceptions import HTTPException
 from shared.broker.contract import TopicPartition
 from shared.database.connection import DbConnection
 from shared.ops.holds import Hold, HoldKind
+from shared.ops.operations import NotPossible
 from shared.ops.orders import DesiredState, ObservedPartition, Order, Orders, PartitionState
 from shared.ops.tables import holds as holds_table
 from shared.ops.tables import orders as orders_table
@@ -44,6 +46,12 @@ _TOPIC: dict[str, Any] = {
 }  # fmt: skip
 
 
+_HOLD: dict[str, Any] = {
+    "kind": "damaged", "at": "2026-01-31T09:00:00Z", "continue_at": None,
+    "cause": {"message": "raw-events/0 is held back because ...", "offset": 5120, "end": 5140},
+}  # fmt: skip
+
+
 class PauseRequest(BaseModel):
     """Options of a pause."""
 
@@ -70,6 +78,17 @@ class ResumeRequest(PauseRequest):
     )
 
 
+class SkipRequest(BaseModel):
+    """Which records to continue without, and why."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"offset": 5120, "reason": "the disk had bad blocks"}]}
+    )
+
+    offset: int = Field(strict=True, ge=0, le=2**63 - 1, description="an offset of the records, as `hold.cause` has it")
+    reason: Reason
+
+
 class OrderBody(BaseModel):
     seq: int = Field(description="number of the order; increases with every order")
     reason: str | None
@@ -80,6 +99,8 @@ class OrderBody(BaseModel):
 
 class HoldBody(BaseModel):
     """Why a partition is held until an operator decides. It outlasts restarts."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_HOLD]})
 
     kind: HoldKind = Field(
         description="breaker: too many records failed; damaged: stored records cannot be decoded; lost: records are"
@@ -149,6 +170,7 @@ def router(context: AdminContext) -> APIRouter:
         return load_topics([_require_topic(context, topic)]).topics[0]
 
     _add_orders(context, router)
+    _add_skip(context, router)
     return router
 
 
@@ -194,6 +216,45 @@ def _add_orders(context: AdminContext, router: APIRouter) -> None:
     ) -> Response:
         """Continues where the topic was paused, or where the breaker tripped because too many records failed."""
         return give_order(request, [_require_topic(context, topic)], "running", body or ResumeRequest())
+
+
+def _add_skip(context: AdminContext, router: APIRouter) -> None:
+    @router.put(
+        "/{topic}/partitions/{partition}/skip",
+        summary="Skip damaged records",
+        status_code=HTTPStatus.ACCEPTED,
+        response_model=HoldBody,
+        responses=responses(404, 409),
+    )
+    def skip_records(
+        topic: TopicName,
+        partition: Annotated[int, Path(ge=0, le=2**31 - 1, description="a partition of the topic")],
+        body: SkipRequest,
+        request: Request,
+    ) -> Response:
+        """Continues a partition that is held because stored records cannot be decoded, after these records. The owner
+        of the partition commits the new position and counts the records as skipped; the bytes stay in the log."""
+        tp = TopicPartition(_require_topic(context, topic), partition)
+
+        def work(connection: DbConnection) -> ChangeResult:
+            hold = _require_damage(holds_table.holds(connection, context.service), tp, body.offset)
+            after = replace(hold, continue_at=int(hold.cause["end"]))
+            holds_table.continue_at(connection, context.service, tp, hold.kind, int(hold.cause["end"]))
+            change = {"continue_at": after.continue_at, "reason": body.reason}
+            return ChangeResult(HTTPStatus.ACCEPTED, _hold_body(after), before=dict(hold.cause), after=change)
+
+        return apply_change(context, request, "skip", f"{topic}/{partition}/{body.offset}", work)
+
+
+def _require_damage(holds: Sequence[Hold], tp: TopicPartition, offset: int) -> Hold:
+    """Raises NotPossible unless the partition is held for damaged records at this offset."""
+    place = f"{tp.topic}/{tp.partition}"
+    for hold in holds:
+        if hold.tp == tp and hold.kind == "damaged":
+            if int(hold.cause["offset"]) <= offset < int(hold.cause["end"]):
+                return hold
+            raise NotPossible(f"{place} is held for the records at {hold.cause['offset']}, not for those at {offset}")
+    raise NotPossible(f"{place} is not held for damaged records, so there is nothing to skip")
 
 
 def _require_topic(context: AdminContext, topic: str) -> str:
@@ -250,5 +311,9 @@ def _partition_body(tp: TopicPartition, claim: ObservedPartition | None, hold: H
     return PartitionBody(
         partition=tp.partition, replica=claim and claim.replica, state=claim and claim.state,
         position=claim and claim.position, cause=claim and claim.cause,
-        hold=hold and HoldBody(kind=hold.kind, cause=dict(hold.cause), at=hold.at, continue_at=hold.continue_at),
+        hold=hold and _hold_body(hold),
     )  # fmt: skip
+
+
+def _hold_body(hold: Hold) -> HoldBody:
+    return HoldBody(kind=hold.kind, cause=dict(hold.cause), at=hold.at, continue_at=hold.continue_at)

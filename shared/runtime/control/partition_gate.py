@@ -109,6 +109,15 @@ class PartitionGate:
         log.error("partition_tripped", topic=tp.topic, partition=tp.partition, kind=kind, cause=cause["message"])
         self._read_holds(self._orders or Orders())
 
+    def decided_holds(self) -> list[Hold]:
+        """The holds of owned partitions for which an operator has decided where to continue."""
+        owned = self.owned - self._with_stale_orders
+        return [hold for tp, hold in sorted(self._holds.items()) if hold.continue_at is not None and tp in owned]
+
+    def end_hold(self, hold: Hold) -> None:
+        self._mailbox.end_hold(hold.tp, hold.kind)
+        self._read_holds(self._orders or Orders())
+
     def state(self) -> tuple[str, str]:
         """The loop's state after a poll, and the reason if it is not ready."""
         if self._orders is None:

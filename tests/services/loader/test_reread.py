@@ -62,6 +62,6 @@ def test_predictions_that_are_read_before_their_events_wait_for_them(
         assert thread.error is None
 
     assert sum(broker.end_offsets(broker.partitions("loader.dlq")).values()) == 0
-    assert metrics.registry.get_sample_value("headrace_units_total", {"outcome": "committed"}) > 1
+    assert (metrics.registry.get_sample_value("headrace_units_total", {"outcome": "committed"}) or 0) > 1
     assert ask(database, "SELECT count(*) FROM analytics.parked") == [(0,)]
     assert ask(database, "SELECT count(*) FROM ops.holds") == [(0,)]

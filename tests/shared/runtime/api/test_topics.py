@@ -158,6 +158,28 @@ def test_a_resume_does_not_end_a_hold_for_lost_records(client: httpx2.Client, da
     assert [each["hold"] and each["hold"]["kind"] for each in topic(client)["partitions"]] == ["lost", None]
 
 
+def test_damaged_records_are_skipped_by_their_offset_with_a_line_in_the_trail(
+    client: httpx2.Client, database: Database
+) -> None:
+    cause = {"message": "damaged", "offset": 5120, "end": 5140}
+    holds_table.hold(database, "cleaner", Hold(TPS[0], "damaged", cause, 0, datetime(2031, 5, 4, tzinfo=UTC)))
+    url = f"/v1/topics/{RAW}/partitions"
+
+    refusals = [
+        client.put(f"{url}/0/skip", json={"offset": 5140, "reason": "bad disk"}),
+        client.put(f"{url}/1/skip", json={"offset": 5120, "reason": "bad disk"}),
+    ]
+    answer = client.put(f"{url}/0/skip", json={"offset": 5125, "reason": "bad disk"})
+
+    assert [each.status_code for each in refusals] == [409, 409]
+    assert "for the records at 5120, not for those at 5140" in refusals[0].json()["detail"]
+    assert (answer.status_code, answer.json()["continue_at"]) == (202, 5140)
+    assert [hold.continue_at for hold in holds_table.holds(database, "cleaner")] == [5140]
+    line = client.get("/v1/audit").json()["lines"][0]
+    assert (line["action"], line["target"], line["before"]) == ("skip", f"{RAW}/0/5125", cause)
+    assert line["after"] == {"continue_at": 5140, "reason": "bad disk"}
+
+
 def test_an_unknown_topic_and_an_invalid_body_are_refused(client: httpx2.Client) -> None:
     assert "its topics: raw-events" in assert_problem(client.put("/v1/topics/nothing/pause"), 404, "not-found")
     invalid_bodies: list[Any] = [{"tolerate": 3}, {"reason": ""}, {"why": "x"}, [], "x"]
