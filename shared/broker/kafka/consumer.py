@@ -17,6 +17,7 @@ from kafka.structs import ConsumerGroupMetadata, MemberState
 
 from shared.broker.contract import PollResult, TopicPartition
 from shared.broker.kafka.client import REQUEST_TIMEOUT_S, translate_errors
+from shared.broker.kafka.damage import damage_of
 from shared.broker.kafka.positions import BeginOffsets, GroupPositions, PositionStore
 from shared.broker.kafka.reader import CLOSE_TIMEOUT_S, READER_SETTINGS, close_client, record_of
 from shared.broker.kafka.workarounds import has_lost_slot, keep_finished_joins
@@ -73,7 +74,7 @@ class KafkaConsumer:
 
     def poll(self, timeout_s: float, max_records: int) -> PollResult:
         with self._translate_errors():
-            batches = self._client.poll(timeout_ms=int(timeout_s * 1000), max_records=max_records)
+            batches = self._fetch(timeout_s, max_records)
             # Taken at the poll, not at commit: a member removed since then would commit without a generation, and
             # Kafka does not fence that.
             group = self._client.group_metadata()
@@ -87,6 +88,16 @@ class KafkaConsumer:
             self.reload()
             return PollResult([], self._positions.token(group))
         return PollResult(records, self._positions.token(group))
+
+    def _fetch(self, timeout_s: float, max_records: int) -> Any:
+        try:
+            return self._client.poll(timeout_ms=int(timeout_s * 1000), max_records=max_records)
+        except errors.CorruptRecordError as error:
+            raise damage_of(error, self._settings, self.position, self._end_offset) from error
+
+    def _end_offset(self, tp: TopicPartition) -> int:
+        here = ClientPartition(*tp)
+        return int(self._client.end_offsets([here])[here])
 
     def seek(self, tp: TopicPartition, offset: int) -> None:
         self._require(tp)
