@@ -22,7 +22,7 @@ from shared.broker.contract import Broker, OffsetRange, Record, TopicPartition
 from shared.broker.counting.read_range import read_range
 from shared.errors import ConfigError, HeadraceError
 from shared.settings.sections import Settings
-from shared.topics import SERVICES, topic_specs
+from shared.topics import SERVICES, WRITES, topic_specs
 
 # On Kafka, offsets have gaps: if the last offsets hold too few records, read a range this many times larger.
 RANGE_GROWTH = 4
@@ -127,7 +127,8 @@ def skip(
     """
     path = f"/topics/{_validated_topic(topic)}/partitions/{partition}/skip"
     skips: list[dict[str, Any]] = []
-    for service in [each for each in SERVICES if topic in topics_of_service(each)][: 1 if api_options.url else None]:
+    readers = [each for each in SERVICES if topic in topics_of_service(each) and topic not in WRITES[each]]
+    for service in readers[:1] if api_options.url else readers:
         with suppress(NotRunningError), api_options.open_api(service) as client:
             if _is_damaged(client.get(f"/topics/{topic}"), partition):
                 hold = client.put(path, {"offset": offset, "reason": reason}).body

@@ -20,7 +20,7 @@ from shared.broker.kafka.client import REQUEST_TIMEOUT_S, translate_errors
 from shared.broker.kafka.damage import damage_of
 from shared.broker.kafka.positions import BeginOffsets, GroupPositions, PositionStore
 from shared.broker.kafka.reader import CLOSE_TIMEOUT_S, READER_SETTINGS, close_client, record_of
-from shared.broker.kafka.workarounds import has_lost_slot, keep_finished_joins
+from shared.broker.kafka.workarounds import forget_fetched, has_lost_slot, keep_finished_joins
 from shared.errors import Fenced, HeadraceError, TransientError
 
 # Kafka removes a member that does not poll for this long. The watchdog ends a hung loop at the same limit.
@@ -93,6 +93,7 @@ class KafkaConsumer:
         try:
             return self._client.poll(timeout_ms=int(timeout_s * 1000), max_records=max_records)
         except errors.CorruptRecordError as error:
+            forget_fetched(self._client, self._client.assignment())
             raise damage_of(error, self._settings, self.position, self._end_offset) from error
 
     def _end_offset(self, tp: TopicPartition) -> int:
@@ -111,6 +112,7 @@ class KafkaConsumer:
 
     def resume(self, tps: Sequence[TopicPartition]) -> None:
         self._paused.difference_update(tps)
+        forget_fetched(self._client, self._client_partitions(tps))
         for here in self._client_partitions(tps):
             with suppress(*_REVOKED_ERRORS):
                 self._client.resume(here)

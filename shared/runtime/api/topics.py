@@ -124,7 +124,7 @@ def _add_skip(context: AdminContext, router: APIRouter) -> None:
     )
     def skip_records(
         topic: TopicName,
-        partition: Annotated[int, Path(ge=0, le=2**31 - 1, description="a partition of the topic")],
+        partition: Annotated[int, Path(ge=0, le=2**31 - 1, description="a partition of the topic", examples=[0])],
         body: SkipRequest,
         request: Request,
     ) -> Response:
