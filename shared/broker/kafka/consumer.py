@@ -216,6 +216,7 @@ class KafkaConsumer:
         for tp, offset in self._positions.acquire(tps).items():
             with suppress(errors.IllegalStateError):  # revoked again: the next poll releases it
                 self._client.seek(ClientPartition(*tp), offset)
+                forget_fetched(self._client, [ClientPartition(*tp)])
                 self._owned.add(tp)
                 if tp not in self._paused:
                     self._client.resume(ClientPartition(*tp))
