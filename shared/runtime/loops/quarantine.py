@@ -55,15 +55,15 @@ class Quarantine:
         self._notes = notes
         self._max_deaths = max_deaths
         self._max_records = max_records
-        self._taken: frozenset[TopicPartition] = frozenset()
+        self._partitions: frozenset[TopicPartition] = frozenset()
         self._suspects: dict[TopicPartition, _Suspect] = {}
         self._noted: frozenset[TopicPartition] = frozenset()
 
     def before_poll(self, owned: frozenset[TopicPartition]) -> int:
         """The number of records to poll. Partitions that are no longer owned are released."""
-        if self._notes is not None and (gone := self._taken - owned):
+        if self._notes is not None and (gone := self._partitions - owned):
             self._notes.release(gone)
-            self._taken -= gone
+            self._partitions -= gone
             self._suspects = {tp: each for tp, each in self._suspects.items() if tp not in gone}
         return self._batch_limit()
 
@@ -71,9 +71,9 @@ class Quarantine:
         """Whether the records must be polled again in a smaller batch, because of what is known of new partitions."""
         if self._notes is None:
             return False
-        new = {tp: offset for tp, offset in _first_offsets(records).items() if tp not in self._taken}
+        new = {tp: offset for tp, offset in _first_offsets(records).items() if tp not in self._partitions}
         if new and (deaths := self._notes.take(new)) is not None:
-            self._taken |= new.keys()
+            self._partitions |= new.keys()
             self._suspects |= {tp: _Suspect(each, self._limit(each - 1)) for tp, each in deaths.items() if each}
         return bool(self._suspects) and len(records) > self._batch_limit()
 
@@ -118,8 +118,8 @@ class Quarantine:
     def close(self) -> None:
         """The process ends without being killed."""
         if self._notes is not None:
-            if self._taken:
-                self._notes.release(self._taken)
+            if self._partitions:
+                self._notes.release(self._partitions)
             self._notes.close()
 
     def _batch_limit(self) -> int:
