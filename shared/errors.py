@@ -9,6 +9,7 @@ HeadraceError
 └── BrokerError
     ├── Fenced         rebuild: another process owns the partition or slot now; the unit had no effect
     ├── Aborted        rebuild: the unit was rolled back
+    │   └── RecordTooLarge  rebuild: the broker refused a record of the unit
     └── Unknown        rebuild: the unit may have been committed; reload positions to find out
 
 Any other exception counts as a bug. In a handler, the record that causes it is tried three times and then becomes a
@@ -50,6 +51,15 @@ class Fenced(BrokerError):
 
 class Aborted(BrokerError):
     """The unit was rolled back. It had no effect."""
+
+
+class RecordTooLarge(Aborted):
+    """The broker refused a record of the unit because of its size."""
+
+    def __init__(self, topic: str, size_bytes: int, cause: str) -> None:
+        super().__init__(f"topic {topic!r} does not accept a record of {size_bytes:,} bytes: {cause}")
+        self.topic = topic
+        self.size_bytes = size_bytes
 
 
 class Unknown(BrokerError):

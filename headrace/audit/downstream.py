@@ -87,7 +87,11 @@ def _count_predictions(evidence: AuditEvidence, findings: list[Finding]) -> Hop:
             findings.append(Finding("missing", event_id, where, "its row exists", key))
         elif event_id in stored:
             hop.arrived += 1
-        elif event_id in evidence.retry_places or (record is not None and not predictions.is_read(record, loader)):
+        elif (
+            event_id in evidence.retry_places
+            or event_id in evidence.tables.parked_predictions
+            or (record is not None and not predictions.is_read(record, loader))
+        ):
             hop.in_flight += 1
         elif any(
             dead_letter.service == "loader" for dead_letter in evidence.dead_letters.by_event_id.get(event_id, ())

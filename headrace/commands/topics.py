@@ -1,24 +1,28 @@
-"""The command `headrace topics`: lists the topics and prints their records."""
+"""The command `headrace topics`: lists the topics, prints their records and skips damaged ones."""
 
 from __future__ import annotations
 
 import datetime as dt
+import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Annotated, Any
 
 import orjson
 import typer
 
 from headrace.database.access import open_broker, open_existing_database, topics_of
+from headrace.remote.asking import ApiOptions
+from headrace.remote.client import NotRunningError
+from headrace.remote.steering import topics_of as topics_of_service
 from headrace.terminal.arguments import BrokerOptions, Output, OutputOption, WideOption, grouped_options
 from headrace.terminal.output import print_json, print_table
 from shared.broker.contract import Broker, OffsetRange, Record, TopicPartition
 from shared.broker.counting.read_range import read_range
-from shared.errors import ConfigError
+from shared.errors import ConfigError, HeadraceError
 from shared.settings.sections import Settings
-from shared.topics import topic_specs
+from shared.topics import SERVICES, WRITES, topic_specs
 
 # On Kafka, offsets have gaps: if the last offsets hold too few records, read a range this many times larger.
 RANGE_GROWTH = 4
@@ -41,7 +45,7 @@ TopicArgument = Annotated[str, typer.Argument(metavar="TOPIC", autocompletion=co
 def topics(
     options: BrokerOptions, context: typer.Context, output: OutputOption = Output.TABLE, wide: WideOption = False
 ) -> None:
-    """List the topics, or print records of one: tail, get."""
+    """List the topics, or work on the records of one: tail, get, skip."""
     if context.invoked_subcommand is None:
         print_topics(options, output, wide)
 
@@ -106,6 +110,43 @@ def get(
     with _open_broker(options.settings) as broker:
         record = record_at(broker, TopicPartition(_validated_topic(topic), partition), offset)
     print_json(record_as_json(record), indent=True)
+
+
+@app.command()
+@grouped_options
+def skip(
+    api_options: ApiOptions,
+    topic: TopicArgument,
+    partition: Annotated[int, typer.Argument(metavar="PARTITION", min=0)],
+    offset: Annotated[int, typer.Argument(metavar="OFFSET", min=0)],
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the audit trail.")],
+) -> None:
+    """Continue a partition after stored records that cannot be decoded, in each service that is held back by them.
+
+    `headrace status` shows the offset. The records are counted in headrace_records_skipped_total.
+    """
+    path = f"/topics/{_validated_topic(topic)}/partitions/{partition}/skip"
+    skips: list[dict[str, Any]] = []
+    readers = [each for each in SERVICES if topic in topics_of_service(each) and topic not in WRITES[each]]
+    for service in readers[:1] if api_options.url else readers:
+        with suppress(NotRunningError), api_options.open_api(service) as client:
+            if _is_damaged(client.get(f"/topics/{topic}"), partition):
+                hold = client.put(path, {"offset": offset, "reason": reason}).body
+                skips.append({"service": service, "continue_at": hold["continue_at"]})
+    if not skips:
+        raise HeadraceError(f"no running service is held back by damaged records of {topic}/{partition}")
+    if api_options.output is Output.JSON:
+        print_json(skips)
+    else:
+        for each in skips:
+            sys.stdout.write(f"the {each['service']} continues {topic}/{partition} at offset {each['continue_at']}\n")
+
+
+def _is_damaged(topic: Mapping[str, Any], partition: int) -> bool:
+    return any(
+        each["partition"] == partition and each["hold"] and each["hold"]["kind"] == "damaged"
+        for each in topic["partitions"]
+    )
 
 
 def record_at(broker: Broker, tp: TopicPartition, offset: int) -> Record:

@@ -52,13 +52,13 @@ After = Annotated[
 
 
 class ParkedFact(BaseModel):
-    """A fact whose event is not listed yet."""
+    """A fact or prediction whose event is not listed yet."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [PARKED_EXAMPLE]})
 
     record_id: UUID
     event_key: str
-    kind: str
+    kind: str = Field(description="listed, observed, settled or prediction")
     reason: str
     place: str = Field(description="topic/partition/offset of its record")
     parked_at: datetime
@@ -100,9 +100,9 @@ def router(context: AdminContext, *, exporting: bool) -> APIRouter:
 
         return apply_change(context, request, KIND, f"{body.from_date} to {body.to_date}", work)
 
-    @router.get("/parked", summary="List facts whose event is not listed yet")
+    @router.get("/parked", summary="List records whose event is not listed yet")
     def list_parked_facts(after: After = None, limit: Limit = 100) -> ParkedFactPage:
-        """A parked fact is loaded in the transaction that lists its event."""
+        """A parked record is loaded in the transaction that lists its event."""
         with context.transaction() as connection:
             total = connection.execute("SELECT count(*) FROM facts.parked").fetchone()
             rows = connection.execute(

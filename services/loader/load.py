@@ -8,7 +8,7 @@ are correct all the same, because the repeated unit derives the same rows from t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -19,7 +19,7 @@ from psycopg.errors import CardinalityViolation, DataError, ProgramLimitExceeded
 from services.loader import postgres_base, postgres_events, resolve
 from services.loader.apply import Effects, FactApplier, LoadedFact, entity_rows, rate_rows
 from services.loader.fact_age import live_age_s
-from services.loader.parking import park, release
+from services.loader.parking import FACT_KINDS, PREDICTION, park, release
 from services.loader.postgres_merge import delete, merge, prepare_staging
 from services.loader.postgres_state import read_states
 from services.loader.rows import Row, json_text
@@ -35,7 +35,6 @@ from shared.runtime.metrics import Metrics
 from shared.topics import CLEAN, LOADED, partition_of
 
 HOP = "loader"
-FACT_KINDS = ("listed", "observed", "settled")
 
 # Errors caused by the record, not by the database: numbers and texts that do not fit a column, keys too long for an
 # index, the same key twice in one fact.
@@ -82,7 +81,10 @@ class Loader:
         )
         facts = [item for item in batch if not isinstance(item.message, Reference | Prediction | None)]
         outputs += self._load_facts(facts, connection)
-        _store_predictions(connection, [item for item in batch if isinstance(item.message, Prediction)])
+        predictions = [item for item in batch if isinstance(item.message, Prediction)]
+        self._store_predictions(
+            predictions, {item.message.event_key for item in facts if isinstance(item.message, Listed)}, connection
+        )
         return outputs
 
     def _update_reference_data(self, references: list[DecodedRecord], connection: DbConnection) -> list[NewRecord]:
@@ -154,9 +156,28 @@ class Loader:
             ),
         )
         newly_listed = {item.message.event_key for item in facts if isinstance(item.message, Listed)} - states.keys()
-        parked_facts = release(connection, newly_listed) if newly_listed else []
+        parked_facts = release(connection, newly_listed, FACT_KINDS) if newly_listed else []
         # In order of arrival: the parked facts came first, and the batch may hold one of them again.
         return states, parked_facts + facts
+
+    def _store_predictions(
+        self, predictions: list[DecodedRecord], listed_keys: Set[str], connection: DbConnection
+    ) -> None:
+        """Store the predictions of loaded events, also parked ones of the events that the batch lists, and park the
+        others: predictions are in another topic and may arrive before their events."""
+        if not predictions and not listed_keys:
+            return
+        event_ids = resolve.events(connection, listed_keys | {item.message.event_key for item in predictions})
+        if listed_keys:
+            predictions = release(connection, listed_keys & event_ids.keys(), [PREDICTION]) + predictions
+        if orphans := [item for item in predictions if item.message.event_key not in event_ids]:
+            park(connection, orphans, self._clock.now())
+        rows = {
+            item.event_id: _prediction_row(item.event_id, item.message)
+            for item in predictions
+            if item.message.event_key in event_ids
+        }
+        merge(connection, {PREDICTIONS: list(rows.values())}, {"events": event_ids})
 
 
 def write_shared(connection: DbConnection, effects: Effects) -> dict[str, resolve.IdsByKey]:
@@ -244,19 +265,6 @@ def _mark_days_changed(connection: DbConnection, effects: Effects, source_ids: r
         " ON CONFLICT (source_id, date) DO UPDATE SET touched = export_days.touched + 1",
         ([source_id for source_id, _ in days], [day for _, day in days]),
     )
-
-
-def _store_predictions(connection: DbConnection, batch: Sequence[DecodedRecord]) -> None:
-    if not batch:
-        return
-    event_ids = resolve.events(connection, {item.message.event_key for item in batch})
-    unknown = [item for item in batch if item.message.event_key not in event_ids]
-    if unknown:
-        raise InvalidEvent(
-            f"the prediction's event {unknown[0].message.event_key} was never loaded; redrive the record when it is"
-        )
-    rows: dict[UUID, Row] = {item.event_id: _prediction_row(item.event_id, item.message) for item in batch}
-    merge(connection, {PREDICTIONS: list(rows.values())}, {"events": event_ids})
 
 
 def _prediction_row(event_id: UUID, prediction: Prediction) -> Row:

@@ -1,15 +1,19 @@
-"""Parks facts whose event is not listed yet, and releases them in the transaction that lists the event."""
+"""Parks facts and predictions whose event is not listed yet, and releases them when it is, in the same transaction."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
 import orjson
 
 from shared.broker.contract import Record
 from shared.database.connection import DbConnection
+from shared.events import Prediction
 from shared.records import DecodedRecord, decode
+
+FACT_KINDS = ("listed", "observed", "settled")
+PREDICTION = "prediction"
 
 
 def park(connection: DbConnection, children: Sequence[DecodedRecord], parked_at: datetime) -> None:
@@ -26,7 +30,7 @@ def park(connection: DbConnection, children: Sequence[DecodedRecord], parked_at:
             [
                 (
                     child.event_id, child.message.event_key, child.record.topic, child.record.partition,
-                    child.record.offset, child.message.kind, child.record.value,
+                    child.record.offset, _kind_of(child), child.record.value,
                     orjson.dumps({name: value.decode() for name, value in child.record.headers.items()}).decode(),
                     parked_at,
                 )
@@ -35,14 +39,18 @@ def park(connection: DbConnection, children: Sequence[DecodedRecord], parked_at:
         )  # fmt: skip
 
 
-def release(connection: DbConnection, parent_keys: Iterable[str]) -> list[DecodedRecord]:
-    """Remove and return the parked facts of these events, in order of arrival."""
+def release(connection: DbConnection, parent_keys: Iterable[str], kinds: Collection[str]) -> list[DecodedRecord]:
+    """Remove and return the parked records of these kinds and events, in order of arrival."""
     rows = connection.execute(
-        "DELETE FROM facts.parked WHERE parent_key = ANY(%s)"
+        "DELETE FROM facts.parked WHERE parent_key = ANY(%s) AND kind = ANY(%s)"
         " RETURNING parked_at, topic, p, off, parent_key, value, headers",
-        (sorted(parent_keys),),
+        (sorted(parent_keys), list(kinds)),
     ).fetchall()
     return [
         decode(Record(topic, p, off, 0, key.encode(), value, {name: text.encode() for name, text in headers.items()}))
         for _, topic, p, off, key, value, headers in sorted(rows, key=lambda row: row[:4])
     ]
+
+
+def _kind_of(child: DecodedRecord) -> str:
+    return PREDICTION if isinstance(child.message, Prediction) else str(child.message.kind)

@@ -1,15 +1,15 @@
-"""Measures facts for the metrics: parked facts, started events with and without a prediction, the last audit and the
+"""Measures facts for the metrics: parked records, started events with and without a prediction, the last audit and the
 last quality report."""
 
 from __future__ import annotations
 
+from services.loader.parking import FACT_KINDS, PREDICTION
 from shared.clock import Clock
 from shared.database.connection import DbConnection
 from shared.ops.tables import audit_results, quality_results
 from shared.runtime.measurements import GaugeRows, Measurement
 from shared.runtime.metrics import Metrics
 
-FACT_KINDS = ("listed", "observed", "settled")
 _PARKED = "SELECT kind, count(*) FROM facts.parked GROUP BY kind"
 _INSTALLED = "SELECT min(applied_at) FROM ops.migrations"
 # Only a prediction that is no shadow's counts. An event that was listed after its start cannot be predicted.
@@ -36,7 +36,7 @@ def measure_parked(metrics: Metrics) -> Measurement:
 
     def parked(connection: DbConnection) -> None:
         counts = dict(connection.execute(_PARKED).fetchall())
-        rows.replace({(kind,): counts.get(kind, 0) for kind in (*FACT_KINDS[1:], *counts)})
+        rows.replace({(kind,): counts.get(kind, 0) for kind in (*FACT_KINDS[1:], PREDICTION, *counts)})
 
     return parked
 

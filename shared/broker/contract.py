@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import NamedTuple, Protocol, Self
 
 from shared.database.connection import DbConnection
+from shared.errors import BrokerError
 from shared.topics import TopicSpec
 
 Headers = Mapping[str, bytes]
@@ -75,7 +76,8 @@ class Consumer(Protocol):
         """Wait up to `timeout_s` for records; may return none. Keeps the membership alive, also while paused.
 
         Raises TransientError when the broker is unavailable, and HeadraceError when another process has taken this
-        slot: this process must then exit, because the two would keep fencing each other.
+        slot: this process must then exit, because the two would keep fencing each other. Raises Damaged for a partition
+        whose next records cannot be decoded; pause it to read the others.
         """
         ...
 
@@ -176,6 +178,15 @@ class OffsetRange(NamedTuple):
     tp: TopicPartition
     begin: int
     end: int
+
+
+class Damaged(BrokerError):
+    """Stored records of a partition cannot be decoded, from the member's position to before `end`; other partitions can
+    be read. A reader neither skips them nor returns records after them."""
+
+    def __init__(self, tp: TopicPartition, position: int, end: int, cause: str) -> None:
+        super().__init__(f"{tp.topic}/{tp.partition}: the records from offset {position} to before {end}: {cause}")
+        self.tp, self.position, self.end, self.cause = tp, position, end, cause
 
 
 class RecordCount(Protocol):

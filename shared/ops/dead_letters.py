@@ -25,6 +25,9 @@ STAGE = "dlq.stage"
 CAUSE = "dlq.exception-class"
 MESSAGE = "dlq.exception-message"
 ATTEMPTS = "dlq.attempts"
+# Of a letter whose value was cut because it would not fit: the size and SHA-256 of the whole value.
+ORIGINAL_SIZE = "dlq.original-size"
+ORIGINAL_SHA256 = "dlq.original-sha256"
 STACK_DIGEST = "dlq.stack-digest"
 STACK_FRAME = "dlq.stack-frame"
 
@@ -51,6 +54,7 @@ class DeadLetter(NamedTuple):
 
     `at_ms` is the time at which the letter was written. `topic`, `partition` and `offset` name the record that failed;
     they are empty and -1 for the fetcher's letters, which come from documents instead of records.
+    `original_size_bytes`: the size of the record's value, which is larger than `size_bytes` if the letter's is cut.
     """
 
     place: DeadLetterPlace
@@ -68,6 +72,12 @@ class DeadLetter(NamedTuple):
     offset: int
     first_failed_at: str
     size_bytes: int
+    original_size_bytes: int
+
+    @property
+    def cut(self) -> bool:
+        """Whether the end of the value is missing."""
+        return self.original_size_bytes > self.size_bytes
 
     @property
     def at(self) -> datetime:
@@ -112,6 +122,7 @@ def letter_of(record: Record) -> DeadLetter:
         _number(text.get(ORIGINAL_OFFSET), -1),
         text.get(FIRST_FAILED_AT, ""),
         len(record.value),
+        _number(text.get(ORIGINAL_SIZE), len(record.value)),
     )
 
 

@@ -92,8 +92,14 @@ class Metrics(StateMetrics):
         )
         self.tripped_partitions = self._gauge(
             "tripped_partitions",
-            "1 while the partition is held back because too many of its records failed",
-            ("topic", "partition"),
+            "1 while the partition is held back until an operator decides, by kind: breaker (too many of its records"
+            " failed), damaged (stored records cannot be decoded), lost (records are gone)",
+            ("topic", "partition", "kind"),
+        )
+        self.records_skipped_total = self._counter(
+            "records_skipped_total",
+            "offsets of records that could not be decoded and that an operator has skipped",
+            ("service", "topic", "partition"),
         )
         self.retries_total = self._counter(
             "retries_total", "retries after transient failures, by cause", ("operation", "reason")

@@ -19,6 +19,7 @@ from shared.ops.tables.replays import REPLAY
 from shared.ops.tables.steering import KnownPartitions
 from shared.runtime.api import replays
 from shared.runtime.api.context import AdminContext, ServiceView
+from shared.runtime.control.attempts import AttemptNotes
 from shared.runtime.control.mailbox import ControlMailbox
 from shared.runtime.control.thread import ControlThread
 from shared.runtime.control_measurements import control_measurements
@@ -114,7 +115,8 @@ def serve(settings: ServiceSettings, service: Service, metrics: Metrics, connect
     replica, topics = settings.service.replica, controllable_topics(settings.name, service.work)
     mailbox, incarnation = ControlMailbox(), keeper.incarnation
     broker = connect(settings, conninfo)
-    loop = _create_loop(settings, service.work, metrics, broker, mailbox)
+    notes = AttemptNotes(settings.database.conninfo(), settings.name, incarnation)
+    loop = _create_loop(settings, service.work, metrics, broker, mailbox, notes)
     lag_meter = _create_lag_meter(settings, conninfo, service.work)
     view = LoopView(loop, connect(settings, conninfo), replica, service.detail, lag_meter)
     admin_context = admin_context_of(settings, service, view, broker.table_prefix, connect)
@@ -176,6 +178,7 @@ def _create_loop(
     metrics: Metrics,
     broker: Broker,
     mailbox: ControlMailbox,
+    notes: AttemptNotes,
 ) -> ConsumerLoop | PollerLoop:
     name, slot = settings.name, settings.service.slot
     if isinstance(work, ConsumerWork):
@@ -189,5 +192,5 @@ def _create_loop(
         )  # fmt: skip
     return ConsumerLoop(
         broker, service=name, slot=slot, reads=controllable_topics(name, work), metrics=metrics, handler=work.handler,
-        max_records=work.max_records, mailbox=mailbox,
+        max_records=work.max_records, mailbox=mailbox, notes=notes, max_deaths=settings.service.max_deaths,
     )  # fmt: skip

@@ -120,7 +120,7 @@ class StateMetrics(MetricRegistry):
             ("host",),
         )
         self.parked_rows = self._gauge(
-            "parked_rows", f"facts that wait until their event is listed, by kind; {USE_MAX}", ("kind",)
+            "parked_rows", f"facts and predictions that wait until their event is listed, by kind; {USE_MAX}", ("kind",)
         )
         self.started_events = self._gauge(
             "started_events",

@@ -105,6 +105,13 @@ class ReplicaSettings(Section):
         description="the replica's name in `headrace status`",
         json_schema_extra={"shown": "HOSTNAME-SLOT"},
     )
+    max_deaths: int = Field(
+        default=3,
+        ge=2,
+        le=100,
+        description="deaths of the process at the same record (a crash of the interpreter, too little memory, a hung"
+        " handler) after which the record becomes a dead letter",
+    )
 
 
 class DatabaseSettings(Section):

@@ -54,7 +54,7 @@ VERBS = frozenset(
     [
         *("acknowledge", "end"),
         *("cancel", "check", "count", "delete", "discard", "explain", "get", "list", "pause", "promote", "redrive"),
-        *("reload", "reset", "resume", "retire", "retry", "roll", "send", "shadow", "start"),
+        *("reload", "reset", "resume", "retire", "retry", "roll", "send", "shadow", "skip", "start"),
     ]
 )
 each_service = pytest.mark.parametrize("service", SERVICES)

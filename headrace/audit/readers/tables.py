@@ -55,6 +55,7 @@ class TableContents:
     published: list[PublishedVersion] = field(default_factory=list)
     settled: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))  # ids of versions, by event key
     parked: dict[str, str] = field(default_factory=dict)
+    parked_predictions: set[str] = field(default_factory=set)
     predictions: dict[str, str] = field(default_factory=dict)
     dead_letters: dict[str, list[DeadLetterEvidence]] = field(default_factory=lambda: defaultdict(list))
     dead_letter_places: set[str] = field(default_factory=set)  # places of dead letters that have a row
@@ -99,8 +100,10 @@ def read_tables(connection: AuditConnection, window: AuditWindow) -> TableConten
 def _read_all(connection: AuditConnection, window: AuditWindow) -> TableContents:
     tables = TableContents()
     _read_versions(connection, window, tables)
-    for event_id, key in connection.execute("SELECT record_id::text, parent_key FROM facts.parked"):
-        if window.has_key(key):
+    for event_id, key, kind in connection.execute("SELECT record_id::text, parent_key, kind FROM facts.parked"):
+        if kind == "prediction":
+            tables.parked_predictions.add(event_id)
+        elif window.has_key(key):
             tables.parked[event_id] = key
     tables.predictions = dict(
         connection.execute(

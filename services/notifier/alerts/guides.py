@@ -49,7 +49,8 @@ def guide_of(incident: Incident) -> Guide:
             service, topic = _word(detail["service"]), _word(detail["topic"])
             guide = Guide(
                 "Partition held back",
-                "Too many of its records failed, so the service holds the partition back. Other partitions continue.",
+                "Too many of its records failed, or stored records are damaged or lost: `headrace status` says which."
+                " The service holds the partition back. Other partitions continue.",
                 (f"headrace dead-letters facets {service}", f"headrace resume {service} {topic}"),
                 "docs/runbooks.md#partitiontripped",
             )

@@ -17,9 +17,10 @@ from kafka.structs import ConsumerGroupMetadata, MemberState
 
 from shared.broker.contract import PollResult, TopicPartition
 from shared.broker.kafka.client import REQUEST_TIMEOUT_S, translate_errors
+from shared.broker.kafka.damage import damage_of
 from shared.broker.kafka.positions import BeginOffsets, GroupPositions, PositionStore
 from shared.broker.kafka.reader import CLOSE_TIMEOUT_S, READER_SETTINGS, close_client, record_of
-from shared.broker.kafka.workarounds import has_lost_slot, keep_finished_joins
+from shared.broker.kafka.workarounds import forget_fetched, has_lost_slot, keep_finished_joins
 from shared.errors import Fenced, HeadraceError, TransientError
 
 # Kafka removes a member that does not poll for this long. The watchdog ends a hung loop at the same limit.
@@ -73,7 +74,7 @@ class KafkaConsumer:
 
     def poll(self, timeout_s: float, max_records: int) -> PollResult:
         with self._translate_errors():
-            batches = self._client.poll(timeout_ms=int(timeout_s * 1000), max_records=max_records)
+            batches = self._fetch(timeout_s, max_records)
             # Taken at the poll, not at commit: a member removed since then would commit without a generation, and
             # Kafka does not fence that.
             group = self._client.group_metadata()
@@ -88,6 +89,17 @@ class KafkaConsumer:
             return PollResult([], self._positions.token(group))
         return PollResult(records, self._positions.token(group))
 
+    def _fetch(self, timeout_s: float, max_records: int) -> Any:
+        try:
+            return self._client.poll(timeout_ms=int(timeout_s * 1000), max_records=max_records)
+        except errors.CorruptRecordError as error:
+            forget_fetched(self._client, self._client.assignment())
+            raise damage_of(error, self._settings, self.position, self._end_offset) from error
+
+    def _end_offset(self, tp: TopicPartition) -> int:
+        here = ClientPartition(*tp)
+        return int(self._client.end_offsets([here])[here])
+
     def seek(self, tp: TopicPartition, offset: int) -> None:
         self._require(tp)
         self._client.seek(ClientPartition(*tp), offset)
@@ -100,6 +112,7 @@ class KafkaConsumer:
 
     def resume(self, tps: Sequence[TopicPartition]) -> None:
         self._paused.difference_update(tps)
+        forget_fetched(self._client, self._client_partitions(tps))
         for here in self._client_partitions(tps):
             with suppress(*_REVOKED_ERRORS):
                 self._client.resume(here)
@@ -203,6 +216,7 @@ class KafkaConsumer:
         for tp, offset in self._positions.acquire(tps).items():
             with suppress(errors.IllegalStateError):  # revoked again: the next poll releases it
                 self._client.seek(ClientPartition(*tp), offset)
+                forget_fetched(self._client, [ClientPartition(*tp)])
                 self._owned.add(tp)
                 if tp not in self._paused:
                     self._client.resume(ClientPartition(*tp))

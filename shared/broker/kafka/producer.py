@@ -9,17 +9,17 @@ from typing import Any
 from kafka import errors
 
 from shared.broker.kafka.client import ANSWER_S, translate_errors
-from shared.broker.kafka.topics import LARGEST_RECORD_BYTES, KafkaTopics
-from shared.broker.kafka.unit import DELIVERY_TIMEOUT_S, KafkaUnit
+from shared.broker.kafka.topics import KafkaTopics
+from shared.broker.kafka.unit import BATCH_BYTES, DELIVERY_TIMEOUT_S, KafkaUnit
 from shared.broker.kafka.workarounds import TimeLimitedProducer, force_close
 from shared.broker.postgres.unit import PostgresUnit
+from shared.broker.record_size import TOPIC_LIMIT_BYTES
 from shared.errors import BrokerError, Fenced
 
 # Longer than a killed broker needs to restart, plus the age of a transaction. A transaction that expires within that
 # window may count as aborted without its markers, and its records become visible later (docs/promises.md).
 TRANSACTION_TIMEOUT_S = 60
 BLOCKED_TIMEOUT_S = 10
-_BATCH_BYTES = 256 * 1024
 # The library sleeps this long if a transaction closely follows another one, which is the case for all under load.
 _RETRY_PAUSE_MS = 5
 
@@ -45,8 +45,8 @@ class KafkaProducer:
                 max_block_ms=BLOCKED_TIMEOUT_S * 1000,
                 retry_backoff_ms=_RETRY_PAUSE_MS,
                 linger_ms=5,
-                batch_size=_BATCH_BYTES,
-                max_request_size=LARGEST_RECORD_BYTES,
+                batch_size=BATCH_BYTES,
+                max_request_size=TOPIC_LIMIT_BYTES,
                 compression_type="lz4",
                 allow_auto_create_topics=False,
                 metrics_enabled=False,

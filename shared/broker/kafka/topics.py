@@ -11,14 +11,12 @@ from kafka import KafkaAdminClient, errors
 from kafka.admin import ConfigResource, ConfigResourceType
 
 from shared.broker.kafka.client import translate_errors
+from shared.broker.record_size import TOPIC_LIMIT_BYTES
 from shared.errors import ConfigError, TransientError
 from shared.readiness import retry_briefly
 from shared.retry import Retry
 from shared.settings.sections import KafkaSettings
 from shared.topics import TopicSpec
-
-# Large enough for any single record. A page of a source is far smaller; a source's whole document may be larger.
-LARGEST_RECORD_BYTES = 8 * 1024 * 1024
 
 
 class KafkaTopic(NamedTuple):
@@ -99,6 +97,6 @@ def configs_of(spec: TopicSpec, kafka: KafkaSettings) -> dict[str, str]:
     replicas = kafka.min_insync_replicas
     return (
         cleanup_configs
-        | {"max.message.bytes": str(LARGEST_RECORD_BYTES)}
+        | {"max.message.bytes": str(TOPIC_LIMIT_BYTES)}
         | ({} if replicas is None else {"min.insync.replicas": str(replicas)})
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 from kafka import KafkaProducer as Client
 from kafka import OffsetAndMetadata, errors
@@ -13,11 +13,13 @@ from kafka.structs import ConsumerGroupMetadata
 
 from shared.broker.contract import NewRecord, Ownership, TopicPartition
 from shared.broker.kafka.client import REQUEST_TIMEOUT_S, reason_of
-from shared.broker.kafka.topics import LARGEST_RECORD_BYTES, KafkaTopics
-from shared.errors import Aborted, BrokerError, ConfigError, Fenced, Unknown
+from shared.broker.kafka.topics import KafkaTopics
+from shared.broker.record_size import size_of
+from shared.errors import Aborted, BrokerError, ConfigError, Fenced, HeadraceError, RecordTooLarge, Unknown
 from shared.topics import partition_of
 
 DELIVERY_TIMEOUT_S = 30
+BATCH_BYTES = 256 * 1024
 
 _FENCED = (
     errors.ProducerFencedError,
@@ -29,7 +31,7 @@ _FENCED = (
     errors.RebalanceInProgressError,
     errors.TransactionalIdNotFoundError,
 )
-
+_SIZE_ERRORS = (errors.MessageSizeTooLargeError, errors.RecordListTooLargeError)
 
 OutgoingRecord = tuple[str, bytes, bytes, list[tuple[str, bytes]], int]
 """(topic, value, key, headers, partition), in the order of the client's parameters."""
@@ -115,25 +117,30 @@ class KafkaUnit:
         self.abort()
 
     def _prepare(self, to_send: Sequence[OutgoingRecord]) -> None:
-        """Send all but the commit request. If this raises (Fenced, Aborted, ConfigError), nothing takes effect."""
+        """Send all but the commit request. If this raises (Fenced, Aborted, RecordTooLarge, ConfigError), nothing takes
+        effect."""
         try:
             self._client.begin_transaction()
-            futures = [self._client.send(*record) for record in to_send]
+            futures = [self._send(record) for record in to_send]
             self._client.flush(timeout=DELIVERY_TIMEOUT_S + REQUEST_TIMEOUT_S)
             # The library commits even if some records of the transaction were not delivered: check each of them.
-            for future in futures:
+            for record, future in zip(to_send, futures, strict=True):
+                if isinstance(future.exception, _SIZE_ERRORS):
+                    raise _too_large(record, future.exception)
                 if not future.succeeded():
                     raise future.exception or errors.KafkaTimeoutError("a record was not delivered")
             for group, offsets in self._offsets().items():
                 self._client.send_offsets_to_transaction(offsets, group)
         except _FENCED as error:
             raise Fenced(f"another process has taken the slot or the partitions: {reason_of(error)}") from error
-        except errors.MessageSizeTooLargeError as error:
-            raise ConfigError(
-                f"a record is larger than its topic's limit of {LARGEST_RECORD_BYTES} bytes: {reason_of(error)}"
-            ) from error
         except errors.KafkaError as error:
             raise Aborted(f"the transaction was aborted: {reason_of(error)}") from error
+
+    def _send(self, record: OutgoingRecord) -> Any:
+        try:
+            return self._client.send(*record)
+        except _SIZE_ERRORS as error:
+            raise _too_large(record, error) from error
 
     def _finish(self) -> None:
         try:
@@ -169,3 +176,16 @@ class KafkaUnit:
 
     def _cursor_record(self, topic: str, key: str, value: bytes) -> OutgoingRecord:
         return topic, value, key.encode(), [], partition_of(key.encode(), self._topics.get(topic).partitions)
+
+
+def _too_large(record: OutgoingRecord, error: BaseException) -> HeadraceError:
+    """The error for a record that was refused. The broker limits a batch: a small record does not exceed its limit, so
+    that limit is then too low for any batch."""
+    topic, value, key, headers, p = record
+    size = size_of(NewRecord(topic, key, value, dict(headers), p))
+    if size <= BATCH_BYTES:
+        return ConfigError(
+            f"topic {topic!r} refuses a batch of {BATCH_BYTES:,} bytes: {reason_of(error)}. `headrace migrate` sets its"
+            " max.message.bytes"
+        )
+    return RecordTooLarge(topic, size, reason_of(error))

@@ -7,7 +7,7 @@ upgrade fixes a fault, delete its definition here.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from kafka import KafkaAdminClient, OffsetAndMetadata, errors
@@ -151,6 +151,20 @@ def keep_finished_joins(client: ConsumerClient) -> None:
         return assignment
 
     coordinator._do_join_and_sync_async = join_or_finish
+
+
+def forget_fetched(client: ConsumerClient, tps: Collection[ClientPartition]) -> None:
+    """Discard the records of partitions that are fetched but not returned; they are fetched again from the position.
+
+    The library (3.0.12) sets the records of a paused partition aside. After `resume` it returns to them only if the
+    records of no other partition came since, and until then it does not fetch the partition. And after a wrong checksum
+    it keeps the batch that it cannot decode; a poll from the same position would loop without end.
+    """
+    fetcher = client._fetcher
+    for tp in tps:
+        fetcher._paused_partition_records.pop(tp, None)
+        if fetcher._next_partition_records is not None and fetcher._next_partition_records.topic_partition == tp:
+            fetcher._next_partition_records = None
 
 
 def has_lost_slot(client: ConsumerClient) -> bool:

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 
-from shared.broker.contract import PollResult, Record, TopicPartition
+from shared.broker.contract import Damaged, PollResult, Record, TopicPartition
 from shared.broker.postgres import log as postgres_log
 from shared.broker.postgres.group import Group, positions_of
 from shared.broker.postgres.log import PostgresTopics, StoredBatch
@@ -83,7 +83,7 @@ class PostgresReader:
         """Available records; fetches first if none is buffered.
 
         Takes an equal share of every partition, so that records appended to several partitions in one unit come
-        together and no partition starves. Raises BrokerError at a damaged batch, after the records before it have been
+        together and no partition starves. Raises Damaged at a damaged batch, after the records before it have been
         returned.
         """
         active = [tp for tp in self._fetch_at if tp not in self.paused]
@@ -97,7 +97,7 @@ class PostgresReader:
                     queue = self._queue(tp)
                     records.extend(queue.popleft() for _ in range(min(share, len(queue))))
                     self._read_at[tp] = records[-1].offset + 1
-        except BrokerError:
+        except Damaged:
             if not records:
                 raise
         return records
@@ -107,7 +107,9 @@ class PostgresReader:
         queue = self._records.setdefault(tp, deque())
         ahead = self._fetched_batches.get(tp)
         while not queue and ahead:
-            queue.extend(record for record in ahead[0].records() if record.offset >= self._read_at[tp])
+            queue.extend(
+                record for record in _decode(ahead[0], self._read_at[tp]) if record.offset >= self._read_at[tp]
+            )
             ahead.popleft()  # after decoding: a damaged batch stays first in the queue and is never skipped
         return queue
 
@@ -194,3 +196,10 @@ class PostgresConsumer:
     def _require(self, tp: TopicPartition) -> None:
         if tp not in self._reader.assigned:
             raise Fenced(f"{tp.topic}/{tp.partition} is not assigned to this member")
+
+
+def _decode(batch: StoredBatch, position: int) -> list[Record]:
+    try:
+        return batch.records()
+    except BrokerError as error:
+        raise Damaged(batch.tp, position, batch.base_off + batch.n, str(error)) from error

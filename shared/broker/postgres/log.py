@@ -12,7 +12,7 @@ import psycopg
 from shared.broker.contract import NewRecord, Record, TopicPartition
 from shared.broker.postgres.frames import decode_batch, encode_batch
 from shared.database.connection import query_rows
-from shared.errors import ConfigError
+from shared.errors import BrokerError, ConfigError
 from shared.topics import partition_of
 
 LOCAL_PREFIX = "kafka:"
@@ -34,7 +34,12 @@ class StoredBatch(NamedTuple):
     payload: bytes
 
     def records(self) -> list[Record]:
-        return decode_batch(self.tp.topic, self.tp.partition, self.base_off, self.payload)
+        """Raises BrokerError if the batch is damaged."""
+        records = decode_batch(self.tp.topic, self.tp.partition, self.base_off, self.payload)
+        if len(records) != self.n:
+            place = f"{self.tp.topic}/{self.tp.partition}/{self.base_off}"
+            raise BrokerError(f"{place}: the batch is damaged: expected {self.n} records, got {len(records)}")
+        return records
 
 
 class PostgresTopics:

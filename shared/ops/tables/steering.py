@@ -11,6 +11,7 @@ from shared.broker.contract import TopicPartition
 from shared.database.connection import DbConnection
 from shared.ops.operations import Operation
 from shared.ops.orders import DesiredState, Order, pending_reason
+from shared.ops.tables import holds as holds_table
 from shared.ops.tables import operations as operations_table
 from shared.ops.tables.orders import LiveReplicas, give_order, live_replicas
 from shared.topics import WRITES
@@ -38,6 +39,7 @@ def steer(
     for topic in sorted(topics):
         _, after = give_order(connection, service, topic, desired, who, reason, tolerate)
         orders[topic] = after.order.seq
+    holds_table.delete_resumed(connection, service, topics)
     connection.execute(
         "UPDATE ops.operations SET state = 'cancelled', error = 'superseded by another order', waiting_for = NULL,"
         " finished_at = clock_timestamp(), updated_at = clock_timestamp()"

@@ -46,6 +46,8 @@ class DeadLetterBody(BaseModel):
     origin: str | None = Field(description="record that failed: topic/partition/offset; null if no record was read")
     first_failed_at: str
     size_bytes: int
+    cut: bool = Field(description="the end of the value is missing, because the record was too large for a dead letter")
+    original_size_bytes: int = Field(description="size of the whole value; larger than `size_bytes` if it is cut")
 
     @classmethod
     def of(cls, letter: DeadLetter, state: State) -> Self:
@@ -53,7 +55,8 @@ class DeadLetterBody(BaseModel):
             id=str(letter.place), state=state, at=letter.at, key=letter.key, cause=letter.cause,
             message=letter.message, stage=letter.stage, stack_digest=letter.stack_digest,
             stack_frame=letter.stack_frame, attempts=letter.attempts, redrives=letter.redrives, origin=letter.origin,
-            first_failed_at=letter.first_failed_at, size_bytes=letter.size_bytes,
+            first_failed_at=letter.first_failed_at, size_bytes=letter.size_bytes, cut=letter.cut,
+            original_size_bytes=letter.original_size_bytes,
         )  # fmt: skip
 
 

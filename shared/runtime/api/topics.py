@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Path, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
+from shared.broker.contract import TopicPartition
 from shared.database.connection import DbConnection
-from shared.ops.orders import DesiredState, Order, Orders, PartitionState
+from shared.ops.holds import Hold
+from shared.ops.operations import NotPossible
+from shared.ops.orders import DesiredState, ObservedPartition, Order, Orders
+from shared.ops.tables import holds as holds_table
 from shared.ops.tables import orders as orders_table
 from shared.ops.tables import steering as steering_table
 from shared.ops.tables.orders import LiveReplicas
@@ -26,91 +29,22 @@ from shared.runtime.api.idempotent_change import (
     caller_of,
 )
 from shared.runtime.api.problems import responses
+from shared.runtime.api.topic_bodies import (
+    HoldBody,
+    OrderBody,
+    PartitionBody,
+    PauseRequest,
+    ReplicaBody,
+    ResumeRequest,
+    SkipRequest,
+    TopicBody,
+    TopicList,
+    hold_body,
+)
 
 TopicName = Annotated[
     str, Path(max_length=249, description="a topic that GET /v1/topics lists", examples=["raw-events"])
 ]
-Reason = Annotated[str, Field(min_length=1, max_length=1000, pattern=r"\S")]
-
-_TOPIC: dict[str, Any] = {
-    "topic": "raw-events", "desired": "paused", "effective": False, "waiting_for": "not obeyed yet by host-1",
-    "order": {"seq": 12, "reason": "the source is being moved", "tolerate": 0, "ordered_by": "token:night-shift",
-              "ordered_at": "2026-01-31T09:00:00Z"},
-    "partitions": [{"partition": 0, "replica": "host-0", "state": "paused", "position": 118, "cause": None}],
-}  # fmt: skip
-
-
-class PauseRequest(BaseModel):
-    """Options of a pause."""
-
-    model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"reason": "the source is being moved"}, {}]}
-    )
-
-    reason: Reason | None = Field(default=None, description="reason, stored with the order")
-
-
-class ResumeRequest(PauseRequest):
-    """Options of a resume."""
-
-    model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"reason": "the rules are mended", "tolerate": 50}, {}]}
-    )
-
-    tolerate: int = Field(
-        strict=True,
-        default=0,
-        ge=0,
-        le=1_000_000,
-        description="failures per partition that become dead letters before the breaker may trip again",
-    )
-
-
-class OrderBody(BaseModel):
-    seq: int = Field(description="number of the order; increases with every order")
-    reason: str | None
-    tolerate: int
-    ordered_by: str
-    ordered_at: datetime
-
-
-class PartitionBody(BaseModel):
-    partition: int
-    replica: str | None = Field(description="replica that owns the partition; null if none does")
-    state: PartitionState | None = Field(description="what the replica does with it; tripped: too many records failed")
-    position: int | None = Field(description="next offset to handle, as last reported")
-    cause: str | None = Field(description="why the partition is tripped")
-
-
-class TopicBody(BaseModel):
-    """The order on a topic and the status of its partitions."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [_TOPIC]})
-
-    topic: str
-    desired: DesiredState
-    effective: bool = Field(
-        description="every live replica obeys the order, and every partition is owned and in the desired state"
-    )
-    waiting_for: str | None = Field(description="why the order is not effective yet")
-    order: OrderBody | None = Field(description="null if no order was ever given; the topic runs")
-    partitions: list[PartitionBody]
-
-
-class ReplicaBody(BaseModel):
-    replica: str
-    obeys: int | None = Field(description="newest order that the replica obeys; null if it has read none yet")
-
-
-class TopicList(BaseModel):
-    """All topics that the service can pause, and its live replicas."""
-
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"topics": [_TOPIC], "replicas": [{"replica": "host-0", "obeys": 12}]}]}
-    )
-
-    topics: list[TopicBody]
-    replicas: list[ReplicaBody]
 
 
 def router(context: AdminContext) -> APIRouter:
@@ -132,6 +66,7 @@ def router(context: AdminContext) -> APIRouter:
         return load_topics([_require_topic(context, topic)]).topics[0]
 
     _add_orders(context, router)
+    _add_skip(context, router)
     return router
 
 
@@ -179,6 +114,45 @@ def _add_orders(context: AdminContext, router: APIRouter) -> None:
         return give_order(request, [_require_topic(context, topic)], "running", body or ResumeRequest())
 
 
+def _add_skip(context: AdminContext, router: APIRouter) -> None:
+    @router.put(
+        "/{topic}/partitions/{partition}/skip",
+        summary="Skip damaged records",
+        status_code=HTTPStatus.ACCEPTED,
+        response_model=HoldBody,
+        responses=responses(404, 409),
+    )
+    def skip_records(
+        topic: TopicName,
+        partition: Annotated[int, Path(ge=0, le=2**31 - 1, description="a partition of the topic", examples=[0])],
+        body: SkipRequest,
+        request: Request,
+    ) -> Response:
+        """Continues a partition that is held because stored records cannot be decoded, after these records. The owner
+        of the partition commits the new position and counts the records as skipped; the bytes stay in the log."""
+        tp = TopicPartition(_require_topic(context, topic), partition)
+
+        def work(connection: DbConnection) -> ChangeResult:
+            hold = _require_damage(holds_table.holds(connection, context.service), tp, body.offset)
+            after = replace(hold, continue_at=int(hold.cause["end"]))
+            holds_table.continue_at(connection, context.service, tp, hold.kind, int(hold.cause["end"]))
+            change = {"continue_at": after.continue_at, "reason": body.reason}
+            return ChangeResult(HTTPStatus.ACCEPTED, hold_body(after), before=dict(hold.cause), after=change)
+
+        return apply_change(context, request, "skip", f"{topic}/{partition}/{body.offset}", work)
+
+
+def _require_damage(holds: Sequence[Hold], tp: TopicPartition, offset: int) -> Hold:
+    """Raises NotPossible unless the partition is held for damaged records at this offset."""
+    place = f"{tp.topic}/{tp.partition}"
+    for hold in holds:
+        if hold.tp == tp and hold.kind == "damaged":
+            if int(hold.cause["offset"]) <= offset < int(hold.cause["end"]):
+                return hold
+            raise NotPossible(f"{place} is held for the records at {hold.cause['offset']}, not for those at {offset}")
+    raise NotPossible(f"{place} is not held for damaged records, so there is nothing to skip")
+
+
 def _require_topic(context: AdminContext, topic: str) -> str:
     if topic not in context.pausable_topics:
         raise HTTPException(
@@ -199,14 +173,19 @@ def _load_topics(
         connection, service, topics
     )  # read first, so that the reported status is not older
     live = orders_table.live_replicas(connection, service)
+    holds = {hold.tp: hold for hold in reversed(holds_table.holds(connection, service))}
     return TopicList(
-        topics=[_topic_body(topic, orders.get(topic), live, partitions) for topic in topics],
+        topics=[_topic_body(topic, orders.get(topic), live, partitions, holds) for topic in topics],
         replicas=[ReplicaBody(replica=replica, obeys=seq) for replica, seq in sorted(live.obeyed.items())],
     )
 
 
 def _topic_body(
-    topic: str, row: orders_table.OrderRow | None, live: LiveReplicas, partitions: steering_table.Partitions
+    topic: str,
+    row: orders_table.OrderRow | None,
+    live: LiveReplicas,
+    partitions: steering_table.Partitions,
+    holds: Mapping[TopicPartition, Hold],
 ) -> TopicBody:
     order = row.order if row else Order(topic, "running", 0)
     reason = steering_table.pending_reason_of(order, partitions, live)
@@ -218,10 +197,15 @@ def _topic_body(
             ordered_at=row.ordered_at,
         ),
         partitions=[
-            PartitionBody(partition=tp.partition, replica=claim.replica, state=claim.state, position=claim.position,
-                          cause=claim.cause)
-            if (claim := claims.get(tp))
-            else PartitionBody(partition=tp.partition, replica=None, state=None, position=None, cause=None)
-            for tp in sorted({*partitions.get(topic, ()), *claims})
+            _partition_body(tp, claims.get(tp), holds.get(tp))
+            for tp in sorted({*partitions.get(topic, ()), *claims, *(each for each in holds if each.topic == topic)})
         ],
+    )  # fmt: skip
+
+
+def _partition_body(tp: TopicPartition, claim: ObservedPartition | None, hold: Hold | None) -> PartitionBody:
+    return PartitionBody(
+        partition=tp.partition, replica=claim and claim.replica, state=claim and claim.state,
+        position=claim and claim.position, cause=claim and claim.cause,
+        hold=hold and hold_body(hold),
     )  # fmt: skip

@@ -1,13 +1,14 @@
-"""Exchanges orders and status between the control thread and the loop's thread."""
+"""Exchanges orders, holds and status between the control thread and the loop's thread."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from shared.broker.contract import TopicPartition
+from shared.ops.holds import Hold, HoldKind
 from shared.ops.orders import Orders, PartitionStatus
 from shared.ops.tables.orders import FRESH_S
 
@@ -25,6 +26,14 @@ class LoopStatus:
     partitions: Mapping[TopicPartition, PartitionStatus] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class HoldChanges:
+    """The holds that a loop began and ended, and that are not stored yet."""
+
+    began: Mapping[tuple[TopicPartition, HoldKind], Hold] = field(default_factory=dict)
+    ended: frozenset[tuple[TopicPartition, HoldKind]] = frozenset()
+
+
 class ControlMailbox:
     """Thread-safe. `fixed` orders never become stale; without them no orders are known at first."""
 
@@ -33,6 +42,8 @@ class ControlMailbox:
         self._lock = threading.Lock()
         self._orders = fixed
         self._read_at = None if fixed is None else float("inf")
+        self._stored_holds: tuple[Hold, ...] = ()
+        self._hold_changes = HoldChanges()
         self._status: LoopStatus | None = None
         self._wake: Callable[[], None] = lambda: None
 
@@ -46,10 +57,42 @@ class ControlMailbox:
         with self._lock:
             return self._read_at is not None and self._now_s() - self._read_at < ORDERS_FRESH_S
 
-    def set_orders(self, orders: Orders, read_at: float) -> None:
-        """`read_at` (monotonic, s): taken before the orders were queried."""
+    def holds(self) -> list[Hold]:
+        """The holds as last read, with the changes of this loop."""
         with self._lock:
-            self._orders, self._read_at = orders, read_at
+            began, ended = self._hold_changes.began, self._hold_changes.ended
+            keys = began.keys() | ended
+            return [*(each for each in self._stored_holds if (each.tp, each.kind) not in keys), *began.values()]
+
+    def set_orders(
+        self, orders: Orders, read_at: float, holds: Sequence[Hold] = (), stored: HoldChanges = HoldChanges()
+    ) -> None:
+        """`read_at` (monotonic, s): taken before the orders were queried. `stored`: the changes that were stored before
+        the holds were queried."""
+        with self._lock:
+            self._orders, self._read_at, self._stored_holds = orders, read_at, tuple(holds)
+            began = {key: each for key, each in self._hold_changes.began.items() if stored.began.get(key) != each}
+            self._hold_changes = HoldChanges(began, self._hold_changes.ended - stored.ended)
+
+    def begin_hold(self, hold: Hold) -> None:
+        """Hold a partition. The control thread stores it."""
+        key = (hold.tp, hold.kind)
+        with self._lock:
+            changes = self._hold_changes
+            self._hold_changes = HoldChanges({**changes.began, key: hold}, changes.ended - {key})
+        self._wake()
+
+    def end_hold(self, tp: TopicPartition, kind: HoldKind) -> None:
+        key = (tp, kind)
+        with self._lock:
+            began = {each: hold for each, hold in self._hold_changes.began.items() if each != key}
+            self._hold_changes = HoldChanges(began, self._hold_changes.ended | {key})
+        self._wake()
+
+    def hold_changes(self) -> HoldChanges:
+        """The changes that are not stored yet."""
+        with self._lock:
+            return self._hold_changes
 
     def set_status(self, seq: int, partitions: Mapping[TopicPartition, PartitionStatus]) -> None:
         """Called by the loop between two units: it obeys all orders up to `seq`. Wakes the control thread if anything

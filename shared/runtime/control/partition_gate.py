@@ -1,18 +1,20 @@
-"""Decides which partitions a loop must not handle: because of an order, the breaker, or missing or stale orders."""
+"""Decides which partitions a loop must not handle: because of an order, a hold, or missing or stale orders."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Literal
+from datetime import UTC, datetime
+from typing import Any, Literal
 
 import structlog
 
 from shared.broker.contract import Consumer, PollResult, TopicPartition
 from shared.errors import BrokerError, TransientError
+from shared.ops.holds import Hold, HoldKind, holds_in_force
 from shared.ops.orders import Orders, PartitionStatus, new_resume_orders
 from shared.runtime.control.mailbox import ControlMailbox
-from shared.runtime.dead_letters.breaker import Breaker, Tripped
+from shared.runtime.dead_letters.breaker import Breaker
 from shared.runtime.metrics import Metrics
 
 # Positions are published at most this often; a changed state immediately.
@@ -42,7 +44,7 @@ class PartitionGate:
         self._orders: Orders | None = None
         # Partitions assigned while the orders were stale: newer orders may contradict them.
         self._with_stale_orders: frozenset[TopicPartition] = frozenset()
-        self._tripped: dict[TopicPartition, str] = {}
+        self._holds: Mapping[TopicPartition, Hold] = {}
         # By topic, the failures tolerated by orders that are not effective yet; for partitions assigned until then.
         self._tolerate: dict[str, int] = {}
         self._positions: dict[TopicPartition, int] = {}
@@ -100,12 +102,21 @@ class PartitionGate:
         if not self._mailbox.is_fresh():
             self._with_stale_orders, self._changed = self.owned, True
 
-    def trip(self, tripped: Tripped) -> None:
-        """Hold a partition until a resume order or a restart; its batch is polled again without it."""
-        tp, cause = tripped.tp, str(tripped)
-        self._tripped[tp], self._changed = cause, True
-        self._metrics.tripped_partitions.labels(*tp).set(1)
-        log.error("partition_tripped", topic=tp.topic, partition=tp.partition, cause=cause)
+    def hold(self, tp: TopicPartition, kind: HoldKind, cause: Mapping[str, Any]) -> None:
+        """Hold a partition until an operator decides, also after a restart; its batch is polled again without it.
+        `cause` has a `message` for people."""
+        self._mailbox.begin_hold(Hold(tp, kind, cause, self.seq, datetime.now(UTC)))
+        log.error("partition_tripped", topic=tp.topic, partition=tp.partition, kind=kind, cause=cause["message"])
+        self._read_holds(self._orders or Orders())
+
+    def decided_holds(self) -> list[Hold]:
+        """The holds of owned partitions for which an operator has decided where to continue."""
+        owned = self.owned - self._with_stale_orders
+        return [hold for tp, hold in sorted(self._holds.items()) if hold.continue_at is not None and tp in owned]
+
+    def end_hold(self, hold: Hold) -> None:
+        self._mailbox.end_hold(hold.tp, hold.kind)
+        self._read_holds(self._orders or Orders())
 
     def state(self) -> tuple[str, str]:
         """The loop's state after a poll, and the reason if it is not ready."""
@@ -113,22 +124,22 @@ class PartitionGate:
             return "waiting for orders", "the orders have not been read from the database yet"
         if self._with_stale_orders:
             return "waiting for orders", "partitions were assigned while the orders could not be read from the database"
-        if causes := [self._tripped[tp] for tp, reason in sorted(self.held.items()) if reason == "tripped"]:
+        if causes := [self._holds[tp].message for tp, reason in sorted(self.held.items()) if reason == "tripped"]:
             return "tripped", "; ".join(causes)
         return "paused" if all(map(self._orders.paused, self._reads)) else "running", ""
 
     def _refresh(self) -> None:
-        """Apply the latest orders. A resume order also releases tripped partitions."""
+        """Apply the latest orders and holds. A resume order also ends holds."""
         orders = self._mailbox.orders()
+        if orders is not None:
+            self._read_holds(orders)
         if self._with_stale_orders and self._mailbox.is_fresh():
             self._with_stale_orders, self._changed = frozenset(), True
         if orders is None or orders == self._orders:
             return
         for order in new_resume_orders(self._orders, orders):
-            for tp in {each for each in self.owned | self._tripped.keys() if each.topic == order.topic}:
+            for tp in {each for each in self.owned if each.topic == order.topic}:
                 self._breaker.release(tp, order.tolerate)
-                self._metrics.tripped_partitions.labels(*tp).set(0)
-                self._tripped.pop(tp, None)
         self._tolerate = {topic: order.tolerate for topic, order in orders.by_topic.items() if order.tolerate > 0}
         self._orders, self.seq, self._changed = orders, orders.seq, True
         for topic in self._reads:
@@ -149,7 +160,17 @@ class PartitionGate:
             return "old orders"
         if self._orders.paused(tp.topic):
             return "paused"
-        return "tripped" if tp in self._tripped else None
+        return "tripped" if tp in self._holds else None
+
+    def _read_holds(self, orders: Orders) -> None:
+        holds = holds_in_force(self._mailbox.holds(), orders)
+        if holds == self._holds:
+            return
+        for tp, hold in self._holds.items():
+            self._metrics.tripped_partitions.labels(*tp, hold.kind).set(0)
+        for tp, hold in holds.items():
+            self._metrics.tripped_partitions.labels(*tp, hold.kind).set(1)
+        self._holds, self._changed = holds, True
 
     def _record_positions(self, consumer: Consumer) -> None:
         if not self._changed and time.monotonic() < self._published_at_s + PUBLISH_S:
@@ -171,5 +192,5 @@ class PartitionGate:
     def _status_of(self, tp: TopicPartition) -> PartitionStatus:
         position = self._positions.get(tp)
         if self.held.get(tp) == "tripped":
-            return PartitionStatus("tripped", position, self._tripped[tp])
+            return PartitionStatus("tripped", position, self._holds[tp].message)
         return PartitionStatus("paused" if tp in self.held else "running", position)

@@ -1,4 +1,5 @@
-"""Runs the control thread of a replica: it reads orders, reports the loop's status, and ends operations that are done.
+"""Runs the control thread of a replica: it reads orders, stores and reads holds, reports the loop's status, and
+ends operations that are done.
 
 It has its own connection. While the database is unavailable, it keeps trying and the last known orders apply.
 """
@@ -18,10 +19,11 @@ import structlog
 
 from shared.database.connection import DbConnection, first_line, limited_connection
 from shared.errors import TransientError
+from shared.ops.tables import holds as holds_table
 from shared.ops.tables import operations as operations_table
 from shared.ops.tables import orders as orders_table
 from shared.ops.tables.steering import Partitions, finish_effective
-from shared.runtime.control.mailbox import ControlMailbox, LoopStatus
+from shared.runtime.control.mailbox import ControlMailbox, HoldChanges, LoopStatus
 
 # The database is read at this interval, because a NOTIFY may be missed.
 POLL_INTERVAL_S = 1.0
@@ -96,11 +98,28 @@ class ControlThread:
             self._listen(connection)
             if not self._register(connection):
                 return UNREGISTERED_S
-            self._mailbox.set_orders(orders_table.read_orders(connection, self._service), read_at)
+            self._exchange(connection, read_at)
             self._report(connection)
             with connection.transaction():
                 finish_effective(connection, self._service, self._partitions(connection))
             return 0.0 if _discard_notifications(connection) else POLL_INTERVAL_S
+
+    def _exchange(self, connection: DbConnection, read_at: float) -> None:
+        """Store the loop's changes of holds, then read holds and orders. Holds are read first, so that a hold ends
+        together with the order that ends it."""
+        stored = self._store_holds(connection)
+        holds = holds_table.holds(connection, self._service)
+        self._mailbox.set_orders(orders_table.read_orders(connection, self._service), read_at, holds, stored)
+
+    def _store_holds(self, connection: DbConnection) -> HoldChanges:
+        changes = self._mailbox.hold_changes()
+        if changes.began or changes.ended:
+            with connection.transaction():
+                for hold in changes.began.values():
+                    holds_table.hold(connection, self._service, hold)
+                for tp, kind in changes.ended:
+                    holds_table.release(connection, self._service, tp, kind)
+        return changes
 
     def _register(self, connection: DbConnection) -> bool:
         with connection.transaction():
@@ -122,6 +141,7 @@ class ControlThread:
     def _unregister(self) -> float:
         """Withdraw the report. The loop may still finish a unit but begins none."""
         with self._link.use() as connection, connection.transaction():
+            self._store_holds(connection)
             orders_table.forget(connection, *self._identity)
         return 0.0
 

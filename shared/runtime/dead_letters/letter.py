@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import datetime
 from types import TracebackType
 from typing import NamedTuple
 from uuid import uuid5
 
 from shared.broker.contract import NewRecord, Record
+from shared.broker.record_size import MAX_RECORD_BYTES, size_of
 from shared.events import NAMESPACE
 from shared.ops import dead_letters as names
 from shared.topics import dead_letter_topic, retry_topic
 
 # Long enough for a cause, short enough that headers stay a small part of a record.
 LONGEST_MESSAGE_BYTES = 1024
-# Kafka accepts records of up to 8 MiB (broker/kafka/topics.py). The difference is for its own fields.
-MAX_LETTER_BYTES = 8 * 1024 * 1024 - 64 * 1024
+# Of a key that is too large itself.
+_SHORT_KEY_BYTES = 1024
 # The headers of the first failure, which a redriven dead letter keeps when it fails again.
 _FIRST_FAILURE_HEADERS = ("dlq.original-", names.FIRST_FAILED_AT, names.REDRIVE_COUNT)
+# The headers that a letter needs even if those of its record are too large.
+_OWN_HEADERS = ("dlq.", "event_id", "revision")
 # Only these frames are recorded: those of libraries and the interpreter change with their versions.
 _OWN_PACKAGES = ("services.", "shared.")
 
 
-def dead_letter(service: str, failed: FailedRecord, at: datetime) -> NewRecord:
+def dead_letter(service: str, failed: FailedRecord, at: datetime, max_bytes: int = MAX_RECORD_BYTES) -> NewRecord:
     """The dead letter: the original key, value and headers, plus headers about the failure. `at` is its time.
 
-    Its size does not depend on how often the record was redriven.
+    Its size does not depend on how often the record was redriven. The end of the value is cut off if the letter would
+    be larger than `max_bytes`.
     """
     record = failed.record
     tried_again = record.topic == retry_topic(service)
@@ -51,21 +56,29 @@ def dead_letter(service: str, failed: FailedRecord, at: datetime) -> NewRecord:
         names.STACK_DIGEST: names.stack_digest(frames).encode(),
         names.STACK_FRAME: frames[-1].encode()[: names.MAX_FRAME_BYTES] if frames else b"",
     }
-    return _fitting(NewRecord(dead_letter_topic(service), record.key, record.value, headers))
+    letter = NewRecord(dead_letter_topic(service), record.key, record.value, headers)
+    return letter if size_of(letter) <= max_bytes else _cut(letter, max_bytes)
 
 
-def _fitting(letter: NewRecord) -> NewRecord:
-    """The letter, with the end of its value cut off if it would be too large for a topic. Its message says so.
+def _cut(letter: NewRecord, max_bytes: int) -> NewRecord:
+    """The letter with the end of its value cut off. Its message says so; headers have the size and hash of the whole.
 
-    A record may be nearly as large as a topic allows, and the headers about the failure add to it.
+    A record may be nearly as large as a topic allows, and the headers about the failure add to it. If its own headers
+    or its key are too large, they are cut too.
     """
-    used = len(letter.key or b"") + sum(len(name) + len(value) for name, value in letter.headers.items())
-    room = MAX_LETTER_BYTES - used - LONGEST_MESSAGE_BYTES
-    if len(letter.value) <= room:
-        return letter
-    note = f"(the value is cut to {room:,} of {len(letter.value):,} bytes) ".encode()
+    value = letter.value
+    about_value = {
+        names.ORIGINAL_SIZE: str(len(value)).encode(),
+        names.ORIGINAL_SHA256: hashlib.sha256(value).hexdigest().encode(),
+    }
+    envelope = letter._replace(value=b"", headers={**about_value, **letter.headers})
+    if size_of(envelope) > max_bytes // 2:
+        own = {name: each for name, each in envelope.headers.items() if name.startswith(_OWN_HEADERS)}
+        envelope = envelope._replace(key=letter.key[:_SHORT_KEY_BYTES], headers=own)
+    room = max(0, max_bytes - size_of(envelope) - LONGEST_MESSAGE_BYTES)
+    note = f"(the value is cut to {min(room, len(value)):,} of {len(value):,} bytes) ".encode()
     message = (note + letter.headers[names.MESSAGE])[:LONGEST_MESSAGE_BYTES].decode(errors="ignore").encode()
-    return NewRecord(letter.topic, letter.key, letter.value[:room], {**letter.headers, names.MESSAGE: message})
+    return envelope._replace(value=value[:room], headers={**envelope.headers, names.MESSAGE: message})
 
 
 def frames_of(trace: TracebackType | None) -> list[str]:

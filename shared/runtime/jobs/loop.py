@@ -14,7 +14,7 @@ from enum import Enum, auto
 
 import structlog
 
-from shared.broker.contract import Broker, Record, Unit
+from shared.broker.contract import Broker, Damaged, Record, Unit
 from shared.broker.counting.read_range import RecordsRemoved
 from shared.errors import BrokerError, ConfigError, TransientError
 from shared.ops.operations import Wanted
@@ -105,7 +105,7 @@ class JobLoop:
         try:
             try:
                 return self.step()
-            except (RecordsRemoved, ConfigError) as error:
+            except (RecordsRemoved, Damaged, ConfigError) as error:
                 return self._fail(str(error))
             except Tripped as tripped:
                 return self._fail(_cause_of(tripped))

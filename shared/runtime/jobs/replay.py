@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 import structlog
 
 from shared.broker.contract import Broker, NewRecord, Record, TopicPartition, Unit
+from shared.broker.record_size import SizeLimits
 from shared.errors import ConfigError
 from shared.ops.operations import Operation
 from shared.ops.replays import plan_of, selector_of
@@ -47,6 +48,7 @@ class ReplayTransform:
         self._service = service
         self._revision = revision
         self._handler = handler
+        self._limits = SizeLimits()
         self._breaker = Breaker(service)
         self._batch_failures: BatchFailures | None = None
 
@@ -65,7 +67,9 @@ class ReplayTransform:
             self._breaker.commit(self._batch_failures)
 
     def _attempt(self, batch: Sequence[DecodedRecord], unit: Unit) -> Sequence[NewRecord]:
-        return self._handler.call([received._replace(revision=self._revision) for received in batch], unit)
+        return self._handler.call(
+            [received._replace(revision=self._revision) for received in batch], unit, self._limits
+        )
 
     def _dead_letter(self, failed: FailedRecord, at: datetime) -> NewRecord:
         letter = dead_letter(self._service, failed, at)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -14,6 +15,10 @@ from shared.runtime.dead_letters.letter import FailedRecord
 MAX_TRIES = 3
 # Errors that no single record causes: the unit fails as a whole.
 UNIT_ERRORS = (TransientError, BrokerError, ConfigError)
+# The process or its machine has run out of a resource; the record is not the cause. (errno of an OSError.)
+_EXHAUSTED = frozenset({
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN,
+})  # fmt: skip
 
 HandleBatch = Callable[[Sequence[DecodedRecord]], Sequence[NewRecord]]
 """Handles a whole batch. If it raises, its effects are undone."""
@@ -28,13 +33,23 @@ class BatchResult:
 
 
 def process_batch(
-    records: Sequence[Record], attempt: HandleBatch, on_failure: Callable[[FailedRecord], None] = lambda _: None
+    records: Sequence[Record],
+    attempt: HandleBatch,
+    on_failure: Callable[[FailedRecord], None] = lambda _: None,
+    quarantined: Sequence[FailedRecord] = (),
 ) -> BatchResult:
     """Handle all records that can be handled. `on_failure` is called with each failed record, in order within each
-    partition. Propagates what `on_failure` raises, and UNIT_ERRORS."""
+    partition. `quarantined` failed before; each is the first record of its partition. Propagates what `on_failure`
+    raises, and UNIT_ERRORS."""
     result = BatchResult()
+    for failed in quarantined:
+        result.failures.append(failed)
+        on_failure(failed)
+    skipped = {failed.record.place for failed in quarantined}
     batch: list[DecodedRecord] = []
     for record in records:
+        if skipped and record.place in skipped:
+            continue
         try:
             batch.append(decode(record))
         except InvalidEvent as error:
@@ -73,5 +88,16 @@ def _attempt(batch: Sequence[DecodedRecord], attempt: HandleBatch) -> Sequence[N
         return attempt(batch)
     except UNIT_ERRORS:
         raise
-    except Exception as error:  # noqa: BLE001  # a bug may raise anything; one record must not block the others
+    except Exception as error:  # a bug may raise anything; one record must not block the others
+        if _is_exhaustion(error, alone=len(batch) == 1):
+            place = batch[0].record.place
+            raise TransientError(f"out of resources at {place}: {type(error).__name__}: {error}") from error
         return error
+
+
+def _is_exhaustion(error: Exception, *, alone: bool) -> bool:
+    """Whether the process is out of memory, disk or files. `alone`: a larger batch that needs too much memory is
+    halved first."""
+    if isinstance(error, MemoryError):
+        return alone
+    return isinstance(error, OSError) and error.errno in _EXHAUSTED

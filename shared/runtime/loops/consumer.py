@@ -10,8 +10,20 @@ from datetime import UTC, datetime
 
 import structlog
 
-from shared.broker.contract import Broker, Consumer, NewRecord, PollResult, Producer, TopicPartition, Unit
-from shared.errors import BrokerError, TransientError
+from shared.broker.contract import (
+    Broker,
+    Consumer,
+    Damaged,
+    NewRecord,
+    Ownership,
+    PollResult,
+    Producer,
+    TopicPartition,
+    Unit,
+)
+from shared.broker.record_size import SizeLimits
+from shared.errors import BrokerError, RecordTooLarge, TransientError
+from shared.ops.holds import Hold, cause_of_damage
 from shared.ops.orders import Orders
 from shared.records import DecodedRecord
 from shared.runtime.control.mailbox import ControlMailbox
@@ -22,6 +34,7 @@ from shared.runtime.loops.backoff import LOOP_BACKOFF
 from shared.runtime.loops.batch import BatchResult, process_batch
 from shared.runtime.loops.handler import Handler
 from shared.runtime.loops.metrics_of_unit import record_commit
+from shared.runtime.loops.quarantine import MAX_DEATHS, Notes, Quarantine
 from shared.runtime.loops.slow_handler import GroupMembership
 from shared.runtime.loops.worker_thread import caller
 from shared.runtime.metrics import Metrics
@@ -42,8 +55,11 @@ class ConsumerLoop:
         handler: Handler,
         max_records: int = 2000,
         mailbox: ControlMailbox | None = None,
+        notes: Notes | None = None,
+        max_deaths: int = MAX_DEATHS,
     ) -> None:
-        """Without a control mailbox there are no orders: everything runs."""
+        """Without a control mailbox there are no orders: everything runs. Without `notes` of the attempts, no record is
+        quarantined; with them, after `max_deaths` of the process."""
         self.service = service
         self.reads = tuple(reads)
         self.state = "starting"
@@ -55,10 +71,11 @@ class ConsumerLoop:
         self._handler = handler
         self._caller = caller(f"{service} handler", slow=handler.slow)
         self._metrics = metrics
-        self._max_records = max_records
+        self._quarantine = Quarantine(notes, max_deaths, max_records)
         self._backoff = LOOP_BACKOFF
         self._failures = 0
         self._breaker = Breaker(service)
+        self._limits = SizeLimits()
         self._gate = PartitionGate(self.reads, mailbox or ControlMailbox(Orders()), self._breaker, metrics)
         self._consumer: Consumer | None = None
         self._producer: Producer | None = None
@@ -98,9 +115,16 @@ class ConsumerLoop:
             self.step(self._consumer, self._producer)
         except Tripped as tripped:
             self._needs_reload = True
-            self._gate.trip(tripped)
+            self._quarantine.abort()
+            self._gate.hold(tripped.tp, "breaker", {"message": str(tripped)})
+        except Damaged as damaged:
+            self._needs_reload = True
+            self._gate.hold(damaged.tp, "damaged", cause_of_damage(self.service, damaged))
         except (TransientError, BrokerError) as error:
             self._needs_reload = True
+            self._quarantine.abort()
+            if isinstance(error, RecordTooLarge):  # the next try finds the record that it is the output of
+                self._limits.learn(error, cuts=error.topic == dead_letter_topic(self.service))
             if isinstance(error, BrokerError):
                 self._metrics.units_total.labels(outcome=type(error).__name__.lower()).inc()
                 self._drop_producer()
@@ -113,49 +137,73 @@ class ConsumerLoop:
             self._producer = None
 
     def _close_all(self) -> None:
-        for part in (self._caller, self._consumer, self._producer):
+        for part in (self._caller, self._consumer, self._producer, self._quarantine):
             if part is not None:
                 part.close()
 
     def step(self, consumer: Consumer, producer: Producer) -> int:
         """Handle one batch in one unit. Returns the number of records."""
         polled = self._poll(consumer)
+        for hold in self._gate.decided_holds():
+            self._continue_after(hold, consumer, producer, polled.token)
         if not polled.records:
             self._failures = 0
+            return 0
+        if self._quarantine.is_too_large(polled.records):
+            consumer.reload()
             return 0
         started = time.perf_counter()
         membership = GroupMembership(consumer, self._gate, self._stop, self._tick)
         with self._handler.unit(producer) as unit:
             batch_failures = self._breaker.begin_batch(polled.records)
             result = process_batch(
-                polled.records, lambda batch: self._attempt(batch, unit, membership), batch_failures.record_failure
+                polled.records,
+                lambda batch: self._attempt(batch, unit, membership),
+                batch_failures.record_failure,
+                self._quarantine.begin(polled.records),
             )
             membership.check()
             unit.append([*result.outputs, *self._dead_letters(result)])
             unit.advance(polled.token, next_offsets(polled), self._gate.seq)
             unit.commit()
         self._breaker.commit(batch_failures)
+        self._quarantine.commit(polled.records)
         self._failures = 0
         record_commit(self._metrics, self.service, polled.records, result, time.perf_counter() - started)
         return len(polled.records)
 
+    def _continue_after(self, hold: Hold, consumer: Consumer, producer: Producer, token: Ownership) -> None:
+        """Commit the position at which an operator has decided to continue, and end the hold."""
+        skipped = (hold.continue_at or 0) - consumer.position(hold.tp)
+        if skipped > 0:
+            with self._handler.unit(producer) as unit:
+                unit.advance(token, {hold.tp: hold.continue_at or 0}, self._gate.seq)
+                unit.commit()
+            consumer.seek(hold.tp, hold.continue_at or 0)
+            self._metrics.records_skipped_total.labels(self.service, *hold.tp).inc(skipped)
+            topic, partition = hold.tp
+            self._log.warning("records_skipped", topic=topic, partition=partition, records=skipped, kind=hold.kind)
+        self._gate.end_hold(hold)
+
     def _poll(self, consumer: Consumer) -> PollResult:
         """The records that may be handled under the latest orders. All records polled before must be committed."""
         wait_s = self._gate.before_poll(consumer)
-        polled = self._gate.after_poll(consumer, consumer.poll(wait_s, self._max_records))
+        max_records = self._quarantine.before_poll(self._gate.owned)
+        polled = self._gate.after_poll(consumer, consumer.poll(wait_s, max_records))
         self._tick()
         self.state, self.trouble = self._gate.state()
         return polled
 
     def _attempt(self, batch: Sequence[DecodedRecord], unit: Unit, membership: GroupMembership) -> Sequence[NewRecord]:
         self._tick()
-        return self._caller.call(lambda: self._handler.call(batch, unit), membership.keep)
+        return self._caller.call(lambda: self._handler.call(batch, unit, self._limits), membership.keep)
 
     def _dead_letters(self, result: BatchResult) -> list[NewRecord]:
         """One for each failed record, except records of the service's own dead-letter topic: they stay there."""
         now = datetime.now(UTC)
         own = dead_letter_topic(self.service)
-        return [dead_letter(self.service, each, now) for each in result.failures if each.record.topic != own]
+        limit = self._limits.of(own)
+        return [dead_letter(self.service, each, now, limit) for each in result.failures if each.record.topic != own]
 
     def _back_off(self, error: TransientError | BrokerError) -> None:
         self._failures += 1

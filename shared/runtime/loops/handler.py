@@ -9,6 +9,7 @@ from typing import ClassVar, NamedTuple, Protocol, cast
 import psycopg
 
 from shared.broker.contract import DatabaseUnit, NewRecord, Producer, Unit
+from shared.broker.record_size import SizeLimits
 from shared.database.connection import DbConnection
 from shared.errors import TransientError
 from shared.records import DecodedRecord
@@ -36,9 +37,12 @@ class InUnit:
     def unit(self, producer: Producer) -> Unit:
         return producer.unit()
 
-    def call(self, batch: Sequence[DecodedRecord], _unit: Unit) -> Sequence[NewRecord]:
-        """Call the handler. If it raises, its effects are undone."""
-        return self.handle(batch)
+    def call(self, batch: Sequence[DecodedRecord], _unit: Unit, limits: SizeLimits) -> Sequence[NewRecord]:
+        """Call the handler. If it raises, its effects are undone. Raises InvalidEvent for an output that is too
+        large."""
+        outputs = self.handle(batch)
+        limits.require_fitting(outputs)
+        return outputs
 
 
 @dataclass(frozen=True)
@@ -60,14 +64,16 @@ class InTransaction:
     def unit(self, producer: Producer) -> Unit:
         return producer.db_unit()
 
-    def call(self, batch: Sequence[DecodedRecord], unit: Unit) -> Sequence[NewRecord]:
+    def call(self, batch: Sequence[DecodedRecord], unit: Unit, limits: SizeLimits) -> Sequence[NewRecord]:
         """Call the handler in a savepoint. If it raises, its effects are undone. Raises TransientError if the database
-        is unavailable."""
+        is unavailable, InvalidEvent for an output that is too large."""
         connection = cast("DatabaseUnit", unit).connection
         try:
             connection.execute("SELECT")  # begins the unit's transaction, so that the next line creates a savepoint
             with connection.transaction():
-                return self.handle(batch, connection)
+                outputs = self.handle(batch, connection)
+                limits.require_fitting(outputs)
+                return outputs
         except psycopg.Error as error:
             if connection.closed or _is_transient(error):
                 raise TransientError(f"the database is unavailable: {error}") from error

@@ -391,9 +391,24 @@ def test_a_prediction_is_stored_once_and_scored_when_its_event_is_settled(
     assert ask(connection, "SELECT round(log_loss::numeric, 4)::text FROM analytics.prediction_scores") == [("1.3863",)]
 
 
-def test_a_prediction_of_an_unknown_event_is_refused(connection: Connection, loader: Loader) -> None:
-    with pytest.raises(InvalidEvent, match="never loaded"):
-        loader.handle([prediction(9)], connection)
+def test_a_prediction_waits_until_its_event_is_listed(connection: Connection, loader: Loader, load: Load) -> None:
+    """A database that is filled from the topics meets predictions long before their events."""
+    loader.handle([prediction(9), prediction(1)], connection)
+    loader.handle([prediction(9)], connection)
+    parked = ask(connection, "SELECT event_key, kind FROM analytics.parked ORDER BY event_key")
+
+    load(listed(9))
+
+    assert parked == [(key(1), "prediction"), (key(9), "prediction")]
+    assert ask(connection, "SELECT event_key FROM analytics.predictions") == [(key(9),)]
+    assert ask(connection, "SELECT event_key FROM analytics.parked") == [(key(1),)]
+
+
+def test_a_prediction_may_come_in_the_batch_that_lists_its_event(connection: Connection, loader: Loader) -> None:
+    loader.handle([prediction(1), received(listed(1))], connection)
+
+    assert ask(connection, "SELECT event_key FROM analytics.predictions") == [(key(1),)]
+    assert ask(connection, "SELECT count(*) FROM analytics.parked") == [(0,)]
 
 
 DLQ = {

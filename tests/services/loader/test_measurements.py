@@ -19,7 +19,18 @@ from shared.records import FETCHED_AT, DecodedRecord
 from shared.runtime.metrics import Metrics
 from shared.topics import retry_topic
 from tests.services.loader.conftest import Load
-from tests.services.loader.facts import DAY, START, StillClock, at, listed, live, observed, received, settled
+from tests.services.loader.facts import (
+    DAY,
+    START,
+    StillClock,
+    at,
+    listed,
+    live,
+    observed,
+    prediction,
+    received,
+    settled,
+)
 
 Connection = psycopg.Connection[Any]
 LOADER = "headrace_loader"
@@ -37,18 +48,21 @@ def predict(connection: Connection, number: int, *, shadow: bool = False) -> Non
     )
 
 
-def test_parked_facts_are_counted_by_kind(connection: Connection, load: Load, metrics: Metrics) -> None:
+def test_parked_records_are_counted_by_kind(
+    connection: Connection, load: Load, loader: Loader, metrics: Metrics
+) -> None:
     measure = measure_parked(metrics)
     load(settled(1), settled(2), observed(1), listed(3))
+    loader.handle([prediction(2)], connection)
     connection.execute(f"SET ROLE {LOADER}")
 
     measure(connection)
-    parked = value(metrics, "parked_rows", kind="settled"), value(metrics, "parked_rows", kind="observed")
+    parked = tuple(value(metrics, "parked_rows", kind=kind) for kind in ("settled", "observed", "prediction"))
     connection.execute("RESET ROLE")
     load(listed(1))
     measure(connection)
 
-    assert parked == (2, 1)
+    assert parked == (2, 1, 1)
     assert value(metrics, "parked_rows", kind="settled") == 1
     assert value(metrics, "parked_rows", kind="observed") == 0
 

@@ -15,7 +15,8 @@ from kafka.admin import ConfigResource, ConfigResourceType
 
 from shared.broker.contract import TopicPartition
 from shared.broker.kafka.broker import KafkaBroker
-from shared.broker.kafka.topics import LARGEST_RECORD_BYTES, KafkaTopics
+from shared.broker.kafka.topics import KafkaTopics
+from shared.broker.record_size import TOPIC_LIMIT_BYTES
 from shared.errors import ConfigError
 from shared.settings.sections import KafkaSettings
 from shared.topics import OUTBOX_CURSORS, TopicSpec
@@ -59,7 +60,7 @@ def test_a_topic_is_created_as_specified(admin: KafkaAdminClient) -> None:
     assert configs["cleanup.policy"] == "delete"
     assert configs["retention.ms"] == str(2 * DAY_S * 1000)
     assert configs["retention.bytes"] == "1000000", "a partition gets a third of the limit of the topic"
-    assert configs["max.message.bytes"] == str(LARGEST_RECORD_BYTES)
+    assert configs["max.message.bytes"] == str(TOPIC_LIMIT_BYTES)
 
 
 def test_without_limits_everything_is_kept(admin: KafkaAdminClient) -> None:

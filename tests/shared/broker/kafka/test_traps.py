@@ -21,7 +21,7 @@ import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition, errors
 from kafka.structs import ConsumerGroupMetadata
 
-from shared.broker.kafka.workarounds import SafeClient
+from shared.broker.kafka.workarounds import SafeClient, forget_fetched
 from tests.contract.kafka_proxy import KafkaProxy
 from tests.kafka.use import KafkaInUse
 from tests.waiting import DEADLINE_S, wait_until
@@ -282,3 +282,30 @@ def test_b6_a_poll_never_ends_after_the_library_failed_to_decode_a_value_so_we_r
     cpu_before_s = process.cpu_times().user
     wait_until(lambda: process.cpu_times().user - cpu_before_s > 1.0, "a second of CPU time")
     assert not prints(decoding_process, "nothing", 0.0)  # a poll takes half a second
+
+
+def test_b7_a_partition_paused_amid_its_records_is_read_again_only_after_they_are_discarded(
+    kafka: KafkaInUse, topic: str
+) -> None:
+    tps = [TopicPartition(topic, p) for p in (0, 1)]
+    with closing(KafkaProducer(bootstrap_servers=kafka.bootstrap)) as producer:
+        for tp in tps:
+            for number in range(10):
+                producer.send(topic, str(number).encode(), partition=tp.partition)
+        producer.flush()
+    settings = {"bootstrap_servers": kafka.bootstrap, "auto_offset_reset": "earliest", "enable_auto_commit": False}
+    with closing(KafkaConsumer(**settings)) as consumer:
+        consumer.assign(tps)
+        (paused,) = wait_until(lambda: consumer.poll(timeout_ms=200, max_records=3))
+        (other,) = set(tps) - {paused}
+        consumer.pause(paused)
+        wait_until(lambda: consumer.poll(timeout_ms=200) and consumer.position(other) == 10)
+        consumer.resume(paused)
+        end_s = time.monotonic() + HANG_S
+        while time.monotonic() < end_s:
+            assert consumer.poll(timeout_ms=200) == {}
+
+        forget_fetched(consumer, [paused])
+        batches = wait_until(lambda: consumer.poll(timeout_ms=200))
+
+    assert [record.offset for record in batches[paused]] == list(range(3, 10))

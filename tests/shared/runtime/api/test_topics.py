@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -11,7 +12,9 @@ import pytest
 
 from shared.broker.contract import TopicPartition
 from shared.broker.postgres.broker import PostgresBroker
+from shared.ops.holds import Hold
 from shared.ops.orders import PartitionStatus
+from shared.ops.tables import holds as holds_table
 from shared.ops.tables import orders as orders_table
 from shared.ops.tables.steering import KnownPartitions, finish_effective
 from shared.topics import RAW, topic_specs
@@ -62,7 +65,8 @@ def test_a_topic_without_an_order_runs(client: httpx2.Client, database: Database
             "waiting_for": None,
             "order": None,
             "partitions": [
-                {"partition": p, "replica": "a", "state": "running", "position": 7, "cause": None} for p in (0, 1)
+                {"partition": p, "replica": "a", "state": "running", "position": 7, "cause": None, "hold": None}
+                for p in (0, 1)
             ],
         }
     ]
@@ -126,6 +130,54 @@ def test_a_tripped_partition_has_its_cause(client: httpx2.Client, database: Data
     report_replica(database, 0, "tripped")
 
     assert [each["cause"] for each in topic(client)["partitions"]] == ["too many failed"] * 2
+
+
+def test_a_held_partition_without_an_owner_has_its_kind_and_cause_until_a_resume(
+    client: httpx2.Client, database: Database
+) -> None:
+    hold = Hold(TPS[1], "breaker", {"message": "too many failed"}, 0, datetime(2031, 5, 4, tzinfo=UTC))
+    holds_table.hold(database, "cleaner", hold)
+
+    held = topic(client)["partitions"]
+    client.put(f"/v1/topics/{RAW}/resume")
+
+    assert [each["hold"] and (each["hold"]["kind"], each["hold"]["cause"]) for each in held] == [
+        None,
+        ("breaker", {"message": "too many failed"}),
+    ]
+    assert [each["hold"] for each in topic(client)["partitions"]] == [None, None]
+    assert database.execute("SELECT FROM ops.holds").rowcount == 0
+
+
+def test_a_resume_does_not_end_a_hold_for_lost_records(client: httpx2.Client, database: Database) -> None:
+    hold = Hold(TPS[0], "lost", {"message": "gone"}, 0, datetime(2031, 5, 4, tzinfo=UTC))
+    holds_table.hold(database, "cleaner", hold)
+
+    client.put(f"/v1/topics/{RAW}/resume")
+
+    assert [each["hold"] and each["hold"]["kind"] for each in topic(client)["partitions"]] == ["lost", None]
+
+
+def test_damaged_records_are_skipped_by_their_offset_with_a_line_in_the_trail(
+    client: httpx2.Client, database: Database
+) -> None:
+    cause = {"message": "damaged", "offset": 5120, "end": 5140}
+    holds_table.hold(database, "cleaner", Hold(TPS[0], "damaged", cause, 0, datetime(2031, 5, 4, tzinfo=UTC)))
+    url = f"/v1/topics/{RAW}/partitions"
+
+    refusals = [
+        client.put(f"{url}/0/skip", json={"offset": 5140, "reason": "bad disk"}),
+        client.put(f"{url}/1/skip", json={"offset": 5120, "reason": "bad disk"}),
+    ]
+    answer = client.put(f"{url}/0/skip", json={"offset": 5125, "reason": "bad disk"})
+
+    assert [each.status_code for each in refusals] == [409, 409]
+    assert "for the records at 5120, not for those at 5140" in refusals[0].json()["detail"]
+    assert (answer.status_code, answer.json()["continue_at"]) == (202, 5140)
+    assert [hold.continue_at for hold in holds_table.holds(database, "cleaner")] == [5140]
+    line = client.get("/v1/audit").json()["lines"][0]
+    assert (line["action"], line["target"], line["before"]) == ("skip", f"{RAW}/0/5125", cause)
+    assert line["after"] == {"continue_at": 5140, "reason": "bad disk"}
 
 
 def test_an_unknown_topic_and_an_invalid_body_are_refused(client: httpx2.Client) -> None:

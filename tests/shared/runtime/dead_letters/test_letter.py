@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
 
 from shared.broker.contract import Headers, NewRecord, Record
-from shared.broker.kafka.topics import LARGEST_RECORD_BYTES
+from shared.broker.record_size import MAX_RECORD_BYTES, TOPIC_LIMIT_BYTES
+from shared.broker.record_size import size_of as size_of_record
 from shared.errors import InvalidEvent
 from shared.ops.dead_letters import letter_of, retry_record, stack_digest
 from shared.records import decode, identity_of
@@ -58,15 +60,43 @@ def test_a_letter_that_fails_again_keeps_its_origin_and_its_first_failure() -> N
 
 
 def test_a_letter_of_the_largest_record_fits_into_a_topic() -> None:
-    record = Record(RAW, 2, 17, 1_000, b"key", b"v" * LARGEST_RECORD_BYTES, {"event_id": b"e"})
+    record = Record(RAW, 2, 17, 1_000, b"key", b"v" * TOPIC_LIMIT_BYTES, {"event_id": b"e"})
 
     letter = dead_letter("cleaner", FailedRecord(record, ValueError("no boats" * 500), "handle", 3), AT)
 
     size = len(letter.key) + len(letter.value) + sum(len(name) + len(value) for name, value in letter.headers.items())
     message = letter.headers["dlq.exception-message"]
-    assert size < LARGEST_RECORD_BYTES - 32 * 1024
+    assert size < TOPIC_LIMIT_BYTES - 32 * 1024
     assert message.startswith(f"(the value is cut to {len(letter.value):,} of 8,388,608 bytes) no boats".encode())
     assert len(message) <= LONGEST_MESSAGE_BYTES
+    assert letter.headers["dlq.original-size"] == b"8388608"
+    assert letter.headers["dlq.original-sha256"].decode() == hashlib.sha256(record.value).hexdigest()
+    shown = letter_of(Record(letter.topic, 0, 0, 1_000, letter.key, letter.value, letter.headers))
+    assert (shown.cut, shown.original_size_bytes) == (True, 8_388_608)
+
+
+@pytest.mark.parametrize("max_bytes", [16_000, MAX_RECORD_BYTES])
+def test_a_letter_fits_whatever_part_of_its_record_is_too_large(max_bytes: int) -> None:
+    large = b"v" * max_bytes
+    for record in (
+        Record(RAW, 2, 17, 1_000, b"key", large, {"event_id": b"e"}),
+        Record(RAW, 2, 17, 1_000, large, b"value", {"event_id": b"e"}),
+        Record(RAW, 2, 17, 1_000, b"key", b"value", {"event_id": b"e", "x": large}),
+    ):
+        letter = dead_letter("cleaner", FailedRecord(record, ValueError("no boats"), "handle", 3), AT, max_bytes)
+
+        assert size_of_record(letter) <= max_bytes
+        assert (letter.headers["event_id"], letter.headers["dlq.original-topic"]) == (b"e", b"raw-events")
+
+
+def test_a_letter_that_was_cut_and_fails_again_still_says_so() -> None:
+    record = Record(RAW, 2, 17, 1_000, b"key", b"v" * 50_000, {"event_id": b"e"})
+    first = dead_letter("cleaner", FailedRecord(record, ValueError("no boats"), "handle", 3), AT, 20_000)
+    redriven = Record(retry_topic("cleaner"), 0, 0, 1_000, first.key, first.value, first.headers)
+
+    again = dead_letter("cleaner", FailedRecord(redriven, ValueError("no boats"), "handle", 3), LATER, 20_000)
+
+    assert again.headers["dlq.original-size"] == b"50000"
 
 
 def test_a_letter_of_another_service_counts_as_an_original_record() -> None:

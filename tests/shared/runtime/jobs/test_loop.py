@@ -193,6 +193,22 @@ def test_a_job_cut_by_retention_fails_and_names_the_earliest_offsets(testbed: Jo
     assert testbed.copied_numbers() == []
 
 
+def test_a_job_that_meets_damaged_records_fails_and_names_them(testbed: JobTestbed) -> None:
+    changed = testbed.connection.execute(
+        "UPDATE broker.log SET payload = '' FROM broker.topics t WHERE t.id = topic_id AND t.name = %s AND p = 0",
+        (RAW,),
+    ).rowcount
+
+    testbed.loop(testbed.claim()).run()
+
+    row = testbed.row()
+    assert changed == 1
+    assert (row.state, row.error is not None and row.error.startswith(f"{RAW}/0: the records from offset 0")) == (
+        "failed",
+        True,
+    )
+
+
 def test_on_commit_is_called_for_each_unit_and_for_the_first_cursor_of_a_worker(testbed: JobTestbed) -> None:
     calls: list[tuple[int, int]] = []
 

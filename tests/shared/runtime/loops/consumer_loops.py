@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from shared.broker.contract import NewRecord
+from shared.broker.contract import Broker, NewRecord
 from shared.broker.postgres.broker import PostgresBroker
 from shared.database.connection import DbConnection
 from shared.errors import InvalidEvent
@@ -19,7 +19,7 @@ from tests.shared.runtime.loop_harness import number_of, output_of, tp_of
 KEYS = [next(key for key in "abcdefghijk" if tp_of(key).partition == p) for p in (1, 0)]
 
 
-def loop_of(broker: PostgresBroker, **parts: Any) -> ConsumerLoop:
+def loop_of(broker: Broker, **parts: Any) -> ConsumerLoop:
     arguments: dict[str, Any] = {"service": "cleaner", "slot": "0", "reads": [RAW], "metrics": Metrics(), **parts}
     return ConsumerLoop(broker, **arguments)
 

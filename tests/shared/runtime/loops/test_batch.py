@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 
 import pytest
@@ -31,6 +32,35 @@ def test_all_valid_records_are_output_in_order(count: int, bad: frozenset[int]) 
 
     assert [int(output.value) for output in result.outputs] == [n for n in range(count) if n not in bad]
     assert [each.record.offset for each in result.failures] == [n for n in range(count) if n in bad]
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(errno.ENOSPC, "full"), OSError(errno.EMFILE, "files")])
+def test_a_process_without_resources_is_no_fault_of_a_record(error: Exception) -> None:
+    def attempt(_: Sequence[DecodedRecord]) -> list[NewRecord]:
+        raise error
+
+    with pytest.raises(TransientError, match=r"out of resources at raw-events/0/0: (MemoryError|OSError)"):
+        process_batch(records(8), attempt)
+
+
+def test_a_batch_that_needs_too_much_memory_is_handled_in_parts() -> None:
+    def attempt(batch: Sequence[DecodedRecord]) -> list[NewRecord]:
+        if len(batch) > 3:
+            raise MemoryError
+        return [output_of(received) for received in batch]
+
+    result = process_batch(records(16), attempt)
+
+    assert (len(result.outputs), result.failures) == (16, [])
+
+
+def test_another_error_of_the_system_is_the_fault_of_its_record() -> None:
+    def attempt(batch: Sequence[DecodedRecord]) -> list[NewRecord]:
+        if any(number_of(received) == 3 for received in batch):
+            raise FileNotFoundError(errno.ENOENT, "no such file")
+        return [output_of(received) for received in batch]
+
+    assert [each.record.offset for each in process_batch(records(8), attempt).failures] == [3]
 
 
 def test_one_bad_record_among_many_takes_few_tries() -> None:

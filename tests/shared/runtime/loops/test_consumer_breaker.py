@@ -45,7 +45,7 @@ def test_a_partition_whose_records_show_a_bug_is_held_back_and_the_others_contin
     assert contents(broker, "cleaner.dlq") == []
     assert not ready
     assert re.match(r"tripped: raw-events/1 is held back .*RuntimeError: expected another", reason)
-    labels = {"topic": RAW, "partition": "1"}
+    labels = {"topic": RAW, "partition": "1", "kind": "breaker"}
     assert metrics.registry.get_sample_value("headrace_tripped_partitions", labels) == 1
 
 

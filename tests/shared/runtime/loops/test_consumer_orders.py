@@ -59,7 +59,7 @@ def test_a_resume_releases_a_tripped_partition(broker: PostgresBroker) -> None:
         wait_until(lambda: committed_count(broker) == 40)
         wait_until(lambda: states(mailbox) == (2, ["running", "running"]))
 
-    labels = {"topic": RAW, "partition": str(tp_of("k").partition)}
+    labels = {"topic": RAW, "partition": str(tp_of("k").partition), "kind": "breaker"}
     assert metrics.registry.get_sample_value("headrace_tripped_partitions", labels) == 0
     assert (output_numbers(broker), contents(broker, "cleaner.dlq")) == (list(range(40)), [])
 
