@@ -9,6 +9,7 @@ from shared.broker.contract import NewRecord, Record
 from shared.errors import BrokerError, ConfigError, InvalidEvent, TransientError
 from shared.records import DecodedRecord, decode
 from shared.runtime.dead_letters.letter import FailedRecord
+from shared.runtime.loops.trouble import trouble_of
 
 # A record that fails alone is tried this often in all, because the failure may have been accidental.
 MAX_TRIES = 3
@@ -73,5 +74,7 @@ def _attempt(batch: Sequence[DecodedRecord], attempt: HandleBatch) -> Sequence[N
         return attempt(batch)
     except UNIT_ERRORS:
         raise
-    except Exception as error:  # noqa: BLE001  # a bug may raise anything; one record must not block the others
+    except Exception as error:  # a bug may raise anything; one record must not block the others
+        if (trouble := trouble_of(error)) is not None:
+            raise trouble from error
         return error

@@ -9,8 +9,8 @@ from typing import ClassVar, NamedTuple, Protocol, cast
 import psycopg
 
 from shared.broker.contract import DatabaseUnit, NewRecord, Producer, Unit
-from shared.database.connection import DbConnection
-from shared.errors import TransientError
+from shared.database.connection import DbConnection, unavailable
+from shared.database.sqlstates import is_trouble
 from shared.records import DecodedRecord
 
 Handle = Callable[[Sequence[DecodedRecord]], Sequence[NewRecord]]
@@ -69,19 +69,12 @@ class InTransaction:
             with connection.transaction():
                 return self.handle(batch, connection)
         except psycopg.Error as error:
-            if connection.closed or _is_transient(error):
-                raise TransientError(f"the database is unavailable: {error}") from error
+            if connection.closed or is_trouble(error):
+                raise unavailable(error) from error
             raise
 
 
 Handler = InUnit | InThread | InTransaction
-
-
-def _is_transient(error: psycopg.Error) -> bool:
-    """Whether the database, not a record, is the cause. A program limit (SQLSTATE class 54, e.g. a value too long for
-    an index) is an OperationalError too, but a retry does not help."""
-    operational = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
-    return operational and not (error.sqlstate or "").startswith("54")
 
 
 class SourceStep(NamedTuple):
