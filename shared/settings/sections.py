@@ -140,6 +140,11 @@ class DatabaseSettings(Section):
             raise ValueError("statement_timeout_s must not exceed batch_timeout_s: raise batch_timeout_s too")
         return self
 
+    @property
+    def longest_unit_s(self) -> float:
+        """After this time without progress a loop counts as hung: a batch, and some time for its commit."""
+        return self.batch_timeout_s + self.statement_timeout_s
+
     def conninfo(self, application_name: str = "headrace") -> str:
         """The connection string for psycopg. It contains the password: do not log it or put it on a command line."""
         secret = {} if self.password_file is None else {"password": read_secret(self.password_file)}

@@ -21,6 +21,7 @@ from headrace.database.embedded import EmbeddedPostgres
 from shared.database.connection import ReconnectingConnection
 from shared.database.sqlstates import AnswerTimeout, is_timeout, is_trouble
 from shared.errors import Aborted, TransientError
+from tests.contract.database import read_only
 from tests.waiting import DEADLINE_S, terminate_backends, wait_until
 
 Connection = psycopg.Connection[Any]
@@ -57,14 +58,10 @@ def executing(statement: str) -> Callable[[Connection], object]:
 def test_a_read_only_server_is_trouble(database: Connection, database_url: str) -> None:
     database.execute("CREATE TABLE t (n integer)")
     with link_to(database_url) as link:
-        try:
-            database.execute("ALTER SYSTEM SET default_transaction_read_only = on")
-            database.execute("SELECT pg_reload_conf()")
-            wait_until(lambda: database.execute("SHOW default_transaction_read_only").fetchone() == ("on",))
+        with read_only(database):
+            setting = "SHOW default_transaction_read_only"
+            wait_until(lambda: psycopg.connect(database_url).execute(setting).fetchone() == ("on",))
             error = trouble_in(link, executing("INSERT INTO t VALUES (1)"))
-        finally:
-            database.execute("ALTER SYSTEM RESET default_transaction_read_only")
-            database.execute("SELECT pg_reload_conf()")
 
         def can_write() -> bool:
             with link.use() as connection:
