@@ -82,9 +82,9 @@ class TimeoutConnection(psycopg.Connection[Any]):
             if time.monotonic() < now_s + limit_s:
                 raise
             self._give_up()
-            is_late = limit_s < self.answer_s
-            cause = "the batch exceeded its time limit" if is_late else f"no answer within {limit_s:g} s"
-            raise AnswerTimeout(cause) from None
+            if limit_s < self.answer_s:
+                raise AnswerTimeout("the batch exceeded its time limit") from None
+            raise AnswerTimeout(f"no answer within {self.answer_s:g} s") from None
 
     def _give_up(self) -> None:
         """Close the connection. The server would continue a statement without a client, so it is cancelled before."""
@@ -133,7 +133,7 @@ class ReconnectingConnection:
             if not is_trouble(error):
                 raise
             self.drop()
-            raise unavailable(error) from error
+            raise TransientError(f"the database is unavailable: {first_line(error)}") from error
 
     def connection(self) -> TimeoutConnection:
         """The open connection. One that broke while idle is replaced, which avoids a failed statement and a backoff."""
@@ -191,11 +191,6 @@ def _is_broken(connection: DbConnection) -> bool:
             return False
         except OSError:
             return True
-
-
-def unavailable(error: psycopg.Error) -> TransientError:
-    """The error for a caller that has met trouble of the database."""
-    return TransientError(f"the database is unavailable: {first_line(error)}")
 
 
 def first_line(error: BaseException) -> str:

@@ -9,7 +9,7 @@ from shared.broker.contract import NewRecord, Record
 from shared.errors import BrokerError, ConfigError, InvalidEvent, TransientError
 from shared.records import DecodedRecord, decode
 from shared.runtime.dead_letters.letter import FailedRecord
-from shared.runtime.loops.trouble import trouble_of
+from shared.runtime.loops.trouble import raise_trouble
 
 # A record that fails alone is tried this often in all, because the failure may have been accidental.
 MAX_TRIES = 3
@@ -75,6 +75,5 @@ def _attempt(batch: Sequence[DecodedRecord], attempt: HandleBatch) -> Sequence[N
     except UNIT_ERRORS:
         raise
     except Exception as error:  # a bug may raise anything; one record must not block the others
-        if (trouble := trouble_of(error)) is not None:
-            raise trouble from error
+        raise_trouble(error)
         return error

@@ -9,9 +9,10 @@ from typing import ClassVar, NamedTuple, Protocol, cast
 import psycopg
 
 from shared.broker.contract import DatabaseUnit, NewRecord, Producer, Unit
-from shared.database.connection import DbConnection, unavailable
-from shared.database.sqlstates import is_trouble
+from shared.database.connection import DbConnection
+from shared.errors import TransientError
 from shared.records import DecodedRecord
+from shared.runtime.loops.trouble import raise_trouble
 
 Handle = Callable[[Sequence[DecodedRecord]], Sequence[NewRecord]]
 """Turns a batch into output records. Must be safe to run twice on the same batch.
@@ -69,8 +70,9 @@ class InTransaction:
             with connection.transaction():
                 return self.handle(batch, connection)
         except psycopg.Error as error:
-            if connection.closed or is_trouble(error):
-                raise unavailable(error) from error
+            raise_trouble(error)
+            if connection.closed:
+                raise TransientError(f"the database connection broke: {error}") from error
             raise
 
 

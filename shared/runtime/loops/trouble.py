@@ -6,7 +6,7 @@ import errno
 
 import psycopg
 
-from shared.database.connection import unavailable
+from shared.database.connection import first_line
 from shared.database.sqlstates import is_timeout, is_trouble
 from shared.errors import TransientError
 
@@ -14,15 +14,14 @@ from shared.errors import TransientError
 _TROUBLE = frozenset([errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM])
 
 
-def trouble_of(error: Exception) -> TransientError | None:
-    """The error to raise instead if no record is the cause of `error`; None if one may be."""
-    if isinstance(error, psycopg.Error):
-        return unavailable(error) if is_trouble(error) else None
+def raise_trouble(error: Exception) -> None:
+    """Raises TransientError if no record can be the cause of `error`."""
+    if isinstance(error, psycopg.Error) and is_trouble(error):
+        raise TransientError(f"the database is unavailable: {first_line(error)}") from error
     if isinstance(error, MemoryError):
-        return TransientError("the process is out of memory")
+        raise TransientError("the process is out of memory") from error
     if isinstance(error, OSError) and error.errno in _TROUBLE:
-        return TransientError(f"the system is in trouble: {error}")
-    return None
+        raise TransientError(f"the system is in trouble: {error}") from error
 
 
 def needs_smaller_batch(error: BaseException) -> bool:
