@@ -74,6 +74,6 @@ def _attempt(batch: Sequence[DecodedRecord], attempt: HandleBatch) -> Sequence[N
         return attempt(batch)
     except UNIT_ERRORS:
         raise
-    except Exception as error:  # a bug may raise anything; one record must not block the others
+    except Exception as error:  # noqa: BLE001  # a bug may raise anything; one record must not block the others
         raise_trouble(error)
         return error
