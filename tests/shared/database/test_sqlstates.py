@@ -60,7 +60,8 @@ def test_a_read_only_server_is_trouble(database: Connection, database_url: str) 
     with link_to(database_url) as link:
         with read_only(database):
             setting = "SHOW default_transaction_read_only"
-            wait_until(lambda: psycopg.connect(database_url).execute(setting).fetchone() == ("on",))
+            with link.use() as connection:
+                wait_until(lambda: connection.execute(setting).fetchone() == ("on",))
             error = trouble_in(link, executing("INSERT INTO t VALUES (1)"))
 
         def can_write() -> bool:
