@@ -53,9 +53,13 @@ def test_operations_of_other_services_are_not_found(client: httpx2.Client, datab
 
 def test_a_change_in_a_read_only_database_is_a_temporary_problem(client: httpx2.Client, database: Database) -> None:
     operation = create_operation(database)
+
+    def refusal() -> httpx2.Response | None:
+        answer = client.post(f"/v1/operations/{operation.id}/cancel")
+        return answer if answer.status_code == 503 else None
+
     with read_only(database):
-        cancel = f"/v1/operations/{operation.id}/cancel"
-        answer = wait_until(lambda: (got := client.post(cancel)).status_code == 503 and got)
+        answer = wait_until(refusal)
         assert "read-only" in assert_problem(answer, 503, "unavailable")
         assert answer.headers["retry-after"] == "1"
 
