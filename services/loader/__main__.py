@@ -22,7 +22,9 @@ from shared.topics import CLEAN, DEAD_LETTERS, PREDICTIONS
 def wire(settings: LoaderSettings, metrics: Metrics) -> Service:
     conninfo = settings.database.conninfo("headrace loader")
     clock = settings.clock.clock()
-    shared = ReconnectingConnection(conninfo, "loader, shared rows", autocommit=True)
+    shared = ReconnectingConnection(
+        conninfo, "loader, shared rows", autocommit=True, answer_s=settings.database.statement_timeout_s
+    )
     loader = Loader(clock, metrics, settings.service.slot, shared, settings.broker.partitions, settings.loader.as_of)
     exporter = make_exporter(settings, conninfo, clock) if settings.loader.exports else None
     return Service(

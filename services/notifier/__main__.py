@@ -9,8 +9,6 @@ from functools import partial
 from itertools import product
 from typing import get_args
 
-import psycopg
-
 from services.notifier.addresses import kind_of
 from services.notifier.alerts.alert_rules import alert_rules_of
 from services.notifier.alerts.watch import AlertWatch
@@ -34,12 +32,16 @@ from services.notifier.storage.postgres_mutes import muted_until
 from services.notifier.storage.postgres_subscriptions import subscriber_addresses
 from services.notifier.summaries.postgres_summaries import SummaryComposer
 from shared.broker.connect import connect
+from shared.database.connection import limited_connection
 from shared.runtime.loops.handler import InTransaction
 from shared.runtime.metrics import Metrics
 from shared.runtime.process.operation_poller import OperationPoller
 from shared.runtime.process.run import launch
 from shared.runtime.service import ConsumerWork, Service, service_starter
 from shared.topics import LOADED, PREDICTIONS
+
+# The limit of a statement of the sender, which concerns a few rows. A silent connection delays messages this long.
+ANSWER_S = 10.0
 
 
 def create_sender(
@@ -48,7 +50,7 @@ def create_sender(
     for channel, outcome in product(channels, get_args(SendOutcome)):  # from 0, so that a rate has the first failure
         metrics.notifications_total.labels(channel.name, outcome)
     return Sender(
-        lambda: psycopg.connect(conninfo, autocommit=True),
+        partial(limited_connection, conninfo, "notifier sender", ANSWER_S),
         channels,
         DeliveryOptions(
             delivery_policy,
@@ -79,7 +81,7 @@ def wire(settings: NotifierSettings, metrics: Metrics) -> Service:
     paces = {channel.name: channel.pace for channel in channels if isinstance(channel, Digesting)}
     sender = create_sender(conninfo, metrics, rules, channels, delivery_policy)
     summaries = SummaryComposer(
-        lambda: psycopg.connect(conninfo, autocommit=True),
+        partial(limited_connection, conninfo, "notifier summaries", settings.database.statement_timeout_s),
         lambda: connect(settings, conninfo),
         rules.book,
         delivery_policy,

@@ -35,10 +35,14 @@ def predictor_of(settings: PredictorSettings, conninfo: str) -> EventPredictor:
     torch.set_num_threads(threads)
     if torch.get_num_interop_threads() != threads:  # it can be set only once
         torch.set_num_interop_threads(threads)
-    facts = PostgresFacts(ReconnectingConnection(conninfo, "predictor, facts", autocommit=True))
+    answer_s, first_read_s = settings.database.statement_timeout_s, settings.predictor.first_read_timeout_s
+
+    def link_of(use: str) -> ReconnectingConnection:
+        return ReconnectingConnection(conninfo, f"predictor, {use}", autocommit=True, answer_s=answer_s)
+
+    facts = PostgresFacts(link_of("facts"), first_read_s)
     dependencies = PredictorDependencies(
-        tail=TopicTail(connect(settings, conninfo)),
-        scored=PostgresScores(ReconnectingConnection(conninfo, "predictor, scores", autocommit=True)),
+        tail=TopicTail(connect(settings, conninfo)), scored=PostgresScores(link_of("scores"), first_read_s)
     )
     models = Registry(settings.models_dir, EnsembleDescription, ensemble_of)
     return Predictor(facts, models, settings.clock.clock(), dependencies)

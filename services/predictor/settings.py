@@ -16,6 +16,13 @@ class PredictorSection(Section):
     models_dir: Path | None = Field(
         default=None, description="directory of the models", json_schema_extra={"shown": "DATA_DIR/models"}
     )
+    first_read_timeout_s: float = Field(
+        default=300,
+        gt=0,
+        le=540,
+        description="maximum duration of one statement of the reads at the start, which read all settled events, in"
+        " seconds",
+    )
     torch_threads: int = Field(default=1, ge=1, le=256, description="number of threads that torch computes with")
 
 

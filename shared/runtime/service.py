@@ -37,6 +37,7 @@ from shared.runtime.measurements import Measurement, Measurements
 from shared.runtime.metrics import Metrics
 from shared.runtime.process.run import run
 from shared.runtime.process.slot import SlotKeeper, held_slot
+from shared.runtime.process.watchdog import HUNG_S, BackgroundWatch
 from shared.runtime.view import LoopView
 from shared.settings.sections import ServiceSettings, Settings
 from shared.topics import retry_topic
@@ -118,7 +119,11 @@ def serve(settings: ServiceSettings, service: Service, metrics: Metrics, connect
     notes = AttemptNotes(settings.database.conninfo(), settings.name, incarnation)
     loop = _create_loop(settings, service.work, metrics, broker, mailbox, notes)
     lag_meter = _create_lag_meter(settings, conninfo, service.work)
-    view = LoopView(loop, connect(settings, conninfo), replica, service.detail, lag_meter)
+    background_watch = BackgroundWatch()
+    hung_s = max(HUNG_S, settings.database.longest_unit_s)
+    view = LoopView(
+        loop, connect(settings, conninfo), replica, service.detail, lag_meter, background_watch.problem, hung_s
+    )
     admin_context = admin_context_of(settings, service, view, broker.table_prefix, connect)
     partitions = KnownPartitions(settings.name, topics, broker.table_prefix)
     control = ControlThread(settings.database.conninfo(), settings.name, replica, incarnation, mailbox, partitions)
@@ -143,7 +148,10 @@ def serve(settings: ServiceSettings, service: Service, metrics: Metrics, connect
         Measurements(settings.database.conninfo(), settings.name, metrics, measurements),
         *background,
     ]
-    return run(settings, loop, view, metrics, background_tasks, admin_context=admin_context, incarnation=incarnation)
+    return run(
+        settings, loop, view, metrics, background_tasks, admin_context=admin_context, incarnation=incarnation,
+        hung_s=hung_s, background_watch=background_watch,
+    )  # fmt: skip
 
 
 def admin_context_of(

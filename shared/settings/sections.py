@@ -119,6 +119,38 @@ class DatabaseSettings(Section):
         description="PostgreSQL URL without a password: postgresql://USER@HOST:PORT/DATABASE"
     )
     password_file: SecretFile | None = Field(default=None, description="file that contains the password")
+    statement_timeout_s: float = Field(
+        default=15,
+        gt=0,
+        le=3600,
+        description="maximum duration of one statement, including its waits for locks, in seconds. Then it is cancelled"
+        " and the batch is tried again with half of its records",
+    )
+    idle_in_transaction_timeout_s: float = Field(
+        default=15,
+        gt=0,
+        le=3600,
+        description="maximum time between two statements of a batch, in seconds. Then the server ends the session, so"
+        " that a stopped process does not keep its locks",
+    )
+    batch_timeout_s: float = Field(
+        default=45,
+        gt=0,
+        le=3600,
+        description="maximum duration of a batch in the database, from its first statement to its commit, in seconds."
+        " Then it is rolled back and tried again with half of its records",
+    )
+
+    @model_validator(mode="after")
+    def _check_timeouts(self) -> Self:
+        if self.statement_timeout_s > self.batch_timeout_s:
+            raise ValueError("statement_timeout_s must not exceed batch_timeout_s: raise batch_timeout_s too")
+        return self
+
+    @property
+    def longest_unit_s(self) -> float:
+        """After this time without progress a loop counts as hung: a batch, and some time for its commit."""
+        return self.batch_timeout_s + self.statement_timeout_s
 
     def conninfo(self, application_name: str = "headrace") -> str:
         """The connection string for psycopg. It contains the password: do not log it or put it on a command line."""

@@ -58,6 +58,8 @@ class Harness(Protocol):
 
     lease_s: float
     broker: Broker
+    conninfo: str
+    """The database of the log or, with Kafka, of the positions."""
 
     def new_broker(self) -> Broker:
         """The same broker with connections of its own, as in another process."""
@@ -85,7 +87,7 @@ class EmbeddedHarness:
 
     def __init__(self, url: str, config_file: Path, lease_s: float) -> None:
         self.lease_s = lease_s
-        self._url = url
+        self.conninfo = url
         self._config_file = config_file
         config_file.write_text(json.dumps({"conninfo": url, "lease_s": lease_s}))
         self._brokers: list[PostgresBroker] = []
@@ -93,26 +95,26 @@ class EmbeddedHarness:
         self.broker.ensure_topics(TOPICS)
 
     def new_broker(self) -> PostgresBroker:
-        self._brokers.append(PostgresBroker(self._url, timeouts(self.lease_s)))
+        self._brokers.append(PostgresBroker(self.conninfo, timeouts(self.lease_s)))
         return self._brokers[-1]
 
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "tests.contract.child", str(self._config_file), *arguments]
 
     def cut(self, *, client: str = "") -> int:
-        return _terminate(self._url, client)
+        return _terminate(self.conninfo, client)
 
     def cut_database(self, *, client: str) -> None:
         assert self.cut(client=client) > 0
 
     @contextmanager
     def proxied(self) -> Iterator[ProxiedBroker]:
-        with cutting_proxy(Path(str(conninfo_to_dict(self._url)["host"]))) as proxy:
-            conninfo = make_conninfo(self._url, host=str(proxy.directory))
+        with cutting_proxy(Path(str(conninfo_to_dict(self.conninfo)["host"]))) as proxy:
+            conninfo = make_conninfo(self.conninfo, host=str(proxy.directory))
             yield ProxiedBroker(PostgresBroker(conninfo, timeouts(self.lease_s)), proxy)
 
     def retain(self) -> None:
-        with psycopg.connect(self._url, autocommit=True) as connection:
+        with psycopg.connect(self.conninfo, autocommit=True) as connection:
             retention.enforce(connection)
 
     def close(self) -> None:
@@ -129,7 +131,7 @@ class KafkaHarness:
     def __init__(self, kafka: KafkaInUse, conninfo: str, config_file: Path, lease_s: float) -> None:
         self.lease_s = lease_s
         self._kafka = kafka
-        self._conninfo = conninfo
+        self.conninfo = conninfo
         self._settings = KafkaSettings(environment=uuid4().hex, session_timeout_s=self.lease_s)
         self._config_file = config_file
         self._proxy: KafkaProxy | None = None
@@ -158,7 +160,7 @@ class KafkaHarness:
         return self._proxy.cut()
 
     def cut_database(self, *, client: str) -> None:
-        assert _terminate(self._conninfo, client) > 0
+        assert _terminate(self.conninfo, client) > 0
 
     @contextmanager
     def proxied(self) -> Iterator[ProxiedBroker]:
@@ -180,7 +182,7 @@ class KafkaHarness:
             KafkaBroker,  # loads kafka-python, so only after the warning filters are set
         )
 
-        return KafkaBroker(url, self._settings, self._conninfo, timeouts(self.lease_s), ANSWER_S)
+        return KafkaBroker(url, self._settings, self.conninfo, timeouts(self.lease_s), ANSWER_S)
 
 
 def timeouts(lease_s: float) -> Timeouts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg
 
@@ -12,6 +13,22 @@ from tests.waiting import terminate_backends
 
 _NAME = "empty_log"
 _TABLES = ("topics", "partitions", "log", "positions", "leases", "members", "slots", "cursors")
+
+
+@contextmanager
+def read_only(admin: psycopg.Connection[Any]) -> Iterator[None]:
+    """Every other session of the server is read-only within the block. `admin` is in autocommit mode."""
+    admin.execute("SET default_transaction_read_only = off")
+    _configure(admin, "SET default_transaction_read_only = on")
+    try:
+        yield
+    finally:
+        _configure(admin, "RESET default_transaction_read_only")
+
+
+def _configure(admin: psycopg.Connection[Any], change: str) -> None:
+    admin.execute(f"ALTER SYSTEM {change}")
+    admin.execute("SELECT pg_reload_conf()")
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from services.notifier.channels.base import (
     Verifying,
 )
 from services.notifier.delivery.digest import digest_text, first_line
-from services.notifier.storage.postgres_claims import Claims, CrashPolicy
+from services.notifier.storage.postgres_claims import GIVEN_UP, MAX_INTERRUPTIONS, Claims, CrashPolicy
 
 REPEATED = "it is sent again, because the channel ignores a repeated message"
 NOT_DELIVERED = "the channel does not have the message; it is sent again"
@@ -56,7 +56,14 @@ def send(channel: Channel, claims: Claims, message: Message, crash_policy: Crash
 
 
 def verify(channel: Verifying, claims: Claims, message: Message, crash_policy: CrashPolicy, pause: Pause) -> Attempt:
-    """Ask the channel for a message that was sent, perhaps."""
+    """Ask the channel for a message that was sent, perhaps. One whose senders keep dying is not sent again."""
+    attempt = _verify(channel, claims, message, crash_policy, pause)
+    if attempt.outcome == "retried" and claims[0].interruptions >= MAX_INTERRUPTIONS:
+        return attempt._replace(outcome="failed", error=GIVEN_UP, retry_s=0.0)
+    return attempt
+
+
+def _verify(channel: Verifying, claims: Claims, message: Message, crash_policy: CrashPolicy, pause: Pause) -> Attempt:
     try:
         receipt = channel.find(message)
     except ChannelBusy as busy:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 from uuid import uuid4
 
-import psycopg
 import structlog
 
 from services.notifier.channels.base import Channel, Digesting, Editing, SometimesAvailable, Verifying
@@ -25,9 +25,11 @@ from services.notifier.storage import postgres_claims as ledger
 from services.notifier.storage.postgres_claims import Claim, ClaimChoice, Claims
 from services.notifier.storage.postgres_edits import claim_edit
 from services.notifier.texts.message import MAX_LENGTH
-from shared.database.connection import DbConnection
+from shared.database.connection import DbConnection, ReconnectingConnection
+from shared.errors import TransientError
+from shared.runtime.loops.backoff import LOOP_BACKOFF
 
-Connect = Callable[[], DbConnection]
+Connect = Callable[[], ReconnectingConnection]
 ReadMutes = Callable[[DbConnection], Mutes]
 
 # A digest of more rows would fit into no message that people read.
@@ -50,7 +52,7 @@ class DeliveryOptions(NamedTuple):
 
 
 class ChannelLoop:
-    """Sends the notifications of one kind of channel; `connect` returns a new connection at each call."""
+    """Sends the notifications of one kind of channel; `connect` returns a connection of its own, in autocommit mode."""
 
     def __init__(self, connect: Connect, channel: Channel, options: DeliveryOptions) -> None:
         self._connect = connect
@@ -63,20 +65,23 @@ class ChannelLoop:
         self._expire_at_s = 0.0
 
     def run(self, stop: threading.Event) -> None:
-        """Send until `stop` is set. Reconnects to a lost database and then marks what was sent before."""
-        losses = 0
-        while not stop.is_set():
-            try:
-                with self._connect() as connection:
-                    connection.autocommit = True
-                    while not stop.is_set():
-                        stop.wait(self.step(connection))
-                        losses = 0
-                    self._mark(connection)
-            except psycopg.OperationalError as error:
-                losses += 1
-                log.warning("sender_database_lost", channel=self._channel.name, error=type(error).__name__)
-                stop.wait(self._policy.backoff_s(losses))
+        """Send until `stop` is set. While the database is in trouble, waits, and then marks what was sent before."""
+        link, failures = self._connect(), 0
+        try:
+            while not stop.is_set():
+                try:
+                    with link.use() as connection:
+                        wait_s = self.step(connection)
+                    failures = 0
+                except TransientError as error:
+                    failures += 1
+                    wait_s = LOOP_BACKOFF.delay_s(failures)
+                    log.warning("sender_database_lost", channel=self._channel.name, cause=str(error))
+                stop.wait(wait_s)
+            with suppress(TransientError), link.use() as connection:
+                self._mark(connection)
+        finally:
+            link.drop()
 
     def step(self, connection: DbConnection) -> float:
         """Mark the last attempt, then verify, send and edit at most one message each.

@@ -12,13 +12,14 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from services.notifier.channels.base import Channel
 from services.notifier.delivery.channel_loop import ChannelLoop, Connect, DeliveryOptions
+from shared.runtime.process.watchdog import part_of
 
 
 class Sender:
-    """`connect` returns a new connection at each call."""
+    """`connect` returns another connection at each call, for one thread."""
 
     def __init__(self, connect: Connect, channels: Sequence[Channel], options: DeliveryOptions) -> None:
-        self._loops = [ChannelLoop(connect, channel, options) for channel in channels]
+        self._loops = {channel.name: ChannelLoop(connect, channel, options) for channel in channels}
 
     def run(self, stop: threading.Event) -> None:
         """Send until `stop` is set. An unexpected error in one channel sets `stop`, ends all channels and is raised."""
@@ -26,7 +27,7 @@ class Sender:
             stop.wait()
             return
         with ThreadPoolExecutor(len(self._loops), thread_name_prefix="sender") as threads:
-            runs = [threads.submit(loop.run, stop) for loop in self._loops]
+            runs = [threads.submit(loop.run, part_of(stop, f"sender {name}")) for name, loop in self._loops.items()]
             for ended in as_completed(runs):
                 if ended.exception() is not None:
                     stop.set()

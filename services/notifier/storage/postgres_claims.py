@@ -4,7 +4,8 @@ States: pending -> sending -> sent | failed | unknown | expired, and back from s
 a later time. If a sender dies between sending and marking, the row stays in `sending`, and it is not known whether the
 message was delivered. When the lease ends, a channel that can tell verifies it (`claim_verification`). For any other,
 the row becomes `unknown` (crash policy `park`: perhaps never sent) or `pending` (`retry`: perhaps sent twice). A row in
-`unknown` is sent again only if an operator requests it.
+`unknown` is sent again only if an operator requests it. A row whose senders died MAX_INTERRUPTIONS times becomes
+`failed`: its message may be the cause.
 
 Rows with the same `group_id` are sent together in one message, a digest. They are claimed through the one with the
 lowest id, so two senders cannot share a group, and each change concerns all of them.
@@ -28,12 +29,18 @@ from shared.database.connection import DbConnection
 
 CrashPolicy = Literal["park", "retry"]
 MAX_ERROR_LENGTH = 1_000
+# The number of senders that may die with a message before it is given up.
+MAX_INTERRUPTIONS = 5
+GIVEN_UP = (
+    f"{MAX_INTERRUPTIONS} senders died between sending and marking this message: it may be the cause, so it is not sent"
+    " again, and it is not known whether it was delivered"
+)
 INTERRUPTED = "the sender died between sending and marking: it is not known whether the message was delivered"
 
 OF_KIND = "(channel = %(kind)s OR starts_with(channel, %(kind)s || '/'))"
 COLUMNS = """ledger.id, ledger.attempts, ledger.record_id, ledger.rule, ledger.event_key, ledger.text,
     ledger.channel AS address, ledger.content, ledger.version, ledger.created_at, ledger.expires_at,
-    ledger.group_id, ledger.external_id, clock_timestamp() AS claimed_at"""
+    ledger.group_id, ledger.external_id, ledger.interruptions, clock_timestamp() AS claimed_at"""
 _LEADS_GROUP = """(group_id IS NULL OR NOT EXISTS (
         SELECT FROM notifier.ledger AS other
         WHERE other.group_id = ledger.group_id AND other.state = ledger.state AND other.id < ledger.id))"""
@@ -69,7 +76,7 @@ WITH lead AS MATERIALIZED (
       AND {_LEADS_GROUP}
     ORDER BY claimed_at, id LIMIT 1 FOR UPDATE SKIP LOCKED
 )
-UPDATE notifier.ledger SET attempts = attempts + 1, claimed_at = clock_timestamp()
+UPDATE notifier.ledger SET attempts = attempts + 1, interruptions = interruptions + 1, claimed_at = clock_timestamp()
 FROM lead WHERE {WITH_ITS_GROUP} AND ledger.state = 'sending'
 RETURNING {COLUMNS}"""
 # `attempts` identifies the claim. A row may still be marked after its lease, because its sender knows the outcome.
@@ -92,12 +99,15 @@ UPDATE notifier.ledger SET state = %(state)s, error = coalesce(%(error)s, error)
     group_id = CASE WHEN %(keep_group)s THEN group_id END,
     attempts = ledger.attempts - 1, due_at = coalesce(%(due_at)s, due_at)
 {CLAIMED} AND ledger.state = 'sending'"""
+# The sender lives, so the claim that verifies the row does not count as an interruption.
 UNVERIFIED = f"""
-UPDATE notifier.ledger SET error = %(error)s,
+UPDATE notifier.ledger SET error = %(error)s, interruptions = ledger.interruptions - 1,
     claimed_at = clock_timestamp() + make_interval(secs => %(delay_s)s - %(lease_s)s)
 {CLAIMED} AND ledger.state = 'sending'"""
 EXPIRE = f"""
-UPDATE notifier.ledger SET state = %(state)s, error = %(error)s
+UPDATE notifier.ledger SET interruptions = interruptions + 1,
+    state = CASE WHEN interruptions + 1 >= %(max)s AND %(state)s = 'pending' THEN 'failed' ELSE %(state)s END,
+    error = CASE WHEN interruptions + 1 >= %(max)s THEN %(given_up)s ELSE %(error)s END
 WHERE {OF_KIND} AND state = 'sending' AND claimed_at < clock_timestamp() - make_interval(secs => %(lease_s)s)"""
 
 
@@ -120,6 +130,7 @@ class Claim(NamedTuple):
     expires_at: datetime | None
     group_id: UUID | None
     external_id: str | None
+    interruptions: int
     claimed_at: datetime
 
 
@@ -199,7 +210,8 @@ def postpone_verification(
 def expire_claims(connection: DbConnection, kind: str, lease_s: float, crash_policy: CrashPolicy) -> int:
     """Apply the crash policy to rows in `sending` for longer than the lease; returns the number of rows."""
     state = "unknown" if crash_policy == "park" else "pending"
-    values = {"kind": kind, "lease_s": lease_s, "state": state, "error": INTERRUPTED}
+    given_up = {"max": MAX_INTERRUPTIONS, "given_up": GIVEN_UP}
+    values = {"kind": kind, "lease_s": lease_s, "state": state, "error": INTERRUPTED} | given_up
     return connection.execute(EXPIRE, values).rowcount
 
 

@@ -55,7 +55,7 @@ WHERE record_id = %s AND rule = %s AND text IS NULL AND due_at = %s"""
 # request for rules that let messages expire.
 RETRY = """
 UPDATE notifier.ledger SET state = 'pending', created_at = clock_timestamp(), due_at = clock_timestamp(),
-    expires_at = NULL, error = NULL,
+    expires_at = NULL, error = NULL, interruptions = 0,
     group_id = NULL, external_id = NULL, thread_id = NULL, shown_version = NULL
 WHERE id = %s AND state IN ('failed', 'unknown', 'expired')"""
 DISCARD = """

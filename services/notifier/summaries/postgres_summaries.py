@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import date
 
-import psycopg
 import structlog
 
 from services.notifier.findings.digest import digest_of
@@ -33,18 +32,19 @@ from services.notifier.storage.postgres_facts import day_rows, read_sessions
 from services.notifier.storage.postgres_ledger import PendingSummary
 from services.notifier.summaries.quiescence import PipelineDrain
 from shared.broker.contract import Broker
-from shared.database.connection import DbConnection
+from shared.database.connection import DbConnection, ReconnectingConnection
 from shared.errors import BrokerError, TransientError
+from shared.runtime.loops.backoff import LOOP_BACKOFF
 
 log = structlog.get_logger("notifier.summaries")
 
 
 class SummaryComposer:
-    """`connect` returns a new connection at each call, `broker` a broker that no other thread uses."""
+    """`connect` returns a connection in autocommit mode and `broker` a broker, both for this thread alone."""
 
     def __init__(
         self,
-        connect: Callable[[], DbConnection],
+        connect: Callable[[], ReconnectingConnection],
         broker: Callable[[], Broker],
         rules: Callable[[], RuleBook],
         delivery_policy: DeliveryPolicy,
@@ -63,20 +63,21 @@ class SummaryComposer:
         self._waiting_since_s = 0.0
 
     def run(self, stop: threading.Event) -> None:
-        """Compose until `stop` is set. Reconnects, with back-off, when the database or the broker is lost."""
-        broker, losses = self._make_broker(), 0
+        """Compose until `stop` is set. Waits while the database or the broker is in trouble."""
+        link, broker, failures = self._connect(), self._make_broker(), 0
         try:
             while not stop.is_set():
                 try:
-                    with self._connect() as connection:
-                        while not stop.is_set():
-                            stop.wait(self.step(connection, broker))
-                            losses = 0
-                except (psycopg.OperationalError, TransientError, BrokerError) as error:
-                    losses += 1
-                    log.warning("summaries_connection_lost", error=type(error).__name__)
-                    stop.wait(self._delivery_policy.backoff_s(losses))
+                    with link.use() as connection:
+                        wait_s = self.step(connection, broker)
+                    failures = 0
+                except (TransientError, BrokerError) as error:
+                    failures += 1
+                    wait_s = LOOP_BACKOFF.delay_s(failures)
+                    log.warning("summaries_delayed", error=type(error).__name__, cause=str(error))
+                stop.wait(wait_s)
         finally:
+            link.drop()
             broker.close()
 
     def step(self, connection: DbConnection, broker: Broker) -> float:

@@ -49,30 +49,35 @@ WHERE o.place = 1 AND e.status = 'settled' AND e.settled_at <= (
 class PostgresScores:
     """Uses a connection of its own. For one thread."""
 
-    def __init__(self, link: ReconnectingConnection) -> None:
+    def __init__(self, link: ReconnectingConnection, first_read_s: float | None = None) -> None:
+        """`first_read_s`: the limit of the reads at the start; None: that of the connection."""
         self._link = link
+        self._first_read_s = first_read_s
 
     def settled_predictions(self, event_keys: Sequence[str]) -> list[SettledPrediction]:
         return self._predictions(PREDICTIONS_OF_EVENTS, {"keys": list(event_keys)})
 
     def recent_settled_predictions(self, models: Sequence[str]) -> list[SettledPrediction]:
-        return self._predictions(RECENT_PREDICTIONS, {"models": list(models), "most": WINDOW_EVENTS})
+        parameters = {"models": list(models), "most": WINDOW_EVENTS}
+        return self._predictions(RECENT_PREDICTIONS, parameters, self._first_read_s)
 
     def wins(self, before: Sequence[str]) -> Mapping[int, int]:
-        return {int(slot): int(count) for slot, count in self._rows(WINS, {"keys": list(before)})}
+        return {int(slot): int(count) for slot, count in self._rows(WINS, {"keys": list(before)}, self._first_read_s)}
 
     def close(self) -> None:
         self._link.drop()
 
-    def _predictions(self, query: str, parameters: Mapping[str, Any]) -> list[SettledPrediction]:
+    def _predictions(
+        self, query: str, parameters: Mapping[str, Any], answer_s: float | None = None
+    ) -> list[SettledPrediction]:
         return [
             SettledPrediction(key, session, state, model, dict(zip(slots, p_win, strict=True)), winner)
-            for key, session, state, model, slots, p_win, winner in self._rows(query, parameters)
+            for key, session, state, model, slots, p_win, winner in self._rows(query, parameters, answer_s)
         ]
 
-    def _rows(self, query: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    def _rows(self, query: str, parameters: Mapping[str, Any], answer_s: float | None = None) -> list[tuple[Any, ...]]:
         try:
-            with self._link.use() as connection:
+            with self._link.use(answer_s) as connection:
                 return connection.execute(query, parameters).fetchall()
         except TransientError as error:
             raise TransientError(f"cannot read predictions: {error}") from error

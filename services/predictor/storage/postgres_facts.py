@@ -45,11 +45,13 @@ CHUNK = 10_000
 class PostgresFacts:
     """Facts for serving, over a connection of its own. Use from one thread only."""
 
-    def __init__(self, link: ReconnectingConnection) -> None:
+    def __init__(self, link: ReconnectingConnection, first_read_s: float | None = None) -> None:
+        """`first_read_s`: the limit of each statement that reads all settled events; None: that of the connection."""
         self._link = link
+        self._first_read_s = first_read_s
 
     def settled(self) -> list[EventFacts]:
-        return self._read(read_settled)
+        return self._read(read_settled, self._first_read_s)
 
     def events(self, event_keys: Sequence[str]) -> list[EventFacts]:
         return self._read(lambda connection: read_events(connection, event_keys))
@@ -68,9 +70,9 @@ class PostgresFacts:
     def close(self) -> None:
         self._link.drop()
 
-    def _read(self, read: Callable[[DbConnection], T]) -> T:
+    def _read(self, read: Callable[[DbConnection], T], answer_s: float | None = None) -> T:
         try:
-            with self._link.use() as connection:
+            with self._link.use(answer_s) as connection:
                 return read(connection)
         except TransientError as error:
             raise TransientError(f"cannot read facts: {error}") from error

@@ -120,7 +120,7 @@ class PostgresBroker:
         return PostgresConsumer(self._conninfo, group, topics, slot, self._timeouts)
 
     def reader(self, tps: Sequence[TopicPartition]) -> PostgresReader:
-        return PostgresReader(self._conninfo, tps)
+        return PostgresReader(self._conninfo, tps, timeouts=self._timeouts)
 
     def producer(
         self,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from uuid import uuid4
 
 from shared.broker.contract import TopicPartition
 from shared.broker.postgres import retention
 from shared.broker.postgres.log import PostgresTopics
+from shared.broker.postgres.staleness import UnchangedValues
 from shared.broker.postgres.unit import Lease
 from shared.database.connection import TIMEOUTS, DbConnection, ReconnectingConnection, Timeouts
 from shared.errors import HeadraceError, TransientError
@@ -51,6 +54,11 @@ class Group:
         )
         self._target: frozenset[TopicPartition] = frozenset()
         self._lost_leases: frozenset[TopicPartition] = frozenset()
+        # The leases that were not renewed for their whole duration by this process's clock: they are over, even if the
+        # database's clock was set back.
+        self._stale_leases: dict[TopicPartition, datetime] = {}
+        self._seen_members: UnchangedValues[str, datetime] = UnchangedValues()
+        self._seen_leases: UnchangedValues[TopicPartition, datetime] = UnchangedValues()
         self._state = threading.Lock()
         self._stop = threading.Event()
         self._thread_error: Exception | None = None
@@ -71,7 +79,7 @@ class Group:
         if self._thread_error is not None:
             raise HeadraceError(f"the leases are no longer renewed: {self._thread_error}") from self._thread_error
         with self._state:
-            target, lost_leases = self._target, self._lost_leases
+            target, lost_leases, stale_leases = self._target, self._lost_leases, self._stale_leases
             self._lost_leases = frozenset()
         released = (self.held.keys() - target) | (lost_leases & self.held.keys())
         missing = target - self.held.keys()
@@ -80,7 +88,8 @@ class Group:
         with self._loop_link.use() as connection:
             if released:
                 self._release(connection, released)
-            acquired = {tp: lease for tp in sorted(missing) if (lease := self._acquire(connection, tp))}
+            leases = {tp: self._acquire(connection, tp, stale_leases.get(tp)) for tp in sorted(missing)}
+        acquired = {tp: lease for tp, lease in leases.items() if lease is not None}
         with self._state:
             self.held = {tp: lease for tp, lease in self.held.items() if tp not in released} | acquired
         return bool(released or acquired)
@@ -173,7 +182,12 @@ class Group:
                 (self._timeouts.lease_s, self.group, self.incarnation),
             ).fetchall()
             alive = connection.execute(
-                "SELECT member FROM broker.members WHERE grp = %s AND alive_until > now()", (self.group,)
+                "SELECT member, alive_until FROM broker.members WHERE grp = %s AND alive_until > now()", (self.group,)
+            ).fetchall()
+            leases = connection.execute(
+                "SELECT t.name, l.p, l.lease_until FROM broker.leases l JOIN broker.topics t ON t.id = l.topic_id"
+                " WHERE l.grp = %s",
+                (self.group,),
             ).fetchall()
             tps = [
                 TopicPartition(name, p)
@@ -181,9 +195,14 @@ class Group:
                 for p in range(self._topics.get(connection, name).partitions)
             ]
         renewed_tps = frozenset(TopicPartition(name, p) for name, p in renewed)
+        now_s, lease_s = time.monotonic(), self._timeouts.lease_s
+        self._seen_members.observe(dict(alive), now_s)
+        self._seen_leases.observe({TopicPartition(name, p): until for name, p, until in leases}, now_s)
+        silent_members = self._seen_members.longer_than(lease_s, now_s)
         with self._state:
-            self._target = share_of(self.member, [row[0] for row in alive], tps)
+            self._target = share_of(self.member, [row[0] for row in alive if row[0] not in silent_members], tps)
             self._lost_leases = frozenset(held_before - renewed_tps)
+            self._stale_leases = self._seen_leases.longer_than(lease_s, now_s)
 
     def _release(self, connection: DbConnection, tps: Iterable[TopicPartition]) -> None:
         for tp in tps:
@@ -192,8 +211,9 @@ class Group:
                 (self.group, self._topics.get(connection, tp.topic).id, tp.partition, self.incarnation),
             )
 
-    def _acquire(self, connection: DbConnection, tp: TopicPartition) -> Lease | None:
-        """Acquire a free partition: its lease, then a higher epoch, which fences the previous owner.
+    def _acquire(self, connection: DbConnection, tp: TopicPartition, stale_until: datetime | None) -> Lease | None:
+        """Acquire a free partition: its lease, then a higher epoch, which fences the previous owner. `stale_until`: a
+        lease that ends at this time is over.
 
         The update of the epoch waits for a commit of the previous owner that is in progress, so the position that is
         read is final. None if another member holds the lease.
@@ -204,8 +224,9 @@ class Group:
                 "INSERT INTO broker.leases VALUES (%s, %s, %s, %s, %s, now() + make_interval(secs => %s))"
                 " ON CONFLICT (grp, topic_id, p) DO UPDATE SET owner = excluded.owner,"
                 " incarnation = excluded.incarnation, lease_until = excluded.lease_until"
-                " WHERE leases.lease_until < now() OR leases.owner = excluded.owner RETURNING 1",
-                (*place, self.member, self.incarnation, self._timeouts.lease_s),
+                " WHERE leases.lease_until < now() OR leases.lease_until = %s OR leases.owner = excluded.owner"
+                " RETURNING 1",
+                (*place, self.member, self.incarnation, self._timeouts.lease_s, stale_until),
             ).fetchone()
             if not got:
                 return None

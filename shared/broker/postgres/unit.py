@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -11,7 +12,7 @@ import psycopg
 from shared.broker.contract import NewRecord, Ownership, TopicPartition
 from shared.broker.postgres import log as postgres_log
 from shared.broker.postgres.log import PostgresTopics
-from shared.database.connection import TIMEOUTS, DbConnection, ReconnectingConnection, Timeouts, first_line
+from shared.database.connection import TIMEOUTS, ReconnectingConnection, TimeoutConnection, Timeouts, first_line
 from shared.errors import Aborted, BrokerError, Fenced, TransientError, Unknown
 
 
@@ -42,6 +43,7 @@ class PostgresProducer:
         """`prefix` precedes the names of the topics that it writes to (see PostgresTopics)."""
         self._slot = slot
         self._topics = PostgresTopics(prefix)
+        self._unit_s = timeouts.unit_s
         ended_after = {"idle_in_transaction_session_timeout": f"{timeouts.stopped_unit_s * 1000:.0f}ms"}
         self._link = ReconnectingConnection(
             conninfo, f"producer {slot}", autocommit=False, settings=ended_after, answer_s=timeouts.answer_s
@@ -55,7 +57,7 @@ class PostgresProducer:
             connection.commit()
 
     def unit(self) -> PostgresUnit:
-        return PostgresUnit(self._link, self._topics, self._slot, self._epoch)
+        return PostgresUnit(self._link, self._topics, self._slot, self._epoch, self._unit_s)
 
     def db_unit(self) -> PostgresUnit:
         return self.unit()
@@ -67,26 +69,33 @@ class PostgresProducer:
 class PostgresUnit:
     """Collects appends and writes them at commit, so that the locks on the partitions are held only briefly."""
 
-    def __init__(self, link: ReconnectingConnection, topics: PostgresTopics, slot: str, epoch: int) -> None:
+    def __init__(
+        self,
+        link: ReconnectingConnection,
+        topics: PostgresTopics,
+        slot: str,
+        epoch: int,
+        limit_s: float = TIMEOUTS.unit_s,
+    ) -> None:
+        """`limit_s`: the time from the first use of the connection to the commit."""
         self._link = link
+        self._limit_s = limit_s
         self._topics = topics
         self._slot = (slot, epoch)
         self._records: list[NewRecord] = []
         self._advances: dict[tuple[str, TopicPartition], tuple[Lease, int, int | None]] = {}
         self._cursors: dict[tuple[str, str], bytes] = {}
         self._is_finished = False
-        self._connection: DbConnection | None = None
+        self._connection: TimeoutConnection | None = None
 
     @property
-    def connection(self) -> DbConnection:
+    def connection(self) -> TimeoutConnection:
         """Always the same connection: a unit whose connection breaks must not continue on another one without its
         first part."""
         if self._connection is None:
-            try:
-                self._connection = self._link.connection()
-            except psycopg.OperationalError as error:
-                self._link.drop()
-                raise TransientError(f"the database is unavailable: {first_line(error)}") from error
+            with self._link.use() as connection:
+                connection.deadline_s = time.monotonic() + self._limit_s
+                self._connection = connection
         if self._connection.closed:
             raise TransientError("the database connection broke inside the unit")
         return self._connection
@@ -119,6 +128,7 @@ class PostgresUnit:
             self.abort()
             raise
         self._is_finished = True
+        connection.deadline_s = None
         try:
             connection.commit()
         except psycopg.Error as error:
@@ -135,6 +145,7 @@ class PostgresUnit:
         self._is_finished = True
         if self._connection is None:
             return
+        self._connection.deadline_s = None
         try:
             self._connection.rollback()
         except psycopg.Error:

@@ -25,13 +25,15 @@ def claim(
     """Assigns the oldest job that waits for a worker to `worker`; None if there is none.
 
     A job whose lease expired is claimed in any wanted state, also paused or cancelled: the new worker must fence the
-    former one.
+    former one. A lease that ends later than any renewal could have set it is a relic of a database clock that was set
+    back, and counts as expired.
     """
     row = connection.execute(
         "UPDATE ops.operations SET worker = %(worker)s, updated_at = clock_timestamp(),"
         " lease_until = clock_timestamp() + make_interval(secs => %(lease_s)s) WHERE id = ("
         "  SELECT id FROM ops.operations WHERE service = %(service)s AND kind = ANY(%(kinds)s) AND finished_at IS NULL"
-        "  AND (worker IS NULL AND wanted = 'run' OR lease_until < clock_timestamp())"
+        "  AND (worker IS NULL AND wanted = 'run' OR lease_until < clock_timestamp()"
+        "   OR lease_until > clock_timestamp() + make_interval(secs => 2 * %(lease_s)s))"
         "  ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING id",
         {"service": service, "kinds": list(kinds), "worker": worker, "lease_s": lease_s},
     ).fetchone()

@@ -24,6 +24,7 @@ from shared.runtime.jobs.job_lease import JobLease
 from shared.runtime.jobs.pace import Throttle
 from shared.runtime.jobs.session import JobSession
 from shared.runtime.loops.backoff import LOOP_BACKOFF
+from shared.runtime.loops.trouble import needs_smaller_batch
 from shared.runtime.loops.worker_thread import MAX_CALL_S, caller
 
 # The interval of progress reports. The requested state of the job is read before every unit.
@@ -110,6 +111,8 @@ class JobLoop:
             except Tripped as tripped:
                 return self._fail(_cause_of(tripped))
         except (TransientError, BrokerError) as error:
+            if needs_smaller_batch(error):
+                self._throttle.shrink()
             self._close_session()
             self._back_off(error)
             return StepOutcome.OPEN

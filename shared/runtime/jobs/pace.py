@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from shared.broker.contract import Broker
 from shared.runtime.jobs.job import Job, Subscription
+from shared.runtime.loops.batch_size import BatchSize
 
 # A live record waits for the records before it downstream; a job adds at most this many plus one unit. Measured on two
 # busy CPUs (bench/replay.py): 50 with units of 50 added 11 ms to the median of 60 ms from raw event to rows, 200 with
@@ -108,6 +109,7 @@ class Throttle:
         self._backpressure = Backpressure()
         self._idle_detector = IdleDetector()
         self._factor = 1
+        self._batch_size = BatchSize(job.unit_records * QUIET_FACTOR)
 
     @property
     def read_records(self) -> int:
@@ -116,7 +118,11 @@ class Throttle:
 
     @property
     def unit_records(self) -> int:
-        return self._rate.max_unit(self.read_records)
+        return min(self._rate.max_unit(self.read_records), self._batch_size.records)
+
+    def shrink(self) -> None:
+        """The unit took too long, or too much memory."""
+        self._batch_size.shrink(self.unit_records)
 
     def wait_s(self, now_s: float) -> float:
         """How long to wait before calling again, in seconds; 0: the next unit may start."""
@@ -132,6 +138,7 @@ class Throttle:
 
     def record(self, records: int, now_s: float) -> None:
         self._rate.record(records, now_s)
+        self._batch_size.grow()
 
     def _end_of(self, topic: str) -> int:
         return sum(self._broker.end_offsets(self._broker.partitions(topic)).values())

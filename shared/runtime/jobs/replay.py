@@ -31,7 +31,7 @@ from shared.runtime.jobs.loop import JobLoop
 from shared.runtime.jobs.pace import MAX_BACKLOG
 from shared.runtime.loops.batch import process_batch
 from shared.runtime.loops.handler import Handler
-from shared.runtime.process.watchdog import Watchdog
+from shared.runtime.process.watchdog import HUNG_S, Watchdog
 from shared.settings.sections import ServiceSettings
 from shared.topics import RAW, dead_letter_topic, downstream_of
 
@@ -121,5 +121,5 @@ def run_replay(
         # The signal handler only sets a flag, because it may interrupt any code.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: loop.stop())
-        with Watchdog(loop):
+        with Watchdog(loop, max(HUNG_S, settings.database.longest_unit_s)):
             loop.run()

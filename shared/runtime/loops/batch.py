@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -10,15 +9,12 @@ from shared.broker.contract import NewRecord, Record
 from shared.errors import BrokerError, ConfigError, InvalidEvent, TransientError
 from shared.records import DecodedRecord, decode
 from shared.runtime.dead_letters.letter import FailedRecord
+from shared.runtime.loops.trouble import raise_trouble
 
 # A record that fails alone is tried this often in all, because the failure may have been accidental.
 MAX_TRIES = 3
 # Errors that no single record causes: the unit fails as a whole.
 UNIT_ERRORS = (TransientError, BrokerError, ConfigError)
-# The process or its machine has run out of a resource; the record is not the cause. (errno of an OSError.)
-_EXHAUSTED = frozenset({
-    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN,
-})  # fmt: skip
 
 HandleBatch = Callable[[Sequence[DecodedRecord]], Sequence[NewRecord]]
 """Handles a whole batch. If it raises, its effects are undone."""
@@ -88,16 +84,7 @@ def _attempt(batch: Sequence[DecodedRecord], attempt: HandleBatch) -> Sequence[N
         return attempt(batch)
     except UNIT_ERRORS:
         raise
-    except Exception as error:  # a bug may raise anything; one record must not block the others
-        if _is_exhaustion(error, alone=len(batch) == 1):
-            place = batch[0].record.place
-            raise TransientError(f"out of resources at {place}: {type(error).__name__}: {error}") from error
+    except Exception as error:  # noqa: BLE001  # a bug may raise anything; one record must not block the others
+        if not (isinstance(error, MemoryError) and len(batch) > 1):  # half of the records may need little enough
+            raise_trouble(error, batch[0].record.place)
         return error
-
-
-def _is_exhaustion(error: Exception, *, alone: bool) -> bool:
-    """Whether the process is out of memory, disk or files. `alone`: a larger batch that needs too much memory is
-    halved first."""
-    if isinstance(error, MemoryError):
-        return alone
-    return isinstance(error, OSError) and error.errno in _EXHAUSTED

@@ -32,10 +32,12 @@ from shared.runtime.dead_letters.breaker import Breaker, Tripped
 from shared.runtime.dead_letters.letter import dead_letter
 from shared.runtime.loops.backoff import LOOP_BACKOFF
 from shared.runtime.loops.batch import BatchResult, process_batch
+from shared.runtime.loops.batch_size import BatchSize
 from shared.runtime.loops.handler import Handler
 from shared.runtime.loops.metrics_of_unit import record_commit
 from shared.runtime.loops.quarantine import MAX_DEATHS, Notes, Quarantine
 from shared.runtime.loops.slow_handler import GroupMembership
+from shared.runtime.loops.trouble import needs_smaller_batch
 from shared.runtime.loops.worker_thread import caller
 from shared.runtime.metrics import Metrics
 from shared.topics import dead_letter_topic
@@ -72,6 +74,8 @@ class ConsumerLoop:
         self._caller = caller(f"{service} handler", slow=handler.slow)
         self._metrics = metrics
         self._quarantine = Quarantine(notes, max_deaths, max_records)
+        self._batch_size = BatchSize(max_records)
+        self._polled_records = 0
         self._backoff = LOOP_BACKOFF
         self._failures = 0
         self._breaker = Breaker(service)
@@ -125,6 +129,8 @@ class ConsumerLoop:
             self._quarantine.abort()
             if isinstance(error, RecordTooLarge):  # the next try finds the record that it is the output of
                 self._limits.learn(error, cuts=error.topic == dead_letter_topic(self.service))
+            if needs_smaller_batch(error):
+                self._batch_size.shrink(self._polled_records)
             if isinstance(error, BrokerError):
                 self._metrics.units_total.labels(outcome=type(error).__name__.lower()).inc()
                 self._drop_producer()
@@ -143,6 +149,7 @@ class ConsumerLoop:
 
     def step(self, consumer: Consumer, producer: Producer) -> int:
         """Handle one batch in one unit. Returns the number of records."""
+        self._polled_records = self._batch_size.records  # of a poll that fails
         polled = self._poll(consumer)
         for hold in self._gate.decided_holds():
             self._continue_after(hold, consumer, producer, polled.token)
@@ -152,6 +159,7 @@ class ConsumerLoop:
         if self._quarantine.is_too_large(polled.records):
             consumer.reload()
             return 0
+        self._polled_records = len(polled.records)
         started = time.perf_counter()
         membership = GroupMembership(consumer, self._gate, self._stop, self._tick)
         with self._handler.unit(producer) as unit:
@@ -168,6 +176,7 @@ class ConsumerLoop:
             unit.commit()
         self._breaker.commit(batch_failures)
         self._quarantine.commit(polled.records)
+        self._batch_size.grow()
         self._failures = 0
         record_commit(self._metrics, self.service, polled.records, result, time.perf_counter() - started)
         return len(polled.records)
@@ -188,7 +197,7 @@ class ConsumerLoop:
     def _poll(self, consumer: Consumer) -> PollResult:
         """The records that may be handled under the latest orders. All records polled before must be committed."""
         wait_s = self._gate.before_poll(consumer)
-        max_records = self._quarantine.before_poll(self._gate.owned)
+        max_records = min(self._batch_size.records, self._quarantine.before_poll(self._gate.owned))
         polled = self._gate.after_poll(consumer, consumer.poll(wait_s, max_records))
         self._tick()
         self.state, self.trouble = self._gate.state()
@@ -211,7 +220,9 @@ class ConsumerLoop:
         kind, cause = type(error).__name__, str(error)
         self.state, self.trouble = "backing off", cause
         self._metrics.retries_total.labels(operation=self.service, reason=kind).inc()
-        self._log.warning("step_failed", error=kind, cause=cause, delay_s=round(delay_s, 2))
+        self._log.warning(
+            "step_failed", error=kind, cause=cause, delay_s=round(delay_s, 2), next_records=self._batch_size.records
+        )
         self._poll_while_waiting(delay_s)
 
     def _poll_while_waiting(self, delay_s: float) -> None:

@@ -13,6 +13,7 @@ from shared.broker.record_size import SizeLimits
 from shared.database.connection import DbConnection
 from shared.errors import TransientError
 from shared.records import DecodedRecord
+from shared.runtime.loops.trouble import raise_trouble
 
 Handle = Callable[[Sequence[DecodedRecord]], Sequence[NewRecord]]
 """Turns a batch into output records. Must be safe to run twice on the same batch.
@@ -75,19 +76,13 @@ class InTransaction:
                 limits.require_fitting(outputs)
                 return outputs
         except psycopg.Error as error:
-            if connection.closed or _is_transient(error):
-                raise TransientError(f"the database is unavailable: {error}") from error
+            raise_trouble(error, batch[0].record.place)
+            if connection.closed:
+                raise TransientError(f"the database connection broke: {error}") from error
             raise
 
 
 Handler = InUnit | InThread | InTransaction
-
-
-def _is_transient(error: psycopg.Error) -> bool:
-    """Whether the database, not a record, is the cause. A program limit (SQLSTATE class 54, e.g. a value too long for
-    an index) is an OperationalError too, but a retry does not help."""
-    operational = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
-    return operational and not (error.sqlstate or "").startswith("54")
 
 
 class SourceStep(NamedTuple):

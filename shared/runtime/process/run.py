@@ -33,7 +33,7 @@ from shared.runtime.exit_codes import CRASHED, MISCONFIGURED, STOPPED, SUPERVISE
 from shared.runtime.metrics import Metrics
 from shared.runtime.process.replicas import ReplicaHeartbeat
 from shared.runtime.process.stop_signals import stop_signals
-from shared.runtime.process.watchdog import HUNG_S, Watchdog
+from shared.runtime.process.watchdog import HUNG_S, BackgroundWatch, Watchdog
 from shared.settings.loading import load
 from shared.settings.sections import ServiceSettings
 
@@ -73,10 +73,12 @@ def run(
     hung_s: float = HUNG_S,
     admin_context: AdminContext | None = None,
     incarnation: UUID | None = None,
+    background_watch: BackgroundWatch | None = None,
 ) -> int:
     """Run the loop in the calling (main) thread, beside it the admin app, the heartbeat and the background tasks. The
     admin app and the heartbeat report `view`. `admin_context`: the dependencies of the admin app's endpoints, None if
     they only need the view. `incarnation`: identifies this process among those of its replica.
+    `background_watch`: learns which background tasks move.
 
     SIGTERM and SIGINT stop the loop. The process exits with code 1 if it has not ended `grace_s` later, or if the loop
     has not ticked for `hung_s`. Raises ConfigError if the admin app cannot listen.
@@ -84,7 +86,7 @@ def run(
     configure(settings.name, settings.log.level)
     _request_parent_death_signal(os.environ)
     metrics.build_info.labels(settings.name, version("headrace"), platform.python_version()).set(1)
-    threads = _ThreadGroup(loop, background, grace_s)
+    threads = _ThreadGroup(loop, background, grace_s, background_watch or BackgroundWatch())
     conninfo = settings.database.conninfo()
     with (
         stop_signals(threads.stop),
@@ -104,9 +106,12 @@ def run(
 class _ThreadGroup:
     """The loop and the background tasks. If one of them ends, all are stopped, within `grace_s`."""
 
-    def __init__(self, loop: Loop, background: Sequence[Background], grace_s: float) -> None:
+    def __init__(
+        self, loop: Loop, background: Sequence[Background], grace_s: float, background_watch: BackgroundWatch
+    ) -> None:
         self.failures: list[Exception] = []
         self._loop = loop
+        self._background_watch = background_watch
         self._stopping = threading.Event()
         self._stop_lock = threading.Lock()
         self._deadline = threading.Timer(grace_s, _exit_overdue, (grace_s,))
@@ -145,7 +150,7 @@ class _ThreadGroup:
         self._deadline.cancel()
 
     def _until_stop(self, work: Background) -> None:
-        work(self._stopping)
+        work(self._background_watch.stop_of(name_of(work), self._stopping))
         if not self._stopping.is_set():
             raise RuntimeError(f"background task {name_of(work)} returned before it was stopped")
 

@@ -23,6 +23,7 @@ from shared.runtime.metrics import Metrics
 from shared.topics import PREDICTIONS
 from tests.services.loader.facts import DAY, SOURCE, StillClock, key, listed, outcomes, paid, received, settled
 from tests.services.notifier.books import book_of
+from tests.services.notifier.sending import open_connection
 
 Connection = psycopg.Connection[Any]
 Fact = Listed | Settled | Prediction
@@ -144,7 +145,7 @@ def follow(connection: Connection, broker: PostgresBroker, facts: dict[datetime,
     """Loader, notifier and composer handle the facts of each time, at this time."""
     clock = StillClock()
     loader, notifier = Loader(clock, Metrics()), Notifier(["console"], clock, lambda: book)
-    composer = SummaryComposer(lambda: connection, lambda: broker, lambda: book, DeliveryPolicy(), max_wait_s=60)
+    composer = SummaryComposer(open_connection, lambda: broker, lambda: book, DeliveryPolicy(), max_wait_s=60)
     count = 0
     for at, batch in facts.items():
         clock.at = at

@@ -19,6 +19,7 @@ from tests.services.notifier.books import default_book
 from tests.services.notifier.certificates import Certificate, make_certificate
 from tests.services.notifier.http_receiver import Receiver, receiving
 from tests.services.notifier.samples import Rows
+from tests.services.notifier.sending import open_connection
 
 with warnings.catch_warnings():
     # discord.py imports audioop, which Python 3.13 dropped and 3.11 warns of.
@@ -57,5 +58,5 @@ def compose(database_url: str, broker: PostgresBroker) -> Iterator[Compose]:
     """Runs one step of the summary composer under the notifier's own database role."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("SET ROLE headrace_notifier")
-        composer = SummaryComposer(lambda: connection, lambda: broker, default_book, DeliveryPolicy(), max_wait_s=60)
+        composer = SummaryComposer(open_connection, lambda: broker, default_book, DeliveryPolicy(), max_wait_s=60)
         yield partial(composer.step, connection, broker)

@@ -102,3 +102,15 @@ def test_the_current_error_is_shown_with_the_state(broker: PostgresBroker, loop:
     loop.state, loop.trouble = "backing off", "the source is away"
 
     assert LoopView(loop, broker, "0").ready() == (False, "backing off: the source is away")
+
+
+def test_a_service_with_a_background_task_that_does_not_move_is_not_ready(
+    broker: PostgresBroker, loop: ConsumerLoop
+) -> None:
+    problem = "the background task exports has not moved for 61 s"
+    view = LoopView(loop, broker, "0", background_problem=lambda: problem)
+    loop.state = "running"
+
+    assert view.ready() == (False, problem)
+    problem = ""
+    assert view.ready()[0]

@@ -30,6 +30,7 @@ from services.notifier.pacing import DeliveryPolicy, RateLimit
 from services.notifier.storage import postgres_ledger as ledger
 from services.notifier.storage.postgres_ledger import NewNotification
 from services.notifier.texts.content import Content
+from tests.services.notifier.sending import open_connection
 
 Connection = psycopg.Connection[Any]
 Decide = Callable[[str, datetime, Mutes], Disposition]
@@ -106,14 +107,10 @@ def loop_of(
     mutes: Mutes | None = None,
 ) -> ChannelLoop:
     counter: Counter[str] = Counter() if outcomes is None else outcomes
-
-    def unused() -> Connection:
-        raise AssertionError("the steps get their connection")
-
     options = DeliveryOptions(
         policy, lambda _, outcome: counter.update([outcome]), rules or GivenRules(), lambda _: mutes or {}
     )
-    return ChannelLoop(unused, channel, options)
+    return ChannelLoop(open_connection, channel, options)
 
 
 def run_until_idle(loop: ChannelLoop, database: Connection) -> None:

@@ -21,6 +21,7 @@ from services.notifier.disposition import Disposition, Drop, HoldUntil, Mutes, S
 from services.notifier.pacing import DeliveryPolicy, RateLimit
 from services.notifier.storage import postgres_ledger as ledger
 from services.notifier.storage.postgres_ledger import NewNotification
+from tests.services.notifier.sending import open_connection
 
 pytestmark = pytest.mark.slow
 Connection = psycopg.Connection[Any]
@@ -177,7 +178,7 @@ class Delivery(RuleBasedStateMachine):
         self._step(sender)
 
     def _step(self, sender: str) -> None:
-        loop = self.loops.setdefault(sender, ChannelLoop(self._unused, self.receiver, self.options))
+        loop = self.loops.setdefault(sender, ChannelLoop(open_connection, self.receiver, self.options))
         loop._expire_at_s = 0.0
         with psycopg.connect(self.url, autocommit=True) as connection:
             self.receiver.cut_connection = connection
@@ -187,9 +188,6 @@ class Delivery(RuleBasedStateMachine):
                 del self.loops[sender]
             except psycopg.OperationalError:
                 assert connection.closed  # the sender goes on with a new connection
-
-    def _unused(self) -> Connection:
-        raise AssertionError("the step gets its connection")
 
     @rule()
     def leases_end(self) -> None:

@@ -8,26 +8,32 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from services.notifier.channels.base import Channel, Message, Receipt
 from services.notifier.channels.console import ConsoleChannel
 from services.notifier.channels.secret_url import SecretUrl
 from services.notifier.channels.webhook import WebhookChannel
-from services.notifier.delivery.channel_loop import ChannelLoop, DeliveryOptions
+from services.notifier.delivery.channel_loop import ChannelLoop, Connect, DeliveryOptions
 from services.notifier.delivery.sender import Sender
 from services.notifier.pacing import DeliveryPolicy, RateLimit
 from services.notifier.storage import postgres_claims as claims
 from services.notifier.storage import postgres_ledger as ledger
 from services.notifier.storage.postgres_ledger import NewNotification
+from shared.database.connection import limited_connection
+from tests.contract.database import read_only
 from tests.services.notifier.http_receiver import Answer, Receiver
+from tests.services.notifier.sending import open_connection
+from tests.shared.database.blocking_proxy import silent_proxy
 from tests.waiting import DEADLINE_S, terminate_backends, wait_until
 
 Connection = psycopg.Connection[Any]
@@ -36,7 +42,8 @@ OPTIONS = DeliveryOptions(DeliveryPolicy(), lambda *_: None)
 
 # A sender in its own process. It reads the URLs from stdin, because the database's URL contains a password.
 SENDER_PROGRAM = """
-import json, sys, threading, psycopg
+import json, sys, threading
+from shared.database.connection import limited_connection
 from services.notifier.pacing import DeliveryPolicy
 from services.notifier.channels.secret_url import SecretUrl
 from services.notifier.delivery.channel_loop import DeliveryOptions
@@ -46,7 +53,7 @@ from services.notifier.channels.webhook import WebhookChannel
 urls = json.load(sys.stdin)
 channel = WebhookChannel({"": SecretUrl(urls["webhook"])}, timeout_s=60)
 options = DeliveryOptions(DeliveryPolicy(), lambda *_: None)
-Sender(lambda: psycopg.connect(urls["database"]), [channel], options).run(threading.Event())
+Sender(lambda: limited_connection(urls["database"], "sender", 60), [channel], options).run(threading.Event())
 """
 
 
@@ -59,6 +66,10 @@ class FastWebhook(WebhookChannel):
 @pytest.fixture
 def webhook(receiver: Receiver) -> WebhookChannel:
     return FastWebhook({"": SecretUrl(receiver.url)})
+
+
+def link_factory(url: str) -> Connect:
+    return partial(limited_connection, url, "sender", DEADLINE_S)
 
 
 def record_notifications(database: Connection, count: int, channel: str = "webhook") -> None:
@@ -81,7 +92,7 @@ def running_sender(
         outcomes[channel, outcome] += 1
 
     stop = threading.Event()
-    sender = Sender(partial(psycopg.connect, url), channels, DeliveryOptions(delivery, on_outcome))
+    sender = Sender(link_factory(url), channels, DeliveryOptions(delivery, on_outcome))
     thread = threading.Thread(target=sender.run, args=(stop,))
     thread.start()
     try:
@@ -152,7 +163,7 @@ def test_a_busy_channel_waits_as_long_as_retry_after_says(
 ) -> None:
     record_notifications(database, 2)
     receiver.answers.append(Answer(429, headers={"Retry-After": "100"}))
-    loop = ChannelLoop(lambda: database, webhook, OPTIONS)
+    loop = ChannelLoop(open_connection, webhook, OPTIONS)
 
     loop.step(database)
     wait_s = loop.step(database)
@@ -168,7 +179,7 @@ def test_a_channel_gets_no_more_than_its_rate_limit(database: Connection, receiv
         rate = RateLimit(burst=2, per_s=0.01)
 
     record_notifications(database, 3)
-    loop = ChannelLoop(lambda: database, Slow({"": SecretUrl(receiver.url)}), OPTIONS)
+    loop = ChannelLoop(open_connection, Slow({"": SecretUrl(receiver.url)}), OPTIONS)
 
     waits = [loop.step(database) for _ in range(3)]
 
@@ -253,6 +264,50 @@ def test_a_sent_message_is_marked_when_the_database_is_back(
     assert len(receiver.seen) == 1
 
 
+def test_a_silent_connection_delays_messages_by_the_answer_limit_only(
+    database: Connection, database_url: str, webhook: WebhookChannel, receiver: Receiver
+) -> None:
+    """The line to the database stays open and passes nothing; without a limit the sender would wait for hours."""
+    with silent_proxy(Path(str(conninfo_to_dict(database_url)["host"]))) as proxy:
+        url = make_conninfo(database_url, host=str(proxy.directory))
+        sender = Sender(lambda: limited_connection(url, "sender", 1.0), [webhook], OPTIONS)
+        stop = threading.Event()
+        thread = threading.Thread(target=sender.run, args=(stop,))
+        thread.start()
+        try:
+            record_notifications(database, 1)
+            wait_until(lambda: states(database) == {"sent": 1})
+            proxy.start_dropping()
+            wait_until(lambda: proxy.dropped_bytes)
+            record_notifications(database, 1)
+            proxy.stop_dropping()
+            wait_until(lambda: states(database) == {"sent": 2})
+        finally:
+            stop.set()
+            thread.join(DEADLINE_S)
+    assert not thread.is_alive()
+
+
+def test_a_read_only_database_delays_messages_and_loses_none(
+    database: Connection, database_url: str, webhook: WebhookChannel, receiver: Receiver
+) -> None:
+    def session() -> list[Any]:
+        name = "headrace sender"
+        return database.execute("SELECT pid FROM pg_stat_activity WHERE application_name = %s", (name,)).fetchall()
+
+    receiver.open.clear()
+    record_notifications(database, 2)
+    with running_sender(database_url, webhook):
+        wait_until(lambda: receiver.seen)
+        first = session()
+        with read_only(database):
+            receiver.open.set()  # the first message arrives, and cannot be marked
+            wait_until(lambda: session() not in ([], first))  # it has met the error and connected again
+        wait_until(lambda: states(database) == {"sent": 2})
+
+    assert len(receiver.seen) == 2
+
+
 def test_an_unexpected_error_stops_the_sender_and_is_raised(database: Connection, database_url: str) -> None:
     class Broken(ConsoleChannel):
         def send(self, message: Message) -> Receipt:
@@ -260,11 +315,10 @@ def test_an_unexpected_error_stops_the_sender_and_is_raised(database: Connection
 
     record_notifications(database, 1, "console")
     stop = threading.Event()
-    connect: Callable[[], Connection] = partial(psycopg.connect, database_url)
 
     with pytest.raises(LookupError, match="text 0"):
         Sender(
-            connect,
+            link_factory(database_url),
             [Broken(io.StringIO()), ConsoleChannel(io.StringIO(), "other")],
             DeliveryOptions(FAST_POLICY, lambda *_: None),
         ).run(stop)

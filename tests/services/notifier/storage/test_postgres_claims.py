@@ -11,7 +11,7 @@ import pytest
 
 from services.notifier.storage import postgres_claims as claims
 from services.notifier.storage.postgres_claims import Claim
-from services.notifier.storage.postgres_ledger import NewNotification, record_notifications
+from services.notifier.storage.postgres_ledger import NewNotification, record_notifications, retry_notification
 
 Connection = psycopg.Connection[Any]
 
@@ -107,6 +107,38 @@ def test_an_expired_claim_is_handled_by_the_crash_policy(
     assert claims.expire_claims(database, "console", 0, policy) == 1
 
     assert states(database) == [("a", state), ("a", "sending")]
+
+
+def test_a_message_whose_senders_keep_dying_fails_with_the_cause(database: Connection) -> None:
+    record_notifications(database, [notification("a")], ["console"])
+    for _ in range(claims.MAX_INTERRUPTIONS):
+        assert states(database) == [("a", "pending")]
+        claim_next(database)
+        assert claims.expire_claims(database, "console", 0, "retry") == 1
+
+    assert states(database) == [("a", "failed")]
+    assert not claims.claim(database, "console")
+    row = database.execute("SELECT error, attempts FROM notifier.ledger").fetchone()
+    assert row == (claims.GIVEN_UP, claims.MAX_INTERRUPTIONS)
+
+    (id_,) = database.execute("SELECT id FROM notifier.ledger").fetchone() or (0,)
+    assert retry_notification(database, id_)
+    claim_next(database)
+    claims.expire_claims(database, "console", 0, "retry")
+    assert states(database) == [("a", "pending")]
+
+
+def test_only_claims_whose_senders_died_count_as_interruptions(database: Connection) -> None:
+    """The sender that postpones a verification is alive."""
+    record_notifications(database, [notification("a")], ["console"])
+    claim = claim_next(database)
+    for _ in range(2 * claims.MAX_INTERRUPTIONS):
+        assert claims.postpone_verification(database, [claim], -1, 0, "no answer")
+        (claim,) = claims.claim_verification(database, "console", 0)
+    assert claim.interruptions == 0
+
+    (claim,) = claims.claim_verification(database, "console", 0)
+    assert claim.interruptions == 1
 
 
 def test_a_slow_sender_can_still_mark_a_parked_message_as_sent(database: Connection) -> None:

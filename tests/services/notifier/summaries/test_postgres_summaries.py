@@ -22,11 +22,13 @@ from services.notifier.storage.postgres_ledger import NewSummary
 from services.notifier.summaries.postgres_summaries import SummaryComposer
 from shared.broker.contract import Broker
 from shared.broker.postgres.broker import PostgresBroker
+from shared.database.connection import limited_connection
 from shared.topics import CLEAN, RAW
 from tests.contract.records import fill, poll_some
 from tests.services.notifier.books import book_of, default_book
 from tests.services.notifier.conftest import Compose
 from tests.services.notifier.samples import DAY, SOURCE, FixedClock, Rows, decoded_record, loaded_event
+from tests.services.notifier.sending import open_connection
 from tests.waiting import DEADLINE_S, wait_until
 
 pytestmark = pytest.mark.slow
@@ -96,7 +98,7 @@ def test_a_summary_waits_at_most_the_maximum_time(database: Connection, rows: Ro
     rows.event(rows.session(), 1)
     record_daily_summary(database)
     fill(broker, RAW, ["a record of a partition without a consumer"])
-    composer = SummaryComposer(lambda: database, lambda: broker, default_book, DeliveryPolicy(), max_wait_s=1e-9)
+    composer = SummaryComposer(open_connection, lambda: broker, default_book, DeliveryPolicy(), max_wait_s=1e-9)
 
     composer.step(database, broker)
 
@@ -198,7 +200,7 @@ def test_the_composer_runs_in_its_own_thread_until_it_is_stopped(
     record_daily_summary(database)
     stop = threading.Event()
     composer = SummaryComposer(
-        lambda: psycopg.connect(database_url, autocommit=True),
+        lambda: limited_connection(database_url, "summaries", DEADLINE_S),
         lambda: PostgresBroker(database_url),
         default_book,
         DeliveryPolicy(poll_s=0.01),
@@ -229,7 +231,7 @@ def test_each_rule_about_days_has_a_summary_of_its_own(
         book.file.model_copy(update={"rules": {name: book.file.rules[name] for name in ("all", "exacta")}})
     )
 
-    SummaryComposer(lambda: database, lambda: broker, lambda: later, DeliveryPolicy(), max_wait_s=60).step(
+    SummaryComposer(open_connection, lambda: broker, lambda: later, DeliveryPolicy(), max_wait_s=60).step(
         database, broker
     )
 

@@ -18,7 +18,7 @@ from shared.broker.postgres.broker import PostgresBroker
 from shared.database.connection import Timeouts
 from shared.errors import BrokerError, HeadraceError, TransientError
 from shared.topics import TopicSpec
-from tests.contract.database import empty_log
+from tests.contract.database import empty_log, read_only
 from tests.contract.records import fill, until, values, wait_for_partitions
 from tests.waiting import terminate_backends
 
@@ -138,3 +138,40 @@ def test_retention_does_not_wait_for_a_partition_locked_by_an_append(
             retention.enforce(admin)
 
     assert retention.enforce(admin) == 1
+
+
+def test_the_leases_of_a_dead_member_end_although_the_clock_of_the_database_was_set_back(
+    url: str, broker: PostgresBroker, admin: Database
+) -> None:
+    """They seem to last for a day. The live member renews its own, whatever it was."""
+    later = "now() + interval '1 day'"
+    admin.execute(
+        "INSERT INTO broker.leases (grp, topic_id, p, owner, incarnation, lease_until)"
+        f" SELECT 'group', id, 0, 'dead', gen_random_uuid(), {later} FROM broker.topics WHERE name = 'one'"
+    )
+    admin.execute(f"INSERT INTO broker.members VALUES ('group', 'dead', gen_random_uuid(), {later})")
+    group = PostgresBroker(url, Timeouts(lease_s=2.0, renew_s=0.1))
+
+    with closing(group), closing(wait_for_partitions(group.consumer("group", ["one"], "alive"), 1)) as consumer:
+        admin.execute(f"UPDATE broker.leases SET lease_until = {later}")
+        admin.execute(f"UPDATE broker.members SET alive_until = {later} WHERE member = 'alive'")
+        renewed = "SELECT FROM broker.leases WHERE owner = 'alive' AND lease_until < now() + interval '1 hour'"
+        until(lambda: consumer.poll(0.02, 1).records == [] and admin.execute(renewed).rowcount == 1)
+        assert consumer.assignment()
+
+
+def test_a_read_only_database_does_not_end_the_thread_of_the_leases(broker: PostgresBroker, admin: Database) -> None:
+    def session() -> list[tuple[Any, ...]]:
+        name = "headrace group leases"
+        return admin.execute("SELECT pid FROM pg_stat_activity WHERE application_name = %s", (name,)).fetchall()
+
+    with closing(wait_for_partitions(broker.consumer("group", ["one"], "a"), 1)) as consumer:
+        first = session()
+        with read_only(admin):
+            until(lambda: session() not in ([], first))  # it has met the error and connected again
+        (ended_at,) = admin.execute("SELECT clock_timestamp()").fetchone() or (None,)
+
+        renewed = "SELECT FROM broker.leases WHERE lease_until > %s + make_interval(secs => %s)"
+        until(lambda: admin.execute(renewed, (ended_at, LEASE_S)).rowcount)
+        assert consumer.poll(0, 1).records == []
+        assert consumer.assignment()

@@ -63,6 +63,16 @@ def test_an_expired_lease_is_kept_if_its_holder_renews_it_first(database: Databa
     assert claim(database, "two") is None
 
 
+def test_a_lease_from_before_the_clock_was_set_back_can_be_claimed(database: Database) -> None:
+    create_job(database)
+    assert claim(database, "one") is not None
+
+    database.execute("UPDATE ops.operations SET lease_until = lease_until + interval '5 s'")
+    assert claim(database, "two") is None
+    database.execute("UPDATE ops.operations SET lease_until = lease_until + interval '1 hour'")
+    assert claim(database, "two") is not None
+
+
 def test_a_lease_given_up_by_a_stopped_worker_can_be_claimed_at_once(database: Database) -> None:
     operation = create_job(database)
     claim(database, "one", 3600.0)

@@ -9,7 +9,9 @@ import psycopg
 
 from shared.ops.operations import Operation
 from shared.ops.tables import operations as operations_table
+from tests.contract.database import read_only
 from tests.shared.runtime.api.admin_apps import assert_problem
+from tests.waiting import wait_until
 
 Database = psycopg.Connection[Any]
 
@@ -47,6 +49,19 @@ def test_operations_of_other_services_are_not_found(client: httpx2.Client, datab
     assert ids(client.get("/v1/operations")) == []
     assert client.get(f"/v1/operations/{operation.id}").status_code == 404
     assert client.post(f"/v1/operations/{operation.id}/cancel").status_code == 404
+
+
+def test_a_change_in_a_read_only_database_is_a_temporary_problem(client: httpx2.Client, database: Database) -> None:
+    operation = create_operation(database)
+
+    def refusal() -> httpx2.Response | None:
+        answer = client.post(f"/v1/operations/{operation.id}/cancel")
+        return answer if answer.status_code == 503 else None
+
+    with read_only(database):
+        answer = wait_until(refusal)
+        assert "read-only" in assert_problem(answer, 503, "unavailable")
+        assert answer.headers["retry-after"] == "1"
 
 
 def test_pages_contain_every_operation_once_newest_first(client: httpx2.Client, database: Database) -> None:

@@ -21,6 +21,7 @@ from services.notifier.storage.postgres_ledger import NewNotification, record_no
 from services.notifier.texts.message import escape
 from tests.services.notifier.certificates import Certificate
 from tests.services.notifier.channels.contract.harnesses import SECRET, Harness, harness_of
+from tests.services.notifier.sending import open_connection
 
 KINDS = ("console", "discord", "email", "slack", "webhook")
 HOSTILE_NAMES = (
@@ -160,7 +161,7 @@ def test_many_messages_at_once_go_at_the_declared_rate(harness: Harness, databas
     notes = [NewNotification(uuid4(), "tip", "k", f"n{number}") for number in range(12)]
     record_notifications(database, notes, [harness.channel.name])
     began_s = time.monotonic()
-    loop = ChannelLoop(lambda: database, harness.channel, DeliveryOptions(DeliveryPolicy(), lambda *_: None))
+    loop = ChannelLoop(open_connection, harness.channel, DeliveryOptions(DeliveryPolicy(), lambda *_: None))
 
     while loop.step(database) == 0.0:
         pass
