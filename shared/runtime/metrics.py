@@ -92,8 +92,20 @@ class Metrics(StateMetrics):
         )
         self.tripped_partitions = self._gauge(
             "tripped_partitions",
-            "1 while the partition is held back because too many of its records failed",
+            "1 while the partition is held back because too many of its records failed, or because records are lost",
             ("topic", "partition"),
+        )
+        self.records_lost_total = self._counter(
+            "records_lost_total",
+            "records that were gone before the service read them: the offsets that they took, which is an upper bound,"
+            " or 1 if their number is unknown; the partition is held back until the loss is accepted",
+            ("service", "topic", "partition"),
+        )
+        self.outbox_restarts_total = self._counter(
+            "outbox_restarts_total",
+            "times that the relay copied all waiting records of an outbox again, because its cursor in Kafka is not one"
+            " of this state of the database",
+            ("topic",),
         )
         self.retries_total = self._counter(
             "retries_total", "retries after transient failures, by cause", ("operation", "reason")

@@ -18,8 +18,10 @@ from shared.broker.contract import Producer, TopicPartition
 from shared.broker.counting.backlog import ReadBacklog
 from shared.broker.counting.record_count import ReadRecordCount
 from shared.broker.kafka import client
-from shared.broker.kafka.consumer import KafkaConsumer
-from shared.broker.kafka.positions import DatabasePositions
+from shared.broker.kafka.checkpoints import Checkpoints
+from shared.broker.kafka.consumer import FetchCommitted, KafkaConsumer
+from shared.broker.kafka.logs import KafkaLogs
+from shared.broker.kafka.positions import DatabasePositions, GroupPositions, PositionStore
 from shared.broker.kafka.producer import KafkaProducer
 from shared.broker.kafka.reader import KafkaReader
 from shared.broker.kafka.topics import KafkaTopics
@@ -76,8 +78,6 @@ class KafkaBroker:
         self._local.ensure_topics(
             [replace(spec, name=LOCAL_PREFIX + spec.name, retention_s=None, retention_bytes=None) for spec in local]
         )
-        for spec in streams:
-            self._local.bind_kafka_topic(LOCAL_PREFIX + spec.name, self._topics.get(spec.name).id)
 
     def partitions(self, topic: str) -> list[TopicPartition]:
         return [TopicPartition(topic, p) for p in range(self._topics.get(topic).partitions)]
@@ -118,14 +118,18 @@ class KafkaBroker:
         client.require_listener(self._addresses)
 
     def consumer(self, group: str, topics: Sequence[str], slot: str, *, in_database: bool = False) -> KafkaConsumer:
-        ids = {topic: self._topics.get(topic).id for topic in topics}
-        if in_database:
-            for topic, topic_id in ids.items():
-                self._local.bind_kafka_topic(LOCAL_PREFIX + topic, topic_id)
-        positions = DatabasePositions(self._conninfo, group, self.begin_offsets) if in_database else None
+        for topic in topics:
+            self._topics.get(topic)  # raises if it does not exist
+
+        def make_positions(committed: FetchCommitted) -> PositionStore:
+            logs = KafkaLogs(self._admin, self._topics, self._when_ready)
+            if in_database:
+                return DatabasePositions(self._conninfo, group, logs)
+            return GroupPositions(group, committed, logs, Checkpoints(self._conninfo, group))
+
         return KafkaConsumer(
             self._settings(slot), self._qualified_name(group), topics, slot, self._kafka.session_timeout_s,
-            self.begin_offsets, positions,
+            make_positions,
         )  # fmt: skip
 
     def reader(self, tps: Sequence[TopicPartition]) -> KafkaReader:

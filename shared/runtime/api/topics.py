@@ -11,6 +11,8 @@ from fastapi import APIRouter, Body, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
+from shared.broker.contract import TopicPartition
+from shared.broker.postgres import losses as losses_table
 from shared.database.connection import DbConnection
 from shared.ops.orders import DesiredState, Order, Orders, PartitionState
 from shared.ops.tables import orders as orders_table
@@ -113,6 +115,37 @@ class TopicList(BaseModel):
     replicas: list[ReplicaBody]
 
 
+class LossBody(BaseModel):
+    """Records that were gone before the service read them, in one partition."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    topic: str
+    partition: int
+    kind: str = Field(
+        description="removed (by retention), truncated (the end of the log was lost), recreated (another topic of this"
+        " name), forgotten (Kafka lost the offset of the service)"
+    )
+    position: int = Field(description="offset at which the service stopped")
+    continue_at: int = Field(description="offset at which it continues")
+    records: int = Field(description="offsets that are lost, an upper bound of the records; 1 if unknown")
+
+
+class AcceptedLosses(BaseModel):
+    """The losses that a request accepted."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"losses": [{"topic": "clean-events", "partition": 3, "kind": "removed", "position": 100,
+                             "continue_at": 180, "records": 80}]}
+            ]
+        }
+    )  # fmt: skip
+
+    losses: list[LossBody]
+
+
 def router(context: AdminContext) -> APIRouter:
     router = APIRouter(prefix="/topics", tags=["topics"])
     partitions = steering_table.KnownPartitions(context.service, context.pausable_topics, context.table_prefix)
@@ -132,6 +165,7 @@ def router(context: AdminContext) -> APIRouter:
         return load_topics([_require_topic(context, topic)]).topics[0]
 
     _add_orders(context, router)
+    _add_losses(context, router)
     return router
 
 
@@ -177,6 +211,41 @@ def _add_orders(context: AdminContext, router: APIRouter) -> None:
     ) -> Response:
         """Continues where the topic was paused, or where the breaker tripped because too many records failed."""
         return give_order(request, [_require_topic(context, topic)], "running", body or ResumeRequest())
+
+
+def _add_losses(context: AdminContext, router: APIRouter) -> None:
+    def accept(request: Request, tp: TopicPartition | None, body: PauseRequest) -> Response:
+        caller = caller_of(request)
+
+        def work(connection: DbConnection) -> ChangeResult:
+            losses = losses_table.accept(connection, context.service, tp, caller.subject)
+            if not losses:
+                where = f"{tp.topic}/{tp.partition}" if tp else f"no partition of the {context.service}"
+                raise HTTPException(HTTPStatus.CONFLICT, f"{where} does not wait for the acceptance of a loss")
+            accepted_losses = AcceptedLosses(losses=[LossBody.model_validate(each) for each in losses])
+            after = {**accepted_losses.model_dump(mode="json"), **body.model_dump(exclude_none=True)}
+            return ChangeResult(HTTPStatus.OK, accepted_losses, after=after)
+
+        target = f"{tp.topic}/{tp.partition}" if tp else "all"
+        return apply_change(context, request, "accept loss", target, work)
+
+    change: dict[str, Any] = {"response_model": AcceptedLosses, "responses": responses(409)}
+
+    @router.put("/accept-loss", summary="Accept all losses", **change)
+    def accept_all_losses(request: Request, body: Annotated[PauseRequest | None, Body()] = None) -> Response:
+        """Accepts the losses of all partitions. Each then continues at its `continue_at`, within seconds."""
+        return accept(request, None, body or PauseRequest())
+
+    @router.put("/{topic}/partitions/{partition}/accept-loss", summary="Accept a loss", **change)
+    def accept_loss(
+        topic: TopicName,
+        partition: Annotated[int, Path(ge=0, le=2**31 - 1, examples=[3])],
+        request: Request,
+        body: Annotated[PauseRequest | None, Body()] = None,
+    ) -> Response:
+        """Accepts the loss of one partition: records that are gone are not handled. The acceptance holds for this loss
+        only."""
+        return accept(request, TopicPartition(topic, partition), body or PauseRequest())
 
 
 def _require_topic(context: AdminContext, topic: str) -> str:

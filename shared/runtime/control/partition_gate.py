@@ -23,18 +23,21 @@ NO_ORDERS_POLL_S = 0.1
 
 log = structlog.get_logger(__name__)
 
-HoldReason = Literal["no orders", "old orders", "paused", "tripped", "busy"]
+HoldReason = Literal["no orders", "old orders", "paused", "tripped", "lost", "busy"]
 
 
 class PartitionGate:
     """Used by the loop's thread between two units: call `before_poll`, poll, call `after_poll`."""
 
-    def __init__(self, reads: tuple[str, ...], mailbox: ControlMailbox, breaker: Breaker, metrics: Metrics) -> None:
+    def __init__(
+        self, service: str, reads: tuple[str, ...], mailbox: ControlMailbox, breaker: Breaker, metrics: Metrics
+    ) -> None:
         self.owned: frozenset[TopicPartition] = frozenset()
         # The partitions that are paused in the consumer, and why. All are resumed later, including revoked ones,
         # because they may return.
         self.held: Mapping[TopicPartition, HoldReason] = {}
         self.seq = 0  # the number of the newest order that is obeyed
+        self._service = service
         self._reads = reads
         self._mailbox = mailbox
         self._breaker = breaker
@@ -43,6 +46,8 @@ class PartitionGate:
         # Partitions assigned while the orders were stale: newer orders may contradict them.
         self._with_stale_orders: frozenset[TopicPartition] = frozenset()
         self._tripped: dict[TopicPartition, str] = {}
+        # By partition, the cause why its records are lost. The consumer returns none of them until that is accepted.
+        self._lost: dict[TopicPartition, str] = {}
         # By topic, the failures tolerated by orders that are not effective yet; for partitions assigned until then.
         self._tolerate: dict[str, int] = {}
         self._positions: dict[TopicPartition, int] = {}
@@ -62,6 +67,7 @@ class PartitionGate:
         """The records that may be handled. A rebalance may have assigned a held partition that is not paused yet; if
         the poll returned records of it, all records are discarded and the consumer is reloaded."""
         self.assign(consumer)
+        self._record_losses(consumer)
         self._apply(consumer)
         if self.held and any((each.topic, each.partition) in self.held for each in polled.records):
             consumer.reload()
@@ -113,7 +119,8 @@ class PartitionGate:
             return "waiting for orders", "the orders have not been read from the database yet"
         if self._with_stale_orders:
             return "waiting for orders", "partitions were assigned while the orders could not be read from the database"
-        if causes := [self._tripped[tp] for tp, reason in sorted(self.held.items()) if reason == "tripped"]:
+        causes = [cause for tp in sorted(self.held) if (cause := self._cause(tp)) is not None]
+        if causes:
             return "tripped", "; ".join(causes)
         return "paused" if all(map(self._orders.paused, self._reads)) else "running", ""
 
@@ -149,7 +156,32 @@ class PartitionGate:
             return "old orders"
         if self._orders.paused(tp.topic):
             return "paused"
+        if tp in self._lost:
+            return "lost"
         return "tripped" if tp in self._tripped else None
+
+    def _cause(self, tp: TopicPartition) -> str | None:
+        """Why the partition waits for a person; None if it does not."""
+        reason = self.held.get(tp)
+        return self._lost.get(tp) if reason == "lost" else self._tripped.get(tp) if reason == "tripped" else None
+
+    def _record_losses(self, consumer: Consumer) -> None:
+        """Report what the consumer says is lost, and what was accepted since the last poll."""
+        losses = consumer.losses()
+        causes = {tp: loss.cause for tp, loss in losses.items()}
+        for tp in causes.keys() - self._lost.keys():
+            loss = losses[tp]
+            self._metrics.records_lost_total.labels(self._service, *tp).inc(loss.uncounted)
+            log.error(
+                "records_lost", topic=tp.topic, partition=tp.partition, kind=loss.kind, position=loss.position,
+                records=loss.records, cause=loss.cause,
+            )  # fmt: skip
+        for tp in self._lost.keys() - causes.keys():
+            log.info("loss_accepted", topic=tp.topic, partition=tp.partition)
+        self._changed = self._changed or causes != self._lost
+        for tp in causes.keys() | self._lost.keys():
+            self._metrics.tripped_partitions.labels(*tp).set(tp in causes or tp in self._tripped)
+        self._lost = causes
 
     def _record_positions(self, consumer: Consumer) -> None:
         if not self._changed and time.monotonic() < self._published_at_s + PUBLISH_S:
@@ -170,6 +202,6 @@ class PartitionGate:
 
     def _status_of(self, tp: TopicPartition) -> PartitionStatus:
         position = self._positions.get(tp)
-        if self.held.get(tp) == "tripped":
-            return PartitionStatus("tripped", position, self._tripped[tp])
+        if cause := self._cause(tp):
+            return PartitionStatus("tripped", position, cause)
         return PartitionStatus("paused" if tp in self.held else "running", position)
