@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from kafka import KafkaAdminClient, OffsetAndMetadata, errors
 from kafka import TopicPartition as ClientPartition
-from kafka.admin import OffsetSpec, OffsetTimestamp
+from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec, OffsetTimestamp
 
 from shared.broker.contract import Producer, TopicPartition
 from shared.broker.counting.backlog import ReadBacklog
@@ -105,6 +105,13 @@ class KafkaBroker:
     def group_offsets(self, group: str, topics: Sequence[str]) -> dict[TopicPartition, int]:
         return self._group_offsets(group, [tp for topic in topics for tp in self.partitions(topic)])
 
+    def offsets_retention_s(self) -> float | None:
+        try:
+            minutes = self._when_ready("reading the broker's settings", self._read_offsets_retention_minutes)
+        except ConfigError:  # this login must not read them
+            return None
+        return None if minutes is None else minutes * 60.0
+
     def record_count(self) -> ReadRecordCount:
         return ReadRecordCount(self)
 
@@ -178,6 +185,14 @@ class KafkaBroker:
 
     def _settings(self, name: str) -> dict[str, object]:
         return client.client_settings(self._addresses, self._kafka, self._qualified_name(name))
+
+    def _read_offsets_retention_minutes(self) -> int | None:
+        """The smallest value of the nodes."""
+        nodes = [str(node["node_id"]) for node in self._admin.describe_cluster()["brokers"]]
+        key = "offsets.retention.minutes"
+        resources = [ConfigResource(ConfigResourceType.BROKER, node, [key]) for node in nodes]
+        described = self._admin.describe_configs(resources, config_filter="all")["broker"].values()
+        return min((int(each[key]["value"]) for each in described if key in each), default=None)
 
     def _qualified_name(self, name: str) -> str:
         return f"{self._kafka.environment}.{name}"

@@ -56,6 +56,9 @@ class PostgresBroker:
         """Always empty: the positions of `committed` are the only ones."""
         return {}
 
+    def offsets_retention_s(self) -> None:
+        """Always None: positions are rows."""
+
     def record_count(self) -> GaplessRecordCount:
         return GaplessRecordCount()
 
