@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -34,6 +36,12 @@ class Database:
         self.server.stop()
         _copy(self.server.pgdata, self._backup)
         self.server.start()
+
+    def kill(self) -> None:
+        """As at a power failure of the primary."""
+        pid = self.server.pid()
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
 
     def restore(self) -> None:
         self.server.stop()

@@ -1,14 +1,16 @@
-"""The hops from clean events to notifications, in threads: loader, relay, predictor and notifier on a real broker.
+"""The hops from a source to notifications, in threads: fetcher, loader, relay, predictor and notifier on a real broker.
 
-Loader, relay and notifier are the real ones; the predictor notes the events that reach it. Like under a supervisor, a
-loop that ends with an error is started again.
+Loader, relay and notifier are the real ones. The fetcher writes clean events from a list and notes in its cursors what
+it has written; the predictor notes the events that reach it. Like under a supervisor, a loop that ends with an error is
+started again.
 """
 
 from __future__ import annotations
 
 import gc
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Any, Self
 
@@ -23,11 +25,11 @@ from shared.ops.orders import DesiredState, Order, Orders
 from shared.records import DecodedRecord, encode
 from shared.runtime.control.mailbox import ControlMailbox
 from shared.runtime.loops.consumer import ConsumerLoop
-from shared.runtime.loops.handler import Handler, InTransaction, InUnit
+from shared.runtime.loops.handler import Handler, InTransaction, InUnit, SourceStep
 from shared.runtime.loops.outbox import RELAY, Outbox
 from shared.runtime.loops.poller import PollerLoop
 from shared.runtime.metrics import Metrics
-from shared.topics import CLEAN, LOADED, OUTBOX_CURSORS, topic_specs
+from shared.topics import CLEAN, FETCHER_CURSORS, LOADED, OUTBOX_CURSORS, topic_specs
 from tests.contract.records import settle
 from tests.services.loader.facts import StillClock, at, listed, received, settled
 from tests.services.notifier.books import book_of
@@ -68,6 +70,25 @@ class Restarted:
             self.error = error
 
 
+class ListedSource:
+    """The cards and results of listed events. Each is a step; its cursor says that it is written."""
+
+    def __init__(self) -> None:
+        self.numbers: list[int] = []
+        self._written: set[str] = set()
+
+    def load(self, cursors: Mapping[str, bytes]) -> None:
+        self._written = set(cursors)
+
+    def next(self, timeout_s: float) -> SourceStep | None:
+        for number in list(self.numbers):
+            if str(number) not in self._written:
+                self._written.add(str(number))
+                return SourceStep(clean_records(number), {str(number): b"written"})
+        time.sleep(min(timeout_s, 0.1))
+        return None
+
+
 class Pipeline:
     """Leaving the block stops it. `conninfo`: of the database."""
 
@@ -78,6 +99,7 @@ class Pipeline:
         self._open_broker = open_broker
         self._conninfo = conninfo
         self._loops: dict[str, Restarted] = {}
+        self.source = ListedSource()
         self._mailboxes = {service: ControlMailbox(Orders()) for service in READS}
         self._seq = 0
 
@@ -91,6 +113,7 @@ class Pipeline:
             self._loops[service] = Restarted(lambda service=service, handler=handler: self._consumer(service, handler))  # type: ignore[misc]
         if self._open().has_outbox:
             self._loops[RELAY] = Restarted(self._relay)
+        self._loops["fetcher"] = Restarted(self._fetcher)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -154,6 +177,11 @@ class Pipeline:
             mailbox=self._mailboxes[service],
         )  # fmt: skip
 
+    def _fetcher(self) -> PollerLoop:
+        return PollerLoop(
+            self._open(), service="fetcher", slot="0", cursors=FETCHER_CURSORS, source=self.source, metrics=self.metrics
+        )
+
     def _relay(self) -> PollerLoop:
         source = Outbox(self._conninfo, self.metrics)
         return PollerLoop(
@@ -170,10 +198,15 @@ def prepare(open_broker: OpenBroker) -> None:
         broker.ensure_topics(topic_specs(partitions=1))
 
 
+def clean_records(*numbers: int) -> list[NewRecord]:
+    """The card and the result of these events. Their ids depend on the content only."""
+    facts: list[Any] = [fact(number) for number in numbers for fact in (listed, settled)]
+    return [encode(fact, CLEAN, "clean-event/1", received(fact).event_id, "cleaner") for fact in facts]
+
+
 def publish(open_broker: OpenBroker, *numbers: int) -> None:
     """Append the card and the result of these events to the clean events."""
-    facts: list[Any] = [fact(number) for number in numbers for fact in (listed, settled)]
-    records = [encode(fact, CLEAN, "clean-event/1", received(fact).event_id, "cleaner") for fact in facts]
+    records = clean_records(*numbers)
 
     def is_written() -> bool:
         with closing(open_broker()) as broker:

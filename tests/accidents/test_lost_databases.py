@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from shared.broker.contract import Broker
@@ -15,6 +16,8 @@ from shared.settings.sections import KafkaSettings
 from tests.accidents.conftest import Database
 from tests.accidents.pipeline import publish, running
 from tests.kafka.server import KafkaServer
+from tests.services.loader.facts import settled
+from tests.waiting import wait_until
 
 # The library leaves refused sockets open.
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")]
@@ -62,6 +65,24 @@ def test_a_backup_restored_while_the_services_are_stopped(
 
     with running(open_broker, own_database.url) as pipeline:
         publish(open_broker, 9)
+        pipeline.wait_until_told(9)
+
+
+def test_a_failover_that_lost_the_last_commits(open_broker: Callable[[], Broker], own_database: Database) -> None:
+    """Nothing else happens after it, so nothing but the services' own checks can show what is missing."""
+    with running(open_broker, own_database.url) as pipeline:
+        pipeline.source.numbers = [1, 2]
+        pipeline.wait_until_told(1, 2)
+        own_database.back_up()
+        pipeline.source.numbers = [1, 2, 3]
+        pipeline.wait_until_told(3)
+        pipeline.predicted.clear()
+
+        own_database.kill()
+        own_database.restore()
+        wait_until(lambda: settled(3).event_key in pipeline.notified(), forgive=psycopg.Error, poll_s=0.1)
+
+        pipeline.source.numbers = [1, 2, 3, 9]
         pipeline.wait_until_told(9)
 
 

@@ -14,10 +14,12 @@ from kafka import TopicPartition as ClientPartition
 from shared.broker.contract import TopicPartition
 from shared.broker.kafka.broker import KafkaBroker
 from shared.settings.sections import KafkaSettings
-from shared.topics import CLEAN, LOADED
+from shared.topics import CLEAN, FETCHER_CURSORS, LOADED
 from tests.accidents.conftest import Database
 from tests.accidents.pipeline import Pipeline, accept_losses, prepare, publish, running
+from tests.contract.records import read_all
 from tests.kafka.server import KafkaServer
+from tests.services.loader.facts import settled
 from tests.waiting import wait_until
 
 # The library leaves refused sockets open.
@@ -54,6 +56,11 @@ def delete_records(kafka: KafkaServer, topic: str) -> None:
     """As retention does, up to the end."""
     with closing(KafkaAdminClient(bootstrap_servers=kafka.bootstrap)) as admin:
         admin.delete_records({ClientPartition(topic, 0): -1})
+
+
+def count(open_kafka: OpenKafka, topic: str) -> int:
+    with closing(open_kafka()) as broker:
+        return len(read_all(broker, topic))
 
 
 def delete_topics(kafka: KafkaServer, *topics: str) -> None:
@@ -160,6 +167,24 @@ def test_a_new_kafka_holds_all_readers_back(
     with running(open_kafka, own_database.url) as pipeline:
         kinds = {"loader": "recreated", "predictor": "recreated", "notifier": "recreated"}
         assert_continues(pipeline, open_kafka, own_database, kinds)
+
+
+def test_the_same_events_again_change_no_row(
+    open_kafka: OpenKafka, own_kafka: KafkaServer, own_database: Database
+) -> None:
+    """The fetcher's cursors are lost: it begins again."""
+    with running(open_kafka, own_database.url) as pipeline:
+        pipeline.source.numbers = [1, 2]
+        pipeline.wait_until_told(1, 2)
+    delete_topics(own_kafka, FETCHER_CURSORS)
+
+    with running(open_kafka, own_database.url) as pipeline:
+        pipeline.source.numbers = [1, 2]
+        wait_until(lambda: count(open_kafka, CLEAN) == 8, poll_s=0.1)
+        pipeline.source.numbers = [1, 2, 9]
+        pipeline.wait_until_told(9)  # the loader has passed the repeated records
+
+        assert pipeline.predicted == [settled(9).event_key] * 2
 
 
 def test_an_accepted_loss_is_not_accepted_for_the_next_one(
