@@ -17,9 +17,11 @@ from shared.broker.contract import Broker
 from shared.broker.kafka.broker import KafkaBroker
 from shared.broker.postgres.broker import PostgresBroker
 from shared.database.migrations import migrate
+from shared.errors import ConfigError
 from shared.settings.sections import KafkaSettings
 from tests.kafka.jars import KafkaMissingError
 from tests.kafka.server import KafkaServer
+from tests.waiting import wait_until
 
 
 class Database:
@@ -37,11 +39,20 @@ class Database:
         _copy(self.server.pgdata, self._backup)
         self.server.start()
 
-    def kill(self) -> None:
-        """As at a power failure of the primary."""
+    def fail_over(self) -> None:
+        """Kill the server; another one starts with the backup, which lacks the last commits."""
         pid = self.server.pid()
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not self.server.accepts_connections(), "the end of the killed server")
+        shutil.rmtree(self.server.pgdata)
+        _copy(self._backup, self.server.pgdata)
+
+        def starts() -> bool:
+            self.server.start()
+            return True
+
+        wait_until(starts, "the new server", forgive=ConfigError)  # all sessions of the killed one must have ended
 
     def restore(self) -> None:
         self.server.stop()

@@ -78,8 +78,7 @@ def test_a_failover_that_lost_the_last_commits(open_broker: Callable[[], Broker]
         pipeline.wait_until_told(3)
         pipeline.predicted.clear()
 
-        own_database.kill()
-        own_database.restore()
+        own_database.fail_over()
         wait_until(lambda: settled(3).event_key in pipeline.notified(), forgive=psycopg.Error, poll_s=0.1)
 
         pipeline.source.numbers = [1, 2, 3, 9]

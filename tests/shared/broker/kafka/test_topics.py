@@ -18,6 +18,7 @@ from shared.errors import ConfigError
 from shared.settings.sections import KafkaSettings
 from shared.topics import OUTBOX_CURSORS, TopicSpec
 from tests.contract.records import until
+from tests.kafka.server import KEEPS_OFFSETS
 from tests.kafka.use import KafkaInUse
 
 DAY_S = 24 * 60 * 60
@@ -147,3 +148,9 @@ def test_the_cursor_topic_of_the_outbox_is_created_too(
         broker.ensure_topics([TopicSpec(unique_name(), 1)])
 
     assert KafkaTopics(admin).get(OUTBOX_CURSORS)[2:] == (1, True)
+
+
+def test_the_brokers_retention_of_offsets_is_read(kafka: KafkaInUse, database_url: str) -> None:
+    kafka.require_own()
+    with closing(KafkaBroker(f"kafka://{kafka.bootstrap}", KafkaSettings(), database_url)) as broker:
+        assert broker.offsets_retention_s() == KEEPS_OFFSETS["offsets.retention.minutes"] * 60

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx2
 import psycopg
 import pytest
 
-from shared.broker.contract import TopicPartition
+from shared.broker.contract import Loss, TopicPartition
 from shared.broker.postgres.broker import PostgresBroker
+from shared.broker.postgres.losses import settle
 from shared.ops.orders import PartitionStatus
 from shared.ops.tables import orders as orders_table
 from shared.ops.tables.steering import KnownPartitions, finish_effective
@@ -134,3 +135,50 @@ def test_an_unknown_topic_and_an_invalid_body_are_refused(client: httpx2.Client)
     for body in invalid_bodies:
         assert client.put(f"/v1/topics/{RAW}/pause", json=body).status_code == 422
     assert client.put(f"/v1/topics/{RAW}/resume", json={"tolerate": -1}).status_code == 422
+
+
+@pytest.fixture
+def lost(database: Database) -> TopicPartition:
+    """A partition whose records were lost."""
+    lost = Loss("removed", 100, UUID(int=1), 180, 80, "gone")
+    settle(database, "cleaner", dict.fromkeys(TPS, lost))
+    settle(database, "loader", {TPS[0]: lost})
+    return TPS[1]
+
+
+def test_a_loss_is_accepted_for_one_partition_once_with_a_line_in_the_trail(
+    client: httpx2.Client, database: Database, lost: TopicPartition
+) -> None:
+    path = f"/v1/topics/{RAW}/partitions/{lost.partition}/accept-loss"
+
+    answer = client.put(path, json={"reason": "the disk is gone"})
+
+    assert answer.json()["losses"] == [
+        {"topic": RAW, "partition": 1, "kind": "removed", "position": 100, "continue_at": 180, "records": 80}
+    ]
+    assert_problem(client.put(path), 409, "conflict")
+    accepted, waiting = settle(database, "cleaner", dict.fromkeys(TPS, Loss("removed", 100, UUID(int=1), 190, 90, "")))
+    assert (list(accepted), list(waiting)) == ([TPS[1]], [TPS[0]])
+    refused, line = client.get("/v1/audit").json()["lines"][:2]
+    assert (line["action"], line["target"], line["after"]["reason"]) == (
+        "accept loss", f"{RAW}/1", "the disk is gone",
+    )  # fmt: skip
+    assert refused["outcome"].startswith("refused (409)")
+
+
+def test_all_losses_of_a_service_are_accepted_and_none_of_another(client: httpx2.Client, lost: TopicPartition) -> None:
+    answer = client.put("/v1/topics/accept-loss")
+
+    assert [each["partition"] for each in answer.json()["losses"]] == [0, lost.partition]
+    assert "does not wait" in assert_problem(client.put("/v1/topics/accept-loss"), 409, "conflict")
+
+
+def test_an_accepted_loss_does_not_cover_the_next_one(
+    client: httpx2.Client, database: Database, lost: TopicPartition
+) -> None:
+    client.put("/v1/topics/accept-loss")
+
+    later = Loss("removed", 200, UUID(int=1), 230, 30, "gone again")
+    accepted, waiting = settle(database, "cleaner", {lost: later})
+
+    assert (accepted, waiting) == ({}, {lost: later._replace(uncounted=30)})
