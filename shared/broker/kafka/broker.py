@@ -188,7 +188,7 @@ class KafkaBroker:
 
     def _read_offsets_retention_minutes(self) -> int | None:
         """The smallest value of the nodes."""
-        nodes = [str(node["node_id"]) for node in self._admin.describe_cluster()["brokers"]]
+        nodes = [str(node["broker_id"]) for node in self._admin.describe_cluster()["brokers"]]
         key = "offsets.retention.minutes"
         resources = [ConfigResource(ConfigResourceType.BROKER, node, [key]) for node in nodes]
         described = self._admin.describe_configs(resources, config_filter="all")["broker"].values()

@@ -62,10 +62,10 @@ class Membership:
         return frozenset(self.held)
 
 
-def topic_id_of(metadata: str) -> UUID | None:
+def topic_id_of(metadata: str | None) -> UUID | None:
     """The topic's id in the metadata of a committed offset; None if it was committed by an older version."""
     try:
-        return UUID(metadata.rpartition(" ")[2])
+        return UUID((metadata or "").rpartition(" ")[2])
     except ValueError:
         return None
 
