@@ -79,8 +79,8 @@ class GroupPositions:
     def acquire(self, tps: Collection[TopicPartition]) -> Acquired:
         """Waits for transactions that are being completed, so that the positions include what they advance."""
         self.release(tps)
-        found = {tp: self._committed(tp) for tp in tps}
-        known = {tp: _known_position(offset) for tp, offset in found.items() if offset is not None}
+        offsets = {tp: self._committed(tp) for tp in tps}
+        known = {tp: _known_position(offset) for tp, offset in offsets.items() if offset is not None}
         for tp, checkpoint in self._checkpoints.read([tp for tp in tps if tp not in known]).items():
             known[tp] = KnownPosition(checkpoint.offset, checkpoint.kafka_id, None, is_forgotten=True)
         logs = _with_epoch_ends(self._logs, self._logs.describe(tps), known)
@@ -93,7 +93,7 @@ class GroupPositions:
             if tp not in waiting
         }
         for tp, offset in positions.items():
-            has_committed = found[tp] is not None and tp not in accepted
+            has_committed = offsets[tp] is not None and tp not in accepted
             self._held[tp] = HeldPartition(logs[tp].kafka_id, offset if has_committed else None)
         return Acquired(positions, {tp.topic: logs[tp].kafka_id for tp in tps}, waiting)
 

@@ -46,9 +46,9 @@ class HeldSlot:
     units: int
 
     def went_back(self, row: tuple[Any, ...] | None) -> WentBack:
-        found = f"epoch {row[0]} and {row[1]} units" if row else "nothing"
+        stored = f"epoch {row[0]} and {row[1]} units" if row else "nothing"
         return WentBack(
-            f"the database is at an earlier state than before: slot {self.name!r} has {found} there, but epoch"
+            f"the database is at an earlier state than before: slot {self.name!r} has {stored} there, but epoch"
             f" {self.epoch} and {self.units} units were committed. This process ends; a new one starts from what the"
             " database holds"
         )

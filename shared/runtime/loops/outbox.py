@@ -64,10 +64,10 @@ class Outbox:
         tps = [tp for topic in OUTBOX_TOPICS for tp in self._log_reader.partitions(LOCAL_PREFIX + topic)]
         identity = self._identity = self._outbox.identity()
         states = self._outbox.states(tps)
-        found = {tp: cursor_of(cursors, identity, _topic_of(tp), tp.partition) for tp in tps}
-        own = {tp: cursor for tp, cursor in found.items() if cursor is not None}
+        relayed_to = {tp: cursor_of(cursors, identity, _topic_of(tp), tp.partition) for tp in tps}
+        own = {tp: cursor for tp, cursor in relayed_to.items() if cursor is not None}
         prints = self._outbox.fingerprints({tp: cursor.offset for tp, cursor in own.items()})
-        starts = {tp: start_of(states[tp], found[tp], prints.get(tp)) for tp in tps}
+        starts = {tp: start_of(states[tp], relayed_to[tp], prints.get(tp)) for tp in tps}
         self._relayed = {tp: states[tp].relayed for tp in tps}
         # A crashed relay may not have deleted what it relayed.
         self._acknowledge(
@@ -78,7 +78,7 @@ class Outbox:
             }
         )
         for tp, start in starts.items():
-            self._report(tp, found[tp], start)
+            self._report(tp, relayed_to[tp], start)
         self._reader = self._log_reader.reader(tps)
         for tp, start in starts.items():
             self._reader.seek(tp, start.offset)
