@@ -6,6 +6,7 @@ HeadraceError
 ├── InvalidDocument    skip: the document is invalid and its window is marked failed; the other windows are processed
 ├── TransientError     retry: a dependency is unavailable; back off without advancing positions
 │   └── NotReady       retry: the dependency is reachable and still starting or preparing the requested resource
+├── WentBack           end: the database was restored or failed over to an earlier state; a new process starts from it
 └── BrokerError
     ├── Fenced         rebuild: another process owns the partition or slot now; the unit had no effect
     ├── Aborted        rebuild: the unit was rolled back
@@ -39,6 +40,11 @@ class TransientError(HeadraceError):
 
 class NotReady(TransientError):
     """A dependency is starting, or creates what a first request needs. Expected to resolve within seconds."""
+
+
+class WentBack(HeadraceError):
+    """The database is at an earlier state than one that this process has seen: a backup was restored, or a failover
+    lost commits. What the process remembers is no longer true, so it must end."""
 
 
 class BrokerError(HeadraceError):

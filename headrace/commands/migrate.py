@@ -11,6 +11,7 @@ from psycopg import sql
 
 from headrace.database.access import ROLES, Access, access_of, open_broker, open_database, prepare, topics_of
 from headrace.database.data_dir import DataDir
+from headrace.database.offsets_retention import require_offsets_retention
 from headrace.terminal.arguments import BrokerOptions, grouped_options
 from shared.database.migrations import missing_migrations
 from shared.errors import ConfigError, HeadraceError
@@ -42,6 +43,8 @@ def migrate(
     if settings.database is None:
         DataDir(settings.data_dir).create()
     with open_database(settings) as access:
+        with open_broker(access, settings, "headrace migrate") as broker:
+            require_offsets_retention(broker, topics_of(settings))
         applied = prepare(access, settings, accept_new_broker=new_broker)
         if secrets and access.server is None:
             set_passwords(access, secrets)

@@ -27,7 +27,8 @@ _PAUSED = (
 )
 _HELD_BACK = (
     "SELECT o.service || ' on ' || o.topic || '/' || o.p || ' in ' || o.replica || coalesce(': ' || o.cause, '')"
-    " || '; `headrace resume ' || o.service || ' ' || o.topic || '` tries again' FROM ops.observed o"
+    " || CASE WHEN o.cause LIKE '%--accept-loss%' THEN ''"
+    " ELSE '; `headrace resume ' || o.service || ' ' || o.topic || '` tries again' END FROM ops.observed o"
     " JOIN ops.replicas r USING (service, replica) WHERE o.state = 'tripped' AND r.state <> 'stopped'"
     f" AND r.seen_at > now() - make_interval(secs => {FRESH_S}) ORDER BY 1"
 )

@@ -12,6 +12,8 @@ from headrace.progress.positions import HOPS, TOPICS, FetcherReport, PipelinePos
 from headrace.progress.replicas import Rows, replicas
 from shared.broker.connect import connect
 from shared.broker.contract import Broker, OffsetRange, TopicPartition
+from shared.broker.outbox_cursors import OutboxPosition, cursor_of
+from shared.broker.postgres.outbox import read_identity
 from shared.errors import TransientError
 from shared.retry import Retry
 from shared.settings.sections import Settings
@@ -80,8 +82,14 @@ class Observer:
             ([prefix + topic for topic in OUTBOX_TOPICS],),
         ).fetchall()
         cursors = self._broker.cursors(OUTBOX_CURSORS) if rows else {}
+        identity = read_identity(self.connection)
+        relayed = {
+            (name, p): cursor_of(cursors, identity, name.removeprefix(prefix), p) or OutboxPosition(0)
+            for name, p, _, _ in rows
+        }
         return sum(
-            max(0, end - max(begin, int(cursors.get(f"{name.removeprefix(prefix)}/{p}", b"0"))))
+            # A cursor behind the end is one of another state of the database: everything is relayed again.
+            end - (max(begin, relayed[name, p].offset) if relayed[name, p].offset <= end else begin)
             for name, p, begin, end in rows
         )
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple, Protocol, Self
+from typing import Literal, NamedTuple, Protocol, Self
+from uuid import UUID
 
 from shared.database.connection import DbConnection
 from shared.errors import BrokerError
@@ -65,11 +66,38 @@ class PollResult(NamedTuple):
     token: Ownership
 
 
+LossKind = Literal["removed", "truncated", "recreated", "forgotten"]
+
+
+class Loss(NamedTuple):
+    """Records of a partition that were gone before its group read them (losses.py).
+
+    `kind`: removed (by retention), truncated, recreated (another topic of the same name), forgotten (the group's
+    offset). `position` is the offset at which the group stopped, `kafka_id` the topic that is there now, `continue_at`
+    where reading continues once the loss is accepted. `records` is an upper bound where it is known, otherwise 1;
+    `uncounted` is the part of it that was not recorded before. `cause` is a text for people, with the command that
+    accepts the loss.
+    """
+
+    kind: LossKind
+    position: int
+    kafka_id: UUID
+    continue_at: int
+    records: int
+    cause: str
+    uncounted: int = 0
+
+
 class Consumer(Protocol):
     """A member of a group. Not thread-safe: always call it from the same thread."""
 
     def assignment(self) -> frozenset[TopicPartition]:
         """The partitions this member owns now."""
+        ...
+
+    def losses(self) -> Mapping[TopicPartition, Loss]:
+        """The owned partitions whose position cannot be continued because records are gone. `poll` returns nothing of
+        them until a person accepts the loss."""
         ...
 
     def poll(self, timeout_s: float, max_records: int) -> PollResult:
@@ -168,6 +196,11 @@ class Producer(Protocol):
     def unit(self) -> Unit: ...
 
     def db_unit(self) -> DatabaseUnit: ...
+
+    def verify(self) -> None:
+        """Raises WentBack if the database has lost units of this producer. Call it now and then while no unit is due:
+        what was read from the database is then no longer true."""
+        ...
 
     def close(self) -> None: ...
 
@@ -285,6 +318,11 @@ class Broker(Protocol):
     def group_offsets(self, group: str, topics: Sequence[str]) -> dict[TopicPartition, int]:
         """The offsets committed for the group on the broker itself, -1 for partitions without one. Empty if the broker
         keeps no such offsets besides the positions of `committed`."""
+        ...
+
+    def offsets_retention_s(self) -> float | None:
+        """How long the broker keeps the offsets of a group that is stopped, in seconds; None if it never forgets them,
+        or does not say."""
         ...
 
     def record_count(self) -> RecordCount: ...

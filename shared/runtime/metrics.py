@@ -101,6 +101,18 @@ class Metrics(StateMetrics):
             "offsets of records that could not be decoded and that an operator has skipped",
             ("service", "topic", "partition"),
         )
+        self.records_lost_total = self._counter(
+            "records_lost_total",
+            "records that were gone before the service read them: the offsets that they took, which is an upper bound,"
+            " or 1 if their number is unknown; the partition is held back until the loss is accepted",
+            ("service", "topic", "partition"),
+        )
+        self.outbox_restarts_total = self._counter(
+            "outbox_restarts_total",
+            "times that the relay copied all waiting records of an outbox again, because its cursor in Kafka is not one"
+            " of this state of the database",
+            ("topic",),
+        )
         self.retries_total = self._counter(
             "retries_total", "retries after transient failures, by cause", ("operation", "reason")
         )

@@ -12,7 +12,9 @@ from headrace.database.embedded import EmbeddedPostgres
 from tests.waiting import terminate_backends
 
 _NAME = "empty_log"
-_TABLES = ("topics", "partitions", "log", "positions", "leases", "members", "slots", "cursors")
+_TABLES = (
+    "topics", "partitions", "log", "positions", "leases", "members", "slots", "cursors", "checkpoints", "losses",
+)  # fmt: skip
 
 
 @contextmanager

@@ -77,6 +77,9 @@ class BrokenProducer:
     def db_unit(self) -> DatabaseUnit:
         return self._kind(self._inner.db_unit(), self._second.db_unit, self._kill_points, next(self._numbers))
 
+    def verify(self) -> None:
+        self._inner.verify()
+
     def close(self) -> None:
         self._inner.close()
         self._second.close()

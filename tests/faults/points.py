@@ -100,6 +100,9 @@ class ProducerWithKillPoints:
         self._pace.wait()
         return UnitWithKillPoints(self._inner.db_unit(), self._kill_points)
 
+    def verify(self) -> None:
+        self._inner.verify()
+
     def close(self) -> None:
         self._inner.close()
 

@@ -35,20 +35,26 @@ STOCK = {
     "transaction.state.log.replication.factor": 1,
     "transaction.state.log.min.isr": 1,
 }
-FAST_START = STOCK | {
-    "auto.create.topics.enable": "false",
-    "default.replication.factor": 1,
-    # Tests may replace lost members quickly.
-    "group.min.session.timeout.ms": 500,
-    "group.initial.rebalance.delay.ms": 0,
-    # Few files to create.
-    "offsets.topic.num.partitions": 1,
-    "transaction.state.log.num.partitions": 1,
-    # Tests wait for retention.
-    "log.initial.task.delay.ms": 100,
-    "log.retention.check.interval.ms": 300,
-    "log.segment.delete.delay.ms": 100,
-}
+# Longer than any topic keeps its records, as `headrace migrate` requires.
+KEEPS_OFFSETS = {"offsets.retention.minutes": 131_040}
+FAST_START = (
+    STOCK
+    | KEEPS_OFFSETS
+    | {
+        "auto.create.topics.enable": "false",
+        "default.replication.factor": 1,
+        # Tests may replace lost members quickly.
+        "group.min.session.timeout.ms": 500,
+        "group.initial.rebalance.delay.ms": 0,
+        # Few files to create.
+        "offsets.topic.num.partitions": 1,
+        "transaction.state.log.num.partitions": 1,
+        # Tests wait for retention.
+        "log.initial.task.delay.ms": 100,
+        "log.retention.check.interval.ms": 300,
+        "log.segment.delete.delay.ms": 100,
+    }
+)
 
 
 class ProxiedListener(NamedTuple):

@@ -52,7 +52,7 @@ NO_TERMS = frozenset(
 )
 VERBS = frozenset(
     [
-        *("acknowledge", "end"),
+        *("accept", "acknowledge", "end"),
         *("cancel", "check", "count", "delete", "discard", "explain", "get", "list", "pause", "promote", "redrive"),
         *("reload", "reset", "resume", "retire", "retry", "roll", "send", "shadow", "skip", "start"),
     ]

@@ -9,8 +9,10 @@ import psycopg
 
 from shared.broker.contract import Broker, Record, TopicPartition
 from shared.broker.counting.read_range import read_range
+from shared.broker.outbox_cursors import cursor_of
 from shared.broker.postgres.frames import decode_batch
 from shared.broker.postgres.log import LOCAL_PREFIX
+from shared.broker.postgres.outbox import read_identity
 from shared.errors import BrokerError
 from shared.topics import (
     CLEAN,
@@ -143,6 +145,8 @@ def _outbox_records(connection: AuditConnection, broker: Broker, topic: str) -> 
     local = LogReading(connection, LOCAL_PREFIX)
     local_records = list(local.records(topic))
     cursors = broker.cursors(OUTBOX_CURSORS) if local_records else {}
+    identity = read_identity(connection)
     for record in local_records:
-        if record.offset >= int(cursors.get(f"{topic}/{record.partition}", b"0")):
+        relayed = cursor_of(cursors, identity, topic, record.partition)
+        if relayed is None or record.offset >= relayed.offset:
             yield record

@@ -12,14 +12,16 @@ from typing import TypeVar
 
 from kafka import KafkaAdminClient, OffsetAndMetadata, errors
 from kafka import TopicPartition as ClientPartition
-from kafka.admin import OffsetSpec, OffsetTimestamp
+from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec, OffsetTimestamp
 
 from shared.broker.contract import Producer, TopicPartition
 from shared.broker.counting.backlog import ReadBacklog
 from shared.broker.counting.record_count import ReadRecordCount
 from shared.broker.kafka import client
-from shared.broker.kafka.consumer import KafkaConsumer
-from shared.broker.kafka.positions import DatabasePositions
+from shared.broker.kafka.checkpoints import Checkpoints
+from shared.broker.kafka.consumer import FetchCommitted, KafkaConsumer
+from shared.broker.kafka.logs import KafkaLogs
+from shared.broker.kafka.positions import DatabasePositions, GroupPositions, PositionStore
 from shared.broker.kafka.producer import KafkaProducer
 from shared.broker.kafka.reader import KafkaReader
 from shared.broker.kafka.topics import KafkaTopics
@@ -76,8 +78,6 @@ class KafkaBroker:
         self._local.ensure_topics(
             [replace(spec, name=LOCAL_PREFIX + spec.name, retention_s=None, retention_bytes=None) for spec in local]
         )
-        for spec in streams:
-            self._local.bind_kafka_topic(LOCAL_PREFIX + spec.name, self._topics.get(spec.name).id)
 
     def partitions(self, topic: str) -> list[TopicPartition]:
         return [TopicPartition(topic, p) for p in range(self._topics.get(topic).partitions)]
@@ -105,6 +105,13 @@ class KafkaBroker:
     def group_offsets(self, group: str, topics: Sequence[str]) -> dict[TopicPartition, int]:
         return self._group_offsets(group, [tp for topic in topics for tp in self.partitions(topic)])
 
+    def offsets_retention_s(self) -> float | None:
+        try:
+            minutes = self._when_ready("reading the broker's settings", self._read_offsets_retention_minutes)
+        except ConfigError:  # this login must not read them
+            return None
+        return None if minutes is None else minutes * 60.0
+
     def record_count(self) -> ReadRecordCount:
         return ReadRecordCount(self)
 
@@ -118,14 +125,18 @@ class KafkaBroker:
         client.require_listener(self._addresses)
 
     def consumer(self, group: str, topics: Sequence[str], slot: str, *, in_database: bool = False) -> KafkaConsumer:
-        ids = {topic: self._topics.get(topic).id for topic in topics}
-        if in_database:
-            for topic, topic_id in ids.items():
-                self._local.bind_kafka_topic(LOCAL_PREFIX + topic, topic_id)
-        positions = DatabasePositions(self._conninfo, group, self.begin_offsets) if in_database else None
+        for topic in topics:
+            self._topics.get(topic)  # raises if it does not exist
+
+        def make_positions(committed: FetchCommitted) -> PositionStore:
+            logs = KafkaLogs(self._admin, self._topics, self._when_ready)
+            if in_database:
+                return DatabasePositions(self._conninfo, group, logs, self._timeouts.answer_s)
+            return GroupPositions(group, committed, logs, Checkpoints(self._conninfo, group))
+
         return KafkaConsumer(
             self._settings(slot), self._qualified_name(group), topics, slot, self._kafka.session_timeout_s,
-            self.begin_offsets, positions,
+            make_positions,
         )  # fmt: skip
 
     def reader(self, tps: Sequence[TopicPartition]) -> KafkaReader:
@@ -174,6 +185,14 @@ class KafkaBroker:
 
     def _settings(self, name: str) -> dict[str, object]:
         return client.client_settings(self._addresses, self._kafka, self._qualified_name(name))
+
+    def _read_offsets_retention_minutes(self) -> int | None:
+        """The smallest value of the nodes."""
+        nodes = [str(node["broker_id"]) for node in self._admin.describe_cluster()["brokers"]]
+        key = "offsets.retention.minutes"
+        resources = [ConfigResource(ConfigResourceType.BROKER, node, [key]) for node in nodes]
+        described = self._admin.describe_configs(resources, config_filter="all")["broker"].values()
+        return min((int(each[key]["value"]) for each in described if key in each), default=None)
 
     def _qualified_name(self, name: str) -> str:
         return f"{self._kafka.environment}.{name}"

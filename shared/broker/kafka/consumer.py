@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
+from uuid import UUID
 
 import structlog
-from kafka import ConsumerRebalanceListener, KafkaAdminClient, errors
+from kafka import ConsumerRebalanceListener, KafkaAdminClient, OffsetAndMetadata, errors
 from kafka import KafkaConsumer as Client
 from kafka import TopicPartition as ClientPartition
 from kafka.admin import MemberToRemove
+from kafka.consumer.fetcher import ConsumerRecord
 from kafka.structs import ConsumerGroupMetadata, MemberState
 
-from shared.broker.contract import PollResult, TopicPartition
-from shared.broker.kafka.client import REQUEST_TIMEOUT_S, translate_errors
+from shared.broker.contract import Loss, PollResult, TopicPartition
+from shared.broker.kafka.client import REQUEST_TIMEOUT_S, reason_of, translate_errors
 from shared.broker.kafka.damage import damage_of
-from shared.broker.kafka.positions import BeginOffsets, GroupPositions, PositionStore
+from shared.broker.kafka.positions import PositionStore
 from shared.broker.kafka.reader import CLOSE_TIMEOUT_S, READER_SETTINGS, close_client, record_of
-from shared.broker.kafka.workarounds import forget_fetched, has_lost_slot, keep_finished_joins
+from shared.broker.kafka.workarounds import forget_fetched, has_lost_slot, keep_finished_joins, known_topic_id
 from shared.errors import Fenced, HeadraceError, TransientError
 
 # Kafka removes a member that does not poll for this long. The watchdog ends a hung loop at the same limit.
@@ -30,8 +32,13 @@ HEARTBEATS_PER_SESSION = 6
 # limit doubles each time: on a busy machine every join may take longer, and a client that is always replaced too early
 # would never join.
 JOINING_PER_SESSION = 0.5
+# How often lost partitions are looked at again.
+CHECK_LOST_S = 1.0
 # Errors for a partition that the library's I/O thread is revoking at that moment. (It has no lock for this.)
 _REVOKED_ERRORS = (KeyError, AssertionError, errors.IllegalStateError)
+
+FetchCommitted = Callable[[TopicPartition], OffsetAndMetadata | None]
+"""The offset that the group has committed on Kafka."""
 
 log = structlog.get_logger(__name__)
 
@@ -51,8 +58,7 @@ class KafkaConsumer:
         topics: Sequence[str],
         slot: str,
         session_timeout_s: float,
-        begin_offsets: BeginOffsets,
-        positions: PositionStore | None = None,
+        make_positions: Callable[[FetchCommitted], PositionStore],
     ) -> None:
         self._settings = settings
         self._group = group
@@ -67,38 +73,35 @@ class KafkaConsumer:
         self._client = self._connect()
         self._joining_since_s = time.monotonic()
         self._join_limit_s = session_timeout_s * JOINING_PER_SESSION
-        self._positions = positions or GroupPositions(self._committed, begin_offsets)
+        self._positions = make_positions(self._committed)
+        self._topic_ids: dict[str, UUID] = {}
+        self._lost: dict[TopicPartition, Loss] = {}
+        self._check_lost_at_s = 0.0
 
     def assignment(self) -> frozenset[TopicPartition]:
         return frozenset(self._owned)
 
+    def losses(self) -> Mapping[TopicPartition, Loss]:
+        return dict(self._lost)
+
     def poll(self, timeout_s: float, max_records: int) -> PollResult:
         with self._translate_errors():
-            batches = self._fetch(timeout_s, max_records)
+            batches = self._poll_client(timeout_s, max_records)
             # Taken at the poll, not at commit: a member removed since then would commit without a generation, and
             # Kafka does not fence that.
             group = self._client.group_metadata()
             self._require_membership()
             self._apply_rebalance()
+            self._check_lost()
             self._replace_hung_client(group)
-        records = [
-            record_of(each) for tp, batch in batches.items() if TopicPartition(*tp) in self._owned for each in batch
-        ]
-        if records and (group.generation_id < 0 or not group.member_id):
+        readable = self._owned - self._lost.keys()
+        polled = {tp: batch for each, batch in batches.items() if batch and (tp := TopicPartition(*each)) in readable}
+        if polled and (group.generation_id < 0 or not group.member_id):
             self.reload()
             return PollResult([], self._positions.token(group))
+        self._positions.record_epochs({tp: batch[-1].leader_epoch for tp, batch in polled.items()})
+        records = [record_of(each) for batch in polled.values() for each in batch]
         return PollResult(records, self._positions.token(group))
-
-    def _fetch(self, timeout_s: float, max_records: int) -> Any:
-        try:
-            return self._client.poll(timeout_ms=int(timeout_s * 1000), max_records=max_records)
-        except errors.CorruptRecordError as error:
-            forget_fetched(self._client, self._client.assignment())
-            raise damage_of(error, self._settings, self.position, self._end_offset) from error
-
-    def _end_offset(self, tp: TopicPartition) -> int:
-        here = ClientPartition(*tp)
-        return int(self._client.end_offsets([here])[here])
 
     def seek(self, tp: TopicPartition, offset: int) -> None:
         self._require(tp)
@@ -119,6 +122,8 @@ class KafkaConsumer:
 
     def position(self, tp: TopicPartition) -> int:
         self._require(tp)
+        if tp in self._lost:
+            return self._lost[tp].position
         try:
             with self._translate_errors():
                 offset = self._client.position(ClientPartition(*tp), timeout_ms=int(REQUEST_TIMEOUT_S * 1000))
@@ -157,8 +162,8 @@ class KafkaConsumer:
     def _connect(self) -> Client:
         with self._translate_errors():
             client = Client(
-                **self._settings,
-                **READER_SETTINGS,
+                # Without a reset: reading from elsewhere would skip or repeat records in silence.
+                **{**self._settings, **READER_SETTINGS, "auto_offset_reset": "none"},
                 group_id=self._group,
                 group_instance_id=self._slot,
                 session_timeout_ms=int(self._session_timeout_s * 1000),
@@ -190,9 +195,36 @@ class KafkaConsumer:
             close_client(former)
             self._joining_since_s = time.monotonic()  # connecting and closing take seconds on a busy machine
 
-    def _committed(self, tp: TopicPartition) -> int | None:
-        offset = self._client.committed(ClientPartition(*tp), timeout_ms=int(REQUEST_TIMEOUT_S * 1000))
-        return None if offset is None else int(offset)
+    def _poll_client(self, timeout_s: float, max_records: int) -> Mapping[ClientPartition, Sequence[ConsumerRecord]]:
+        """Raises Damaged if records cannot be decoded, TransientError if the records at a position are gone; `reload`
+        then finds out what is lost."""
+        try:
+            batches: Mapping[ClientPartition, Sequence[ConsumerRecord]] = self._client.poll(
+                timeout_ms=int(timeout_s * 1000), max_records=max_records
+            )
+        except errors.NoOffsetForPartitionError:  # a newly assigned partition, whose position is acquired next
+            return {}
+        except (errors.OffsetOutOfRangeError, errors.LogTruncationError) as error:
+            raise TransientError(f"Kafka no longer has the records at a position: {reason_of(error)}") from error
+        except errors.CorruptRecordError as error:
+            forget_fetched(self._client, self._client.assignment())
+            raise damage_of(error, self._settings, self.position, self._end_offset) from error
+        for topic, topic_id in self._topic_ids.items():
+            if known_topic_id(self._client, topic) not in (None, topic_id):
+                raise TransientError(f"topic {topic!r} was deleted and recreated")
+        return batches
+
+    def _end_offset(self, tp: TopicPartition) -> int:
+        here = ClientPartition(*tp)
+        return int(self._client.end_offsets([here])[here])
+
+    def _check_lost(self) -> None:
+        """Look now and then whether a person has accepted the losses."""
+        if self._lost and time.monotonic() >= self._check_lost_at_s:
+            self._acquire(self._lost.keys() & self._owned)
+
+    def _committed(self, tp: TopicPartition) -> OffsetAndMetadata | None:
+        return self._client.committed(ClientPartition(*tp), metadata=True, timeout_ms=int(REQUEST_TIMEOUT_S * 1000))
 
     def _require_membership(self) -> None:
         if has_lost_slot(self._client):
@@ -205,6 +237,7 @@ class KafkaConsumer:
             self._revoked.clear()
         self._positions.release(revoked)
         self._owned -= revoked
+        self._lost = {tp: loss for tp, loss in self._lost.items() if tp not in revoked}
         if assigned:
             self._acquire(assigned)
             with self._lock:
@@ -213,7 +246,16 @@ class KafkaConsumer:
             self._paused &= self._owned
 
     def _acquire(self, tps: Collection[TopicPartition]) -> None:
-        for tp, offset in self._positions.acquire(tps).items():
+        acquired = self._positions.acquire(set(tps))
+        self._topic_ids |= acquired.topic_ids
+        self._lost = {tp: loss for tp, loss in self._lost.items() if tp not in tps} | acquired.losses
+        self._check_lost_at_s = time.monotonic() + CHECK_LOST_S
+        for tp, loss in acquired.losses.items():
+            with suppress(errors.IllegalStateError):
+                self._client.pause(ClientPartition(*tp))
+                self._client.seek(ClientPartition(*tp), loss.continue_at)  # the client insists on a position
+                self._owned.add(tp)
+        for tp, offset in acquired.positions.items():
             with suppress(errors.IllegalStateError):  # revoked again: the next poll releases it
                 self._client.seek(ClientPartition(*tp), offset)
                 forget_fetched(self._client, [ClientPartition(*tp)])
@@ -222,7 +264,7 @@ class KafkaConsumer:
                     self._client.resume(ClientPartition(*tp))
 
     def _client_partitions(self, tps: Sequence[TopicPartition]) -> list[ClientPartition]:
-        return [ClientPartition(*tp) for tp in tps if tp in self._owned]
+        return [ClientPartition(*tp) for tp in tps if tp in self._owned and tp not in self._lost]
 
     def _require(self, tp: TopicPartition) -> None:
         if tp not in self._owned:

@@ -65,6 +65,9 @@ class KafkaProducer:
     def db_unit(self) -> PostgresUnit:
         raise BrokerError("this producer writes to Kafka: create one with in_database=True for database units")
 
+    def verify(self) -> None:
+        """Does nothing: Kafka acknowledges what is replicated."""
+
     def close(self) -> None:
         """Close without waiting: committed units are sent, and nothing else must be sent."""
         self._is_closed = True

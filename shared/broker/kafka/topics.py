@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from kafka import KafkaAdminClient, errors
@@ -70,11 +70,21 @@ class KafkaTopics:
         if changed := {key: value for key, value in target.items() if current[key] != value}:
             self._admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, spec.name, changed)])
 
-    def _describe(self, name: str) -> KafkaTopic:
+    def current_ids(self, names: Collection[str]) -> dict[str, UUID]:
+        """The ids of the topics as they are now. A topic that was deleted and made anew has another one."""
+        descriptions = [self._readiness_retry.call(self._metadata, name) for name in sorted(names)]
+        return {str(each["name"]): UUID(str(each["topic_id"])) for each in descriptions}
+
+    def _metadata(self, name: str) -> dict[str, Any]:
         with translate_errors(f"describing topic {name!r}"):
-            description = self._admin.describe_topics([name])[0]
+            description: dict[str, Any] = self._admin.describe_topics([name])[0]
             if description["error_code"]:
                 raise errors.for_code(description["error_code"])
+            return description
+
+    def _describe(self, name: str) -> KafkaTopic:
+        description = self._metadata(name)
+        with translate_errors(f"describing topic {name!r}"):
             compacted = "compact" in self._configs(name, ["cleanup.policy"])["cleanup.policy"]
         return KafkaTopic(UUID(str(description["topic_id"])), name, len(description["partitions"]), compacted)
 
@@ -97,6 +107,7 @@ def configs_of(spec: TopicSpec, kafka: KafkaSettings) -> dict[str, str]:
     replicas = kafka.min_insync_replicas
     return (
         cleanup_configs
-        | {"max.message.bytes": str(TOPIC_LIMIT_BYTES)}
+        # A replica that lacks committed records must not become the leader: their readers would never know.
+        | {"max.message.bytes": str(TOPIC_LIMIT_BYTES), "unclean.leader.election.enable": "false"}
         | ({} if replicas is None else {"min.insync.replicas": str(replicas)})
     )

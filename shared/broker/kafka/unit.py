@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
+from uuid import UUID
 
 from kafka import KafkaProducer as Client
 from kafka import OffsetAndMetadata, errors
@@ -41,8 +42,13 @@ OutgoingRecord = tuple[str, bytes, bytes, list[tuple[str, bytes]], int]
 class HeldPartition:
     """One period of ownership of a partition. It becomes invalid when the partition is reassigned, when its committed
     position is reloaded, and when a unit that advances it fails.
+
+    `committed`: the committed position, None if there is none yet. `leader_epoch`: that of the last polled record.
     """
 
+    kafka_id: UUID
+    committed: int | None = None
+    leader_epoch: int = -1
     valid: bool = True
 
 
@@ -56,6 +62,14 @@ class Membership:
     @property
     def partitions(self) -> frozenset[TopicPartition]:
         return frozenset(self.held)
+
+
+def topic_id_of(metadata: str | None) -> UUID | None:
+    """The topic's id in the metadata of a committed offset; None if it was committed by an older version."""
+    try:
+        return UUID((metadata or "").rpartition(" ")[2])
+    except ValueError:
+        return None
 
 
 class KafkaUnit:
@@ -80,8 +94,10 @@ class KafkaUnit:
             held_partition = token.held.get(tp)
             if held_partition is None or not held_partition.valid:
                 raise Fenced(f"this member no longer owns {tp.topic}/{tp.partition}")
-            metadata = "" if ctl_seq is None else str(ctl_seq)
-            self._advances[token.group, tp] = (held_partition, OffsetAndMetadata(offset, metadata, -1))
+            metadata = f"{'' if ctl_seq is None else ctl_seq} {held_partition.kafka_id}"
+            self._advances[token.group, tp] = (
+                held_partition, OffsetAndMetadata(offset, metadata, held_partition.leader_epoch)
+            )  # fmt: skip
 
     def cursor_set(self, topic: str, key: str, value: bytes) -> None:
         self._cursors.append((topic, key, value))
@@ -103,6 +119,8 @@ class KafkaUnit:
                 held_partition.valid = False
             self._retire_producer()
             raise
+        for held_partition, offset in self._advances.values():
+            held_partition.committed = offset.offset
 
     def abort(self) -> None:
         """Nothing needs to be undone: before `commit` nothing was sent. A failed `commit` has closed the producer, and

@@ -7,8 +7,10 @@ upgrade fixes a fault, delete its definition here.
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Collection, Mapping
 from typing import Any
+from uuid import UUID
 
 from kafka import KafkaAdminClient, OffsetAndMetadata, errors
 from kafka import KafkaConsumer as ConsumerClient
@@ -18,6 +20,7 @@ from kafka.net.compat import KafkaNetClient
 from kafka.net.connection import KafkaConnection
 from kafka.net.manager import KafkaConnectionManager
 from kafka.net.selector import NetworkSelector
+from kafka.protocol.consumer import OffsetForLeaderEpochRequest
 from kafka.structs import ConsumerGroupMetadata, MemberState
 
 from shared.broker.kafka.security import refusal
@@ -187,3 +190,35 @@ def broker_version(admin: KafkaAdminClient) -> Any:
 def forget_coordinators(admin: KafkaAdminClient) -> None:
     """Discard the cached coordinators: the library never does, even when a group has moved to another node."""
     admin._manager.cluster._coordinators.clear()
+
+
+def known_topic_id(client: ConsumerClient, topic: str) -> UUID | None:
+    """The topic's id in the consumer's metadata, None if it is not known yet."""
+    topic_id: UUID | None = client._manager.cluster.topic_id(topic)
+    return topic_id
+
+
+def epoch_ends(admin: KafkaAdminClient, epochs: Mapping[ClientPartition, int]) -> dict[ClientPartition, int]:
+    """Where each leader epoch ends in its partition's log, -1 if the log does not know the epoch. The library asks only
+    for partitions that a consumer is fetching."""
+    ends: dict[ClientPartition, int] = admin._manager.run(_epoch_ends, admin, epochs)
+    return ends
+
+
+async def _epoch_ends(admin: KafkaAdminClient, epochs: Mapping[ClientPartition, int]) -> dict[ClientPartition, int]:
+    ends: dict[ClientPartition, int] = {}
+    for leader, tps in (await admin._async_get_leader_for_partitions(epochs.keys())).items():
+        topics: dict[str, list[Any]] = defaultdict(list)
+        for tp in tps:
+            partition = OffsetForLeaderEpochRequest.OffsetForLeaderTopic.OffsetForLeaderPartition(
+                partition=tp.partition, current_leader_epoch=-1, leader_epoch=epochs[tp]
+            )
+            topics[tp.topic].append(partition)
+        request = OffsetForLeaderEpochRequest(replica_id=-1, topics=list(topics.items()))
+        response = await admin._manager.send(request, node_id=leader)
+        for topic in response.topics:
+            for each in topic.partitions:
+                if each.error_code:
+                    raise errors.for_code(each.error_code)
+                ends[ClientPartition(topic.topic, each.partition)] = each.end_offset
+    return ends

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from uuid import UUID
 
 from shared.broker.contract import TopicPartition
 from shared.broker.counting.backlog import GaplessBacklog
 from shared.broker.counting.record_count import GaplessRecordCount
 from shared.broker.postgres.consumer import PostgresConsumer, PostgresReader
-from shared.broker.postgres.log import LOCAL_PREFIX, PostgresTopics, StoredBatch
+from shared.broker.postgres.log import PostgresTopics, StoredBatch
 from shared.broker.postgres.unit import PostgresProducer
 from shared.database.connection import TIMEOUTS, ReconnectingConnection, Timeouts
 from shared.errors import ConfigError
@@ -56,6 +55,9 @@ class PostgresBroker:
     def group_offsets(self, group: str, topics: Sequence[str]) -> dict[TopicPartition, int]:  # noqa: ARG002
         """Always empty: the positions of `committed` are the only ones."""
         return {}
+
+    def offsets_retention_s(self) -> None:
+        """Always None: positions are rows."""
 
     def record_count(self) -> GaplessRecordCount:
         return GaplessRecordCount()
@@ -148,35 +150,6 @@ class PostgresBroker:
 
     def close(self) -> None:
         self._link.drop()
-
-    def bind_kafka_topic(self, name: str, kafka_id: UUID) -> None:
-        """Record the id of the Kafka topic that a local topic belongs to. Raises ConfigError if it has changed."""
-        with self._link.use() as connection:
-            row = connection.execute(
-                "UPDATE broker.topics SET kafka_id = coalesce(kafka_id, %s) WHERE name = %s RETURNING kafka_id",
-                (kafka_id, name),
-            ).fetchone()
-        if row is None:
-            raise ConfigError(f"topic {name!r} is not in the database; run `headrace migrate` to create it")
-        if row[0] != kafka_id:
-            raise ConfigError(
-                f"topic {name.removeprefix(LOCAL_PREFIX)!r} was deleted and recreated on Kafka, but the positions in"
-                " the database belong to the deleted topic. If none of its records is needed any more, run DELETE FROM"
-                f" broker.topics WHERE name = '{name}', then `headrace migrate`; records that were applied before"
-                " are not applied twice"
-            )
-
-    def delete_relayed(self, relayed: Mapping[TopicPartition, int]) -> None:
-        """Delete the whole batches before these offsets immediately: they are in Kafka and are not read here again."""
-        with self._link.use() as connection:
-            for tp, offset in relayed.items():
-                connection.execute(
-                    "WITH gone AS (DELETE FROM broker.log WHERE topic_id = %(id)s AND p = %(p)s"
-                    " AND base_off + n <= %(offset)s RETURNING base_off + n AS next_off)"
-                    " UPDATE broker.partitions SET begin_off = greatest(begin_off, (SELECT max(next_off) FROM gone))"
-                    " WHERE topic_id = %(id)s AND p = %(p)s",
-                    {"id": self._topics.get(connection, tp.topic).id, "p": tp.partition, "offset": offset},
-                )
 
     def positions(self, group: str, prefix: str) -> dict[TopicPartition, int]:
         """A group's positions in the topics whose names begin with `prefix`, without the prefix."""

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 
-from shared.broker.contract import Damaged, PollResult, Record, TopicPartition
+from shared.broker.contract import Damaged, Loss, PollResult, Record, TopicPartition
 from shared.broker.postgres import log as postgres_log
 from shared.broker.postgres.group import Group, positions_of
 from shared.broker.postgres.log import PostgresTopics, StoredBatch
@@ -156,6 +156,10 @@ class PostgresConsumer:
 
     def assignment(self) -> frozenset[TopicPartition]:
         return frozenset(self._group.held)
+
+    def losses(self) -> dict[TopicPartition, Loss]:
+        """Always empty: positions and log are in one database, and retention waits for every group."""
+        return {}
 
     def poll(self, timeout_s: float, max_records: int) -> PollResult:
         if self._group.update_assignment():

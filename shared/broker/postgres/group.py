@@ -14,7 +14,7 @@ from shared.broker.postgres.log import PostgresTopics
 from shared.broker.postgres.staleness import UnchangedValues
 from shared.broker.postgres.unit import Lease
 from shared.database.connection import TIMEOUTS, DbConnection, ReconnectingConnection, Timeouts
-from shared.errors import HeadraceError, TransientError
+from shared.errors import HeadraceError, TransientError, WentBack
 
 # In renewals: about once a minute.
 RETENTION_EVERY = 60
@@ -74,8 +74,11 @@ class Group:
     def update_assignment(self) -> bool:
         """Release and acquire partitions as the group's members require; returns whether anything changed.
 
-        Raises HeadraceError if the thread that renews the leases has failed: this process must exit.
+        Raises HeadraceError if the thread that renews the leases has failed, or if the database went back: this process
+        must exit.
         """
+        if isinstance(self._thread_error, WentBack):
+            raise self._thread_error
         if self._thread_error is not None:
             raise HeadraceError(f"the leases are no longer renewed: {self._thread_error}") from self._thread_error
         with self._state:
@@ -101,12 +104,8 @@ class Group:
         """
         with self._loop_link.use() as connection:
             self._require_membership(connection)
-            rows = connection.execute(
-                "SELECT t.name, pos.p, pos.epoch, pos.next_off FROM broker.positions pos"
-                " JOIN broker.topics t ON t.id = pos.topic_id WHERE pos.grp = %s",
-                (self.group,),
-            ).fetchall()
-        committed = {TopicPartition(name, p): Lease(epoch, offset) for name, p, epoch, offset in rows}
+            stored = self._stored_positions(connection)
+        committed = {tp: Lease(epoch, offset) for tp, (epoch, offset) in stored.items()}
         with self._state:
             self.held = {
                 tp: committed[tp]
@@ -169,8 +168,10 @@ class Group:
 
     def _renew(self) -> None:
         held_before = self.held.keys()  # partitions acquired during these statements must not count as lost
+        committed = {tp: (lease.epoch, lease.committed) for tp, lease in self.held.items()}
         with self._thread_link.use() as connection:
             self._require_membership(connection)
+            require_not_earlier(self._stored_positions(connection), committed)
             connection.execute(
                 "UPDATE broker.members SET alive_until = now() + make_interval(secs => %s)"
                 " WHERE grp = %s AND incarnation = %s",
@@ -203,6 +204,15 @@ class Group:
             self._target = share_of(self.member, [row[0] for row in alive if row[0] not in silent_members], tps)
             self._lost_leases = frozenset(held_before - renewed_tps)
             self._stale_leases = self._seen_leases.longer_than(lease_s, now_s)
+
+    def _stored_positions(self, connection: DbConnection) -> dict[TopicPartition, tuple[int, int]]:
+        """Epoch and position of each partition that the group has read."""
+        rows = connection.execute(
+            "SELECT t.name, pos.p, pos.epoch, pos.next_off FROM broker.positions pos"
+            " JOIN broker.topics t ON t.id = pos.topic_id WHERE pos.grp = %s",
+            (self.group,),
+        ).fetchall()
+        return {TopicPartition(name, p): (epoch, offset) for name, p, epoch, offset in rows}
 
     def _release(self, connection: DbConnection, tps: Iterable[TopicPartition]) -> None:
         for tp in tps:
@@ -239,6 +249,21 @@ class Group:
                 (*place, begin[0] if begin else 0),
             ).fetchone()
         return Lease(*position) if position else None
+
+
+def require_not_earlier(
+    stored: Mapping[TopicPartition, tuple[int, int]], committed: Mapping[TopicPartition, tuple[int, int]]
+) -> None:
+    """Raises WentBack if the database holds an earlier epoch or position than was committed. `committed` must have been
+    taken before `stored` was read: both only grow."""
+    for tp, (epoch, offset) in committed.items():
+        stored_epoch, stored_offset = stored.get(tp, (0, 0))
+        if stored_epoch < epoch or (stored_epoch == epoch and stored_offset < offset):
+            raise WentBack(
+                f"the database is at an earlier state than before: the position in {tp.topic}/{tp.partition} is"
+                f" {stored_offset} (epoch {stored_epoch}) there, but {offset} (epoch {epoch}) was committed. This"
+                " process ends; a new one starts from what the database holds"
+            )
 
 
 def positions_of(held: Mapping[TopicPartition, Lease]) -> dict[TopicPartition, int]:

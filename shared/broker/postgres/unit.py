@@ -13,15 +13,17 @@ from shared.broker.contract import NewRecord, Ownership, TopicPartition
 from shared.broker.postgres import log as postgres_log
 from shared.broker.postgres.log import PostgresTopics
 from shared.database.connection import TIMEOUTS, ReconnectingConnection, TimeoutConnection, Timeouts, first_line
-from shared.errors import Aborted, BrokerError, Fenced, TransientError, Unknown
+from shared.errors import Aborted, BrokerError, Fenced, TransientError, Unknown, WentBack
 
 
 @dataclass
 class Lease:
-    """The lease of an owned partition: its epoch and its committed position."""
+    """The lease of an owned partition: its epoch and its committed position. `leader_epoch`: on Kafka, that of the
+    last polled record."""
 
     epoch: int
     committed: int
+    leader_epoch: int | None = None
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,28 @@ class Leases:
         return frozenset(self.held)
 
 
+@dataclass
+class HeldSlot:
+    """The slot of a producer: its epoch, and the number of units that the slot has committed in all."""
+
+    name: str
+    epoch: int
+    units: int
+
+    def went_back(self, row: tuple[Any, ...] | None) -> WentBack:
+        stored = f"epoch {row[0]} and {row[1]} units" if row else "nothing"
+        return WentBack(
+            f"the database is at an earlier state than before: slot {self.name!r} has {stored} there, but epoch"
+            f" {self.epoch} and {self.units} units were committed. This process ends; a new one starts from what the"
+            " database holds"
+        )
+
+
 class PostgresProducer:
     """Creates units on one connection, one at a time. Creating another producer for the slot fences this one."""
 
     def __init__(self, conninfo: str, slot: str, timeouts: Timeouts = TIMEOUTS, prefix: str = "") -> None:
         """`prefix` precedes the names of the topics that it writes to (see PostgresTopics)."""
-        self._slot = slot
         self._topics = PostgresTopics(prefix)
         self._unit_s = timeouts.unit_s
         ended_after = {"idle_in_transaction_session_timeout": f"{timeouts.stopped_unit_s * 1000:.0f}ms"}
@@ -49,18 +67,29 @@ class PostgresProducer:
             conninfo, f"producer {slot}", autocommit=False, settings=ended_after, answer_s=timeouts.answer_s
         )
         with self._link.use() as connection:
-            self._epoch: int = connection.execute(
-                "INSERT INTO broker.slots VALUES (%s, 1) ON CONFLICT (name) DO UPDATE SET epoch = slots.epoch + 1"
-                " RETURNING epoch",
+            row = connection.execute(
+                "INSERT INTO broker.slots (name, epoch) VALUES (%s, 1)"
+                " ON CONFLICT (name) DO UPDATE SET epoch = slots.epoch + 1 RETURNING epoch, units",
                 (slot,),
-            ).fetchone()[0]  # type: ignore[index]  # RETURNING always gives the row
+            ).fetchone()
+            assert row is not None  # noqa: S101  # RETURNING of an upsert always gives the row
+            self._held_slot = HeldSlot(slot, *row)
             connection.commit()
 
     def unit(self) -> PostgresUnit:
-        return PostgresUnit(self._link, self._topics, self._slot, self._epoch, self._unit_s)
+        return PostgresUnit(self._link, self._topics, self._held_slot, self._unit_s)
 
     def db_unit(self) -> PostgresUnit:
         return self.unit()
+
+    def verify(self) -> None:
+        with self._link.use() as connection:
+            row = connection.execute(
+                "SELECT epoch, units FROM broker.slots WHERE name = %s", (self._held_slot.name,)
+            ).fetchone()
+            connection.commit()
+        if row is None or row < (self._held_slot.epoch, self._held_slot.units):
+            raise self._held_slot.went_back(row)
 
     def close(self) -> None:
         self._link.drop()
@@ -70,18 +99,13 @@ class PostgresUnit:
     """Collects appends and writes them at commit, so that the locks on the partitions are held only briefly."""
 
     def __init__(
-        self,
-        link: ReconnectingConnection,
-        topics: PostgresTopics,
-        slot: str,
-        epoch: int,
-        limit_s: float = TIMEOUTS.unit_s,
+        self, link: ReconnectingConnection, topics: PostgresTopics, slot: HeldSlot, limit_s: float = TIMEOUTS.unit_s
     ) -> None:
         """`limit_s`: the time from the first use of the connection to the commit."""
         self._link = link
         self._limit_s = limit_s
         self._topics = topics
-        self._slot = (slot, epoch)
+        self._slot = slot
         self._records: list[NewRecord] = []
         self._advances: dict[tuple[str, TopicPartition], tuple[Lease, int, int | None]] = {}
         self._cursors: dict[tuple[str, str], bytes] = {}
@@ -136,6 +160,7 @@ class PostgresUnit:
                 raise Aborted(f"the unit was rolled back at commit: {first_line(error)}") from error
             self._link.drop()
             raise Unknown(f"no reply to commit: {first_line(error)}") from error
+        self._slot.units += 1
         for lease, offset, _ in self._advances.values():
             lease.committed = offset
 
@@ -158,11 +183,15 @@ class PostgresUnit:
         self.abort()
 
     def _write(self, connection: psycopg.Connection[Any]) -> None:
-        name, epoch = self._slot
-        row = connection.execute("SELECT epoch FROM broker.slots WHERE name = %s FOR SHARE", (name,)).fetchone()
-        if row != (epoch,):
+        slot = self._slot
+        row = connection.execute(
+            "UPDATE broker.slots SET units = units + 1 WHERE name = %s RETURNING epoch, units - 1", (slot.name,)
+        ).fetchone()
+        if row is None or row < (slot.epoch, slot.units):
+            raise slot.went_back(row)
+        if row != (slot.epoch, slot.units):
             raise Fenced(
-                f"another process has taken slot {name!r} (its epoch {row and row[0]}, this process's {epoch})"
+                f"another process has taken slot {slot.name!r} (its epoch {row[0]}, this process's {slot.epoch})"
             )
         if self._advances:
             self._advance(connection)
@@ -187,15 +216,20 @@ class PostgresUnit:
     def _advance(self, connection: psycopg.Connection[Any]) -> None:
         """Compare-and-swap every position: the row must still have this owner's epoch and committed position."""
         moves = [
-            (group, self._topics.get(connection, tp.topic).id, tp.partition, lease.epoch, lease.committed, new, seq)
+            (
+                group, self._topics.get(connection, tp.topic).id, tp.partition, lease.epoch, lease.committed, new, seq,
+                lease.leader_epoch,
+            )
             for (group, tp), (lease, new, seq) in self._advances.items()
-        ]
+        ]  # fmt: skip
         columns = [list(column) for column in zip(*sorted(moves), strict=True)]
         moved = connection.execute(
-            "UPDATE broker.positions pos SET next_off = w.new, ctl_seq = coalesce(w.seq, pos.ctl_seq)"
-            " FROM unnest(%s::text[], %s::int[], %s::int[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[])"
-            " AS w(grp, topic_id, p, epoch, loaded, new, seq) WHERE pos.grp = w.grp AND pos.topic_id = w.topic_id"
-            " AND pos.p = w.p AND pos.epoch = w.epoch AND pos.next_off = w.loaded",
+            "UPDATE broker.positions pos SET next_off = w.new, ctl_seq = coalesce(w.seq, pos.ctl_seq),"
+            " leader_epoch = coalesce(w.leader_epoch, pos.leader_epoch)"
+            " FROM unnest(%s::text[], %s::int[], %s::int[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[],"
+            " %s::int[]) AS w(grp, topic_id, p, epoch, loaded, new, seq, leader_epoch)"
+            " WHERE pos.grp = w.grp AND pos.topic_id = w.topic_id AND pos.p = w.p"
+            " AND pos.epoch = w.epoch AND pos.next_off = w.loaded",
             columns,
         ).rowcount
         if moved != len(self._advances):

@@ -1,10 +1,11 @@
--- Partitions that no replica handles until an operator decides. `seq`: the newest order that the loop obeyed; a newer
--- resume order ends a hold of the kind `breaker` or `damaged`. `continue_at`: an operator's decision to continue there.
+-- Partitions that no replica handles until an operator decides; those with lost records are in broker.losses. `seq`: the
+-- newest order that the loop obeyed; a newer resume order ends a hold. `continue_at`: an operator's decision to continue
+-- there.
 CREATE TABLE ops.holds (
     service text NOT NULL,
     topic text NOT NULL,
     p bigint NOT NULL,
-    kind text NOT NULL CHECK (kind IN ('breaker', 'damaged', 'lost')),
+    kind text NOT NULL CHECK (kind IN ('breaker', 'damaged')),
     cause jsonb NOT NULL,
     seq bigint NOT NULL,
     at timestamptz NOT NULL,

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from shared.broker.postgres.losses import OpenLoss
 from shared.ops.holds import Hold, HoldKind
 from shared.ops.orders import DesiredState, PartitionState
 
@@ -25,6 +26,14 @@ _HOLD: dict[str, Any] = {
     "kind": "damaged", "at": "2026-01-31T09:00:00Z", "continue_at": None,
     "cause": {"message": "raw-events/0 is held back because ...", "offset": 5120, "end": 5140},
 }  # fmt: skip
+
+
+_LOSSES = {
+    "removed": "retention removed records that were not read",
+    "truncated": "Kafka lost the end of the log",
+    "recreated": "the topic was deleted and recreated, or Kafka is a new one",
+    "forgotten": "Kafka lost the offset of the service",
+}
 
 
 class PauseRequest(BaseModel):
@@ -79,11 +88,42 @@ class HoldBody(BaseModel):
 
     kind: HoldKind = Field(
         description="breaker: too many records failed; damaged: stored records cannot be decoded; lost: records are"
-        " gone. PUT resume ends the first two, and the partition is tried again"
+        " gone. PUT resume ends the first two, and the partition is tried again; PUT accept-loss ends the last"
     )
     cause: dict[str, Any] = Field(description="`message`, and facts that depend on the kind, such as `offset`")
     at: datetime
     continue_at: int | None = Field(description="offset at which an operator has decided to continue")
+
+
+class LossBody(BaseModel):
+    """Records that were gone before the service read them, in one partition."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    topic: str
+    partition: int
+    kind: str = Field(
+        description="removed (by retention), truncated (the end of the log was lost), recreated (another topic of this"
+        " name), forgotten (Kafka lost the offset of the service)"
+    )
+    position: int = Field(description="offset at which the service stopped")
+    continue_at: int = Field(description="offset at which it continues")
+    records: int = Field(description="offsets that are lost, an upper bound of the records; 1 if unknown")
+
+
+class AcceptedLosses(BaseModel):
+    """The losses that a request accepted."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"losses": [{"topic": "clean-events", "partition": 3, "kind": "removed", "position": 100,
+                             "continue_at": 180, "records": 80}]}
+            ]
+        }
+    )  # fmt: skip
+
+    losses: list[LossBody]
 
 
 class PartitionBody(BaseModel):
@@ -128,3 +168,17 @@ class TopicList(BaseModel):
 
 def hold_body(hold: Hold) -> HoldBody:
     return HoldBody(kind=hold.kind, cause=dict(hold.cause), at=hold.at, continue_at=hold.continue_at)
+
+
+def hold_of_loss(service: str, loss: OpenLoss) -> Hold:
+    """The hold of a partition whose records are gone. `cause.kind`: as in LossBody."""
+    tp = loss.tp
+    message = (
+        f"{tp.topic}/{tp.partition} is held back at offset {loss.position}: {_LOSSES[loss.kind]}. `headrace resume"
+        f" --accept-loss {service} {tp.topic} {tp.partition}` continues at offset {loss.continue_at}"
+    )
+    cause = {
+        "message": message, "kind": loss.kind, "position": loss.position, "continue_at": loss.continue_at,
+        "records": loss.records,
+    }  # fmt: skip
+    return Hold(tp, "lost", cause, 0, loss.found_at)

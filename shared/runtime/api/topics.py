@@ -11,6 +11,7 @@ from fastapi import APIRouter, Body, Path, Request, Response
 from starlette.exceptions import HTTPException
 
 from shared.broker.contract import TopicPartition
+from shared.broker.postgres import losses as losses_table
 from shared.database.connection import DbConnection
 from shared.ops.holds import Hold
 from shared.ops.operations import NotPossible
@@ -30,7 +31,9 @@ from shared.runtime.api.idempotent_change import (
 )
 from shared.runtime.api.problems import responses
 from shared.runtime.api.topic_bodies import (
+    AcceptedLosses,
     HoldBody,
+    LossBody,
     OrderBody,
     PartitionBody,
     PauseRequest,
@@ -40,6 +43,7 @@ from shared.runtime.api.topic_bodies import (
     TopicBody,
     TopicList,
     hold_body,
+    hold_of_loss,
 )
 
 TopicName = Annotated[
@@ -67,6 +71,7 @@ def router(context: AdminContext) -> APIRouter:
 
     _add_orders(context, router)
     _add_skip(context, router)
+    _add_losses(context, router)
     return router
 
 
@@ -112,6 +117,41 @@ def _add_orders(context: AdminContext, router: APIRouter) -> None:
     ) -> Response:
         """Continues where the topic was paused, or where the breaker tripped because too many records failed."""
         return give_order(request, [_require_topic(context, topic)], "running", body or ResumeRequest())
+
+
+def _add_losses(context: AdminContext, router: APIRouter) -> None:
+    def accept(request: Request, tp: TopicPartition | None, body: PauseRequest) -> Response:
+        caller = caller_of(request)
+
+        def work(connection: DbConnection) -> ChangeResult:
+            losses = losses_table.accept(connection, context.service, tp, caller.subject)
+            if not losses:
+                where = f"{tp.topic}/{tp.partition}" if tp else f"no partition of the {context.service}"
+                raise HTTPException(HTTPStatus.CONFLICT, f"{where} does not wait for the acceptance of a loss")
+            accepted_losses = AcceptedLosses(losses=[LossBody.model_validate(each) for each in losses])
+            after = {**accepted_losses.model_dump(mode="json"), **body.model_dump(exclude_none=True)}
+            return ChangeResult(HTTPStatus.OK, accepted_losses, after=after)
+
+        target = f"{tp.topic}/{tp.partition}" if tp else "all"
+        return apply_change(context, request, "accept loss", target, work)
+
+    change: dict[str, Any] = {"response_model": AcceptedLosses, "responses": responses(409)}
+
+    @router.put("/accept-loss", summary="Accept all losses", **change)
+    def accept_all_losses(request: Request, body: Annotated[PauseRequest | None, Body()] = None) -> Response:
+        """Accepts the losses of all partitions. Each then continues at its `continue_at`, within seconds."""
+        return accept(request, None, body or PauseRequest())
+
+    @router.put("/{topic}/partitions/{partition}/accept-loss", summary="Accept a loss", **change)
+    def accept_loss(
+        topic: TopicName,
+        partition: Annotated[int, Path(ge=0, le=2**31 - 1, examples=[3])],
+        request: Request,
+        body: Annotated[PauseRequest | None, Body()] = None,
+    ) -> Response:
+        """Accepts the loss of one partition: records that are gone are not handled. The acceptance holds for this loss
+        only."""
+        return accept(request, TopicPartition(topic, partition), body or PauseRequest())
 
 
 def _add_skip(context: AdminContext, router: APIRouter) -> None:
@@ -174,6 +214,7 @@ def _load_topics(
     )  # read first, so that the reported status is not older
     live = orders_table.live_replicas(connection, service)
     holds = {hold.tp: hold for hold in reversed(holds_table.holds(connection, service))}
+    holds |= {loss.tp: hold_of_loss(service, loss) for loss in losses_table.open_losses(connection, service)}
     return TopicList(
         topics=[_topic_body(topic, orders.get(topic), live, partitions, holds) for topic in topics],
         replicas=[ReplicaBody(replica=replica, obeys=seq) for replica, seq in sorted(live.obeyed.items())],

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import structlog
 
-from shared.broker.contract import Consumer, PollResult, TopicPartition
+from shared.broker.contract import Consumer, Loss, PollResult, TopicPartition
 from shared.errors import BrokerError, TransientError
 from shared.ops.holds import Hold, HoldKind, holds_in_force
 from shared.ops.orders import Orders, PartitionStatus, new_resume_orders
@@ -31,12 +31,15 @@ HoldReason = Literal["no orders", "old orders", "paused", "tripped", "busy"]
 class PartitionGate:
     """Used by the loop's thread between two units: call `before_poll`, poll, call `after_poll`."""
 
-    def __init__(self, reads: tuple[str, ...], mailbox: ControlMailbox, breaker: Breaker, metrics: Metrics) -> None:
+    def __init__(
+        self, service: str, reads: tuple[str, ...], mailbox: ControlMailbox, breaker: Breaker, metrics: Metrics
+    ) -> None:
         self.owned: frozenset[TopicPartition] = frozenset()
         # The partitions that are paused in the consumer, and why. All are resumed later, including revoked ones,
         # because they may return.
         self.held: Mapping[TopicPartition, HoldReason] = {}
         self.seq = 0  # the number of the newest order that is obeyed
+        self._service = service
         self._reads = reads
         self._mailbox = mailbox
         self._breaker = breaker
@@ -45,6 +48,9 @@ class PartitionGate:
         # Partitions assigned while the orders were stale: newer orders may contradict them.
         self._with_stale_orders: frozenset[TopicPartition] = frozenset()
         self._holds: Mapping[TopicPartition, Hold] = {}
+        # What the consumer reports as lost. It returns no records of these partitions until the loss is accepted.
+        self._losses: Mapping[TopicPartition, Loss] = {}
+        self._lost: Mapping[TopicPartition, Hold] = {}
         # By topic, the failures tolerated by orders that are not effective yet; for partitions assigned until then.
         self._tolerate: dict[str, int] = {}
         self._positions: dict[TopicPartition, int] = {}
@@ -64,6 +70,7 @@ class PartitionGate:
         """The records that may be handled. A rebalance may have assigned a held partition that is not paused yet; if
         the poll returned records of it, all records are discarded and the consumer is reloaded."""
         self.assign(consumer)
+        self._record_losses(consumer)
         self._apply(consumer)
         if self.held and any((each.topic, each.partition) in self.held for each in polled.records):
             consumer.reload()
@@ -163,7 +170,7 @@ class PartitionGate:
         return "tripped" if tp in self._holds else None
 
     def _read_holds(self, orders: Orders) -> None:
-        holds = holds_in_force(self._mailbox.holds(), orders)
+        holds = {**holds_in_force(self._mailbox.holds(), orders), **self._lost}
         if holds == self._holds:
             return
         for tp, hold in self._holds.items():
@@ -171,6 +178,28 @@ class PartitionGate:
         for tp, hold in holds.items():
             self._metrics.tripped_partitions.labels(*tp, hold.kind).set(1)
         self._holds, self._changed = holds, True
+
+    def _record_losses(self, consumer: Consumer) -> None:
+        """Hold what the consumer reports as lost; release what was accepted since the last poll."""
+        losses = consumer.losses()
+        for tp, loss in losses.items():
+            if loss != self._losses.get(tp):
+                self._metrics.records_lost_total.labels(self._service, *tp).inc(loss.uncounted)
+        lost = {tp: self._lost_hold(tp, loss) for tp, loss in losses.items()}
+        for tp in self._lost.keys() - lost.keys():
+            log.info("loss_accepted", topic=tp.topic, partition=tp.partition)
+        self._losses, self._lost = losses, lost
+        self._read_holds(self._orders or Orders())
+
+    def _lost_hold(self, tp: TopicPartition, loss: Loss) -> Hold:
+        before = self._lost.get(tp)
+        if before is not None and before.message == loss.cause:
+            return before
+        log.error(
+            "records_lost", topic=tp.topic, partition=tp.partition, kind=loss.kind, position=loss.position,
+            records=loss.records, cause=loss.cause,
+        )  # fmt: skip
+        return Hold(tp, "lost", {"message": loss.cause}, self.seq, datetime.now(UTC))
 
     def _record_positions(self, consumer: Consumer) -> None:
         if not self._changed and time.monotonic() < self._published_at_s + PUBLISH_S:

@@ -80,7 +80,7 @@ class ConsumerLoop:
         self._failures = 0
         self._breaker = Breaker(service)
         self._limits = SizeLimits()
-        self._gate = PartitionGate(self.reads, mailbox or ControlMailbox(Orders()), self._breaker, metrics)
+        self._gate = PartitionGate(service, self.reads, mailbox or ControlMailbox(Orders()), self._breaker, metrics)
         self._consumer: Consumer | None = None
         self._producer: Producer | None = None
         self._needs_reload = False

@@ -22,6 +22,8 @@ from shared.runtime.process.watchdog import Watchdog
 NEXT_S = 0.5
 # How often a standby replica checks whether it has become the owner.
 STANDBY_S = 0.5
+# How often an idle source checks that the database still holds what it has committed.
+VERIFY_EVERY_S = 1.0
 
 
 class PollerLoop:
@@ -139,12 +141,16 @@ class PollerLoop:
         # failed unit leaves this block, so the next unit gets a new producer.
         with closing(self._broker.producer(f"{self.service}/{self._cursors}")) as producer:
             self._source.load(self._broker.cursors(self._cursors))
+            verified_at_s = time.monotonic()
             while not self._stop.is_set() and self._owns(consumer):
                 if not self._may_run(consumer):
                     continue
                 self.state, self.trouble = "running", ""
                 step = self._source.next(NEXT_S)
                 self._tick()
+                if step is None and time.monotonic() > verified_at_s + VERIFY_EVERY_S:
+                    producer.verify()
+                    verified_at_s = time.monotonic()
                 if step is not None:
                     self._commit(step, producer)
                 self._failures = 0

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -14,8 +15,9 @@ import pytest
 from headrace.cli import command
 from headrace.database.access import open_database
 from headrace.database.embedded import EmbeddedPostgres
-from shared.broker.contract import NewRecord
+from shared.broker.contract import Loss, NewRecord, TopicPartition
 from shared.broker.postgres.broker import PostgresBroker
+from shared.broker.postgres.losses import settle
 from shared.settings.sections import Settings
 from shared.topics import RAW
 from tests.headrace.runs import DAYS, RACES, run_once, status, until, write_archive
@@ -251,6 +253,21 @@ def test_a_service_that_does_not_run_can_be_paused(stopped: Path, capfd: pytest.
         ]
     assert "is not running and cannot obey" in headrace("pause", "cleaner", RAW, "--wait")[2]
     assert "the cleaner is not running: `headrace run` starts it" in headrace("replay", "cleaner", RAW)[2]
+
+
+def test_a_loss_is_accepted_while_the_service_does_not_run(stopped: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    headrace, lost = _caller(stopped, capfd), TopicPartition(RAW, 1)
+    assert "does not wait" in headrace("resume", "--accept-loss", "cleaner", RAW, "1")[2]
+    assert "expected no topic" in headrace("resume", "--accept-loss", "cleaner", RAW)[2]
+    with psycopg.connect(EmbeddedPostgres(stopped).url_with_password()) as connection:
+        settle(connection, "cleaner", {lost: Loss("removed", 100, UUID(int=1), 180, 80, "gone")})
+
+    code, out, _ = headrace("resume", "--accept-loss", "cleaner", RAW, "1")
+
+    assert (code, out) == (0, "raw-events/1: the cleaner continues at offset 180 (was at 100, removed)\n")
+    with psycopg.connect(EmbeddedPostgres(stopped).url_with_password()) as connection:
+        trail = connection.execute("SELECT target FROM ops.audit WHERE action = 'accept loss'").fetchall()
+    assert trail == [("raw-events/1",)]
 
 
 def test_an_audit_with_findings_exits_with_1_and_lists_them(stopped: Path, capfd: pytest.CaptureFixture[str]) -> None:

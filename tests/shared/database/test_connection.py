@@ -14,7 +14,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from shared.broker.contract import TopicPartition
 from shared.broker.postgres.broker import PostgresBroker
 from shared.broker.postgres.log import PostgresTopics
-from shared.broker.postgres.unit import PostgresProducer, PostgresUnit
+from shared.broker.postgres.unit import HeldSlot, PostgresProducer, PostgresUnit
 from shared.database.connection import TIMEOUTS, DbConnection, ReconnectingConnection, TimeoutConnection, Timeouts
 from shared.errors import Aborted, TransientError
 from shared.topics import TopicSpec
@@ -98,7 +98,7 @@ def test_a_unit_without_an_answer_is_aborted_promptly(proxy: SilentProxy, url: s
     with closing(PostgresBroker(url)) as broker, closing(PostgresProducer(url, "slot")):
         broker.ensure_topics([TopicSpec("one", 1)])
         link = connect_through(proxy, url, autocommit=False)
-        with assert_prompt(), PostgresUnit(link, PostgresTopics(), "slot", 1) as unit:
+        with assert_prompt(), PostgresUnit(link, PostgresTopics(), HeldSlot("slot", 1, 0)) as unit:
             unit.append([new_record("one", "lost")])
             unit.connection.execute("SELECT 1")
             shorten_timeout(unit.connection)
@@ -113,7 +113,7 @@ def test_a_handler_in_a_unit_without_an_answer_gets_an_error_and_a_closed_connec
     proxy: SilentProxy, url: str
 ) -> None:
     link = connect_through(proxy, url, autocommit=False)
-    with assert_prompt(), PostgresUnit(link, PostgresTopics(), "slot", 1) as unit:
+    with assert_prompt(), PostgresUnit(link, PostgresTopics(), HeldSlot("slot", 1, 0)) as unit:
         unit.connection.execute("SELECT 1")
         connection = shorten_timeout(unit.connection)
         proxy.start_dropping()

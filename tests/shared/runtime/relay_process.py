@@ -67,7 +67,7 @@ def main(config_file: Path, slot: str, where: str) -> None:
     broker_class = StoppingBroker if where == "inside" else KafkaBroker
     outbox_class = StoppingOutbox if where == "after" else Outbox
     broker = broker_class(config["url"], KafkaSettings(**config["kafka"]), config["conninfo"])
-    source = outbox_class(config["conninfo"])
+    source = outbox_class(config["conninfo"], Metrics())
     loop = PollerLoop(broker, service=RELAY, slot=slot, cursors=OUTBOX_CURSORS, source=source, metrics=Metrics())
     say("started")
     loop.run()

@@ -48,7 +48,7 @@ class Pipeline:
         self.broker = KafkaBroker(f"kafka://{bootstrap}", settings, conninfo)
         self.broker.ensure_topics(topic_specs(partitions=1))
         self._plain = KafkaProducer(bootstrap_servers=bootstrap)
-        self._outbox = Outbox(conninfo)
+        self._outbox = Outbox(conninfo, Metrics())
         self._outbox.load({})
         self.loader = _ServiceLoop(self.broker, "loader", LOADER_READS, Loader(StillClock(at(30)), Metrics()).handle)
         self.notifier = _ServiceLoop(

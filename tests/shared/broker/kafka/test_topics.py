@@ -8,20 +8,18 @@ from contextlib import closing
 from typing import Any
 from uuid import uuid4
 
-import psycopg
 import pytest
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
 
-from shared.broker.contract import TopicPartition
 from shared.broker.kafka.broker import KafkaBroker
 from shared.broker.kafka.topics import KafkaTopics
 from shared.broker.record_size import TOPIC_LIMIT_BYTES
 from shared.errors import ConfigError
 from shared.settings.sections import KafkaSettings
 from shared.topics import OUTBOX_CURSORS, TopicSpec
-from tests.contract.database import empty_log
-from tests.contract.records import fill, next_offsets, poll_some, read_all, until, values
+from tests.contract.records import until
+from tests.kafka.server import KEEPS_OFFSETS
 from tests.kafka.use import KafkaInUse
 
 DAY_S = 24 * 60 * 60
@@ -153,54 +151,7 @@ def test_the_cursor_topic_of_the_outbox_is_created_too(
     assert KafkaTopics(admin).get(OUTBOX_CURSORS)[2:] == (1, True)
 
 
-@pytest.fixture
-def log_url(request: pytest.FixtureRequest) -> Iterator[str]:
-    with empty_log(request.getfixturevalue("postgres")) as url:
-        yield url
-
-
-def test_a_recreated_topic_is_refused_until_its_old_positions_are_deleted(
-    kafka: KafkaInUse, admin: KafkaAdminClient, log_url: str
-) -> None:
-    """Positions in the database are offsets of the deleted topic and meaningless in the new one."""
-    kafka_settings = KafkaSettings(environment=uuid4().hex)
-    spec = TopicSpec(unique_name(), 1)
-
-    def broker() -> KafkaBroker:
-        return KafkaBroker(f"kafka://{kafka.bootstrap}", kafka_settings, log_url)
-
-    def handle(broker: KafkaBroker) -> list[str]:
-        """The values of the next unit of the group; its positions are in the database."""
-        with (
-            closing(broker.consumer("group", [spec.name], "0", in_database=True)) as consumer,
-            closing(broker.producer("0", in_database=True)) as producer,
-        ):
-            polled = poll_some(consumer)
-            with producer.db_unit() as unit:
-                unit.advance(polled.token, next_offsets(polled))
-                unit.commit()
-        return values(polled.records)
-
-    with closing(broker()) as before:
-        before.ensure_topics([spec])
-        fill(before, spec.name, ["old 1", "old 2", "old 3"])
-        assert handle(before) == ["old 1", "old 2", "old 3"]
-    admin.delete_topics([spec.name])
-    until(lambda: spec.name not in admin.list_topics())
-    KafkaTopics(admin).ensure([spec], kafka_settings)
-
-    with closing(broker()) as after:
-        fill(after, spec.name, ["new 1"])
-        for use in (lambda: handle(after), lambda: after.ensure_topics([spec])):
-            with pytest.raises(ConfigError, match="was deleted and recreated") as raised:
-                use()
-        message = str(raised.value)
-
-        statement = message[message.index("DELETE FROM") :].partition(",")[0]
-        with psycopg.connect(log_url, autocommit=True) as connection:
-            connection.execute(statement.encode())
-        after.ensure_topics([spec])
-
-        assert handle(after) == ["new 1"]
-        assert values(read_all(after, spec.name)) == ["new 1"]
-        assert after.committed("group", [spec.name])[TopicPartition(spec.name, 0)] > 0
+def test_the_brokers_retention_of_offsets_is_read(kafka: KafkaInUse, database_url: str) -> None:
+    kafka.require_own()
+    with closing(KafkaBroker(f"kafka://{kafka.bootstrap}", KafkaSettings(), database_url)) as broker:
+        assert broker.offsets_retention_s() == KEEPS_OFFSETS["offsets.retention.minutes"] * 60

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx2
 import psycopg
 import pytest
 
-from shared.broker.contract import TopicPartition
+from shared.broker.contract import Loss, TopicPartition
 from shared.broker.postgres.broker import PostgresBroker
+from shared.broker.postgres.losses import settle
 from shared.ops.holds import Hold
 from shared.ops.orders import PartitionStatus
 from shared.ops.tables import holds as holds_table
@@ -149,15 +150,6 @@ def test_a_held_partition_without_an_owner_has_its_kind_and_cause_until_a_resume
     assert database.execute("SELECT FROM ops.holds").rowcount == 0
 
 
-def test_a_resume_does_not_end_a_hold_for_lost_records(client: httpx2.Client, database: Database) -> None:
-    hold = Hold(TPS[0], "lost", {"message": "gone"}, 0, datetime(2031, 5, 4, tzinfo=UTC))
-    holds_table.hold(database, "cleaner", hold)
-
-    client.put(f"/v1/topics/{RAW}/resume")
-
-    assert [each["hold"] and each["hold"]["kind"] for each in topic(client)["partitions"]] == ["lost", None]
-
-
 def test_damaged_records_are_skipped_by_their_offset_with_a_line_in_the_trail(
     client: httpx2.Client, database: Database
 ) -> None:
@@ -186,3 +178,60 @@ def test_an_unknown_topic_and_an_invalid_body_are_refused(client: httpx2.Client)
     for body in invalid_bodies:
         assert client.put(f"/v1/topics/{RAW}/pause", json=body).status_code == 422
     assert client.put(f"/v1/topics/{RAW}/resume", json={"tolerate": -1}).status_code == 422
+
+
+@pytest.fixture
+def lost(database: Database) -> TopicPartition:
+    """A partition whose records were lost."""
+    lost = Loss("removed", 100, UUID(int=1), 180, 80, "gone")
+    settle(database, "cleaner", dict.fromkeys(TPS, lost))
+    settle(database, "loader", {TPS[0]: lost})
+    return TPS[1]
+
+
+def test_a_resume_does_not_end_a_hold_for_lost_records(client: httpx2.Client, lost: TopicPartition) -> None:
+    client.put(f"/v1/topics/{RAW}/resume")
+
+    held = topic(client)["partitions"]
+    client.put(f"/v1/topics/{RAW}/partitions/{lost.partition}/accept-loss")
+
+    assert [(each["hold"]["kind"], each["hold"]["cause"]["continue_at"]) for each in held] == [("lost", 180)] * 2
+    assert [each["hold"] is None for each in topic(client)["partitions"]] == [False, True]
+
+
+def test_a_loss_is_accepted_for_one_partition_once_with_a_line_in_the_trail(
+    client: httpx2.Client, database: Database, lost: TopicPartition
+) -> None:
+    path = f"/v1/topics/{RAW}/partitions/{lost.partition}/accept-loss"
+
+    answer = client.put(path, json={"reason": "the disk is gone"})
+
+    assert answer.json()["losses"] == [
+        {"topic": RAW, "partition": 1, "kind": "removed", "position": 100, "continue_at": 180, "records": 80}
+    ]
+    assert_problem(client.put(path), 409, "conflict")
+    accepted, waiting = settle(database, "cleaner", dict.fromkeys(TPS, Loss("removed", 100, UUID(int=1), 190, 90, "")))
+    assert (list(accepted), list(waiting)) == ([TPS[1]], [TPS[0]])
+    refused, line = client.get("/v1/audit").json()["lines"][:2]
+    assert (line["action"], line["target"], line["after"]["reason"]) == (
+        "accept loss", f"{RAW}/1", "the disk is gone",
+    )  # fmt: skip
+    assert refused["outcome"].startswith("refused (409)")
+
+
+def test_all_losses_of_a_service_are_accepted_and_none_of_another(client: httpx2.Client, lost: TopicPartition) -> None:
+    answer = client.put("/v1/topics/accept-loss")
+
+    assert [each["partition"] for each in answer.json()["losses"]] == [0, lost.partition]
+    assert "does not wait" in assert_problem(client.put("/v1/topics/accept-loss"), 409, "conflict")
+
+
+def test_an_accepted_loss_does_not_cover_the_next_one(
+    client: httpx2.Client, database: Database, lost: TopicPartition
+) -> None:
+    client.put("/v1/topics/accept-loss")
+
+    later = Loss("removed", 200, UUID(int=1), 230, 30, "gone again")
+    accepted, waiting = settle(database, "cleaner", {lost: later})
+
+    assert (accepted, waiting) == ({}, {lost: later._replace(uncounted=30)})

@@ -15,7 +15,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from shared.broker.contract import Consumer, Ownership, PollResult, TopicPartition
+from shared.broker.contract import Consumer, Loss, Ownership, PollResult, TopicPartition
 from shared.ops.orders import DesiredState, ObservedPartition, Order, Orders, PartitionStatus, pending_reason
 from shared.ops.tables.orders import FRESH_S
 from shared.runtime.control.mailbox import ControlMailbox
@@ -49,6 +49,9 @@ class Member:
     def assignment(self) -> frozenset[TopicPartition]:
         return self.owned
 
+    def losses(self) -> dict[TopicPartition, Loss]:
+        return {}
+
     def pause(self, tps: Sequence[TopicPartition]) -> None:
         pass
 
@@ -70,7 +73,7 @@ class Process:
         self.is_registered = False
         self.read_started_at: float | None = None
         self.mailbox = ControlMailbox(now_s=lambda: world.now_s)
-        self.gate = PartitionGate(TOPICS, self.mailbox, Breaker("service"), METRICS)
+        self.gate = PartitionGate("service", TOPICS, self.mailbox, Breaker("service"), METRICS)
         self.member = Member()
         # The partitions that it may handle since its last step, with the epoch of ownership; whether it has records.
         self.handled_epochs: dict[TopicPartition, int] = {}

@@ -91,7 +91,7 @@ class OutboxTestbed:
     @contextmanager
     def relay(self, slot: str = "0") -> Iterator[PollerLoop]:
         """A relay in a thread of the test."""
-        with closing(self._connect()) as broker, closing(Outbox(self._conninfo)) as source:
+        with closing(self._connect()) as broker, closing(Outbox(self._conninfo, Metrics())) as source:
             loop = PollerLoop(
                 broker, service=RELAY, slot=slot, cursors=OUTBOX_CURSORS, source=source, metrics=Metrics()
             )
