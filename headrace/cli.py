@@ -35,6 +35,7 @@ from headrace.commands import (
 from headrace.commands.audit import audit
 from headrace.commands.backfill import backfill
 from headrace.commands.backtest import backtest
+from headrace.commands.backup import backup
 from headrace.commands.explain import explain
 from headrace.commands.export import export
 from headrace.commands.lag import lag
@@ -44,6 +45,7 @@ from headrace.commands.plot import plot
 from headrace.commands.promote import promote
 from headrace.commands.quality import quality
 from headrace.commands.replay import replay
+from headrace.commands.restore import restore
 from headrace.commands.resume import resume
 from headrace.commands.rollback import rollback
 from headrace.commands.run import run
@@ -116,6 +118,8 @@ def build_app() -> typer.Typer:
     app.command()(run)
     app.command()(status)
     app.command()(migrate)
+    app.command()(backup)
+    app.command()(restore)
     app.command()(sql)
     app.command()(plot)
     for operator_command in (pause, resume, replay, lag, trail, audit, quality, backfill, export):

