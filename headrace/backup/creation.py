@@ -21,9 +21,9 @@ from pathlib import Path
 
 import psycopg
 
-from headrace.backup.files import DataFolders, FileCopies, Report, copy_data_directory, sync_folders, write_file
-from headrace.backup.manifest import DUMP, FILES, MANIFEST, SCHEMAS, Manifest
-from headrace.backup.programs import Program, find_program, run_program
+from headrace.backup.files import DataFolders, FileCopies, ReportStep, copy_data_directory, sync_folders, write_file
+from headrace.backup.manifest import DUMP, FILES, MANIFEST, SCHEMAS, BackupManifest
+from headrace.backup.programs import PostgresProgram, find_program, run_program
 from headrace.backup.verification import require_intact
 from headrace.database.access import Access
 from services.fetcher.archive.files import DiskFiles
@@ -40,7 +40,7 @@ _ENDS = """
 SELECT t.name || '/' || p.p, p.end_off FROM broker.partitions p JOIN broker.topics t ON t.id = p.topic_id ORDER BY 1"""
 
 
-def create_backup(access: Access, folders: DataFolders, target: Path, report: Report) -> Manifest:
+def create_backup(access: Access, folders: DataFolders, target: Path, report: ReportStep) -> BackupManifest:
     """Write a backup to a new folder, or to a new file if the name ends in `.tar`, and check it.
 
     Raises ConfigError if the target exists, HeadraceError or OSError if the backup cannot be made.
@@ -75,7 +75,7 @@ def remove_unfinished(target: Path) -> None:
             leftover.unlink(missing_ok=True)
 
 
-def _fill(access: Access, folders: DataFolders, folder: Path, report: Report) -> Manifest:
+def _fill(access: Access, folders: DataFolders, folder: Path, report: ReportStep) -> BackupManifest:
     copies = FileCopies(folder, report)
     with access.connect("headrace backup") as connection, _snapshot(connection) as snapshot:
         described = _describe(connection)
@@ -100,14 +100,14 @@ def _snapshot(connection: psycopg.Connection[tuple[object, ...]]) -> Iterator[st
         yield str(row and row[0])
 
 
-def _describe(connection: psycopg.Connection[tuple[object, ...]]) -> Manifest:
+def _describe(connection: psycopg.Connection[tuple[object, ...]]) -> BackupManifest:
     """The manifest without files."""
     positions: dict[str, dict[str, int]] = {}
     for group, place, offset in connection.execute(_POSITIONS):
         positions.setdefault(str(group), {})[str(place)] = int(str(offset))
     kind = connection.execute("SELECT kind FROM broker.kind").fetchone()
     applied = connection.execute("SELECT area || '/' || number FROM ops.migrations ORDER BY area, number").fetchall()
-    return Manifest(
+    return BackupManifest(
         headrace=version("headrace"),
         taken_at=datetime.now(UTC),
         database=connection.info.dbname,
@@ -123,7 +123,7 @@ def _describe(connection: psycopg.Connection[tuple[object, ...]]) -> Manifest:
     )
 
 
-def _dump(program: Program, access: Access, snapshot: str, file: Path) -> None:
+def _dump(program: PostgresProgram, access: Access, snapshot: str, file: Path) -> None:
     file.touch(mode=0o600)
     schemas = [f"--schema={schema}" for schema in SCHEMAS]
     run_program(

@@ -46,7 +46,7 @@ class DataFolders(NamedTuple):
         return [part for part in PARTS if self.place_of(f"{part}/").is_dir()]
 
 
-Report = Callable[[str], None]
+ReportStep = Callable[[str], None]
 """Shows what is being done."""
 
 
@@ -60,7 +60,7 @@ class Copied(NamedTuple):
 class FileCopies:
     """The copies in a backup. `folder` is the backup, and `files` are the copies that were made."""
 
-    def __init__(self, folder: Path, report: Report) -> None:
+    def __init__(self, folder: Path, report: ReportStep) -> None:
         self._folder = folder
         self._report = report
         self._files: dict[str, BackupFile] = {}

@@ -38,7 +38,7 @@ class BackupFile(BaseModel):
         return path
 
 
-class Manifest(BaseModel):
+class BackupManifest(BaseModel):
     """`taken_at`: the moment of the rows, in UTC. `positions` and `ends`: offsets at this moment, the positions by
     consumer group, each partition as `TOPIC/PARTITION`; with Kafka, those that are stored in the database.
     `migrations`: the applied ones, as `AREA/NUMBER`. `parts`: the folders of the data directory that existed."""
@@ -67,10 +67,10 @@ class Manifest(BaseModel):
         return self.model_dump_json(indent=1).encode()
 
 
-def decode_manifest(text: bytes, place: object) -> Manifest:
+def decode_manifest(text: bytes, place: object) -> BackupManifest:
     """Raises ConfigError that names the place."""
     try:
-        return Manifest.model_validate_json(text)
+        return BackupManifest.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from headrace.backup.files import STATE_FILES, DataFolders, copy_file, digest_of, merged_index, sync_folders, write_file
-from headrace.backup.manifest import FILES, Manifest
+from headrace.backup.manifest import FILES, BackupManifest
 from services.fetcher.archive.index import INDEX
 from services.fetcher.archive.retention import REMOVED
 
@@ -15,7 +15,7 @@ _STATES = frozenset(STATE_FILES)
 _PARTIAL = ".restored"
 
 
-def place_files(folder: Path, manifest: Manifest, folders: DataFolders) -> int:
+def place_files(folder: Path, manifest: BackupManifest, folders: DataFolders) -> int:
     """Copy the files of the archive and the models that are missing or differ; returns the number of copies.
 
     The archive keeps the documents that were fetched after the backup: both indexes are joined. Raises OSError.
@@ -37,14 +37,14 @@ def place_files(folder: Path, manifest: Manifest, folders: DataFolders) -> int:
     return placed
 
 
-def place_state_files(folder: Path, manifest: Manifest, folders: DataFolders) -> None:
+def place_state_files(folder: Path, manifest: BackupManifest, folders: DataFolders) -> None:
     """The states of the models and the state of a demonstration, which belong to the rows."""
     for path, _ in _files_of(manifest):
         if path in _STATES:
             _replace(folder / FILES / path, folders.place_of(path))
 
 
-def _files_of(manifest: Manifest) -> list[tuple[str, str]]:
+def _files_of(manifest: BackupManifest) -> list[tuple[str, str]]:
     """Paths in the data directory with their SHA-256."""
     prefix = f"{FILES}/"
     return [(file.path.removeprefix(prefix), file.sha256) for file in manifest.files if file.path.startswith(prefix)]

@@ -25,14 +25,14 @@ from shared.settings.sections import DatabaseSettings, read_secret
 APPLICATION_NAME = "headrace backup"
 
 
-class Program(NamedTuple):
+class PostgresProgram(NamedTuple):
     """An installed program and the major version of its PostgreSQL."""
 
     path: Path
     major: int
 
 
-def find_program(name: str, major: int, *, embedded: bool) -> Program:
+def find_program(name: str, major: int, *, embedded: bool) -> PostgresProgram:
     """The installed program of the lowest major version that is at least `major`.
 
     Of equal versions, the one of the embedded server's package is used for the embedded server, and the one on PATH
@@ -40,7 +40,7 @@ def find_program(name: str, major: int, *, embedded: bool) -> Program:
     """
     on_path, packaged = shutil.which(name), _packaged(name)
     places = [packaged, on_path] if embedded else [on_path, packaged]
-    installed = [Program(Path(place), _major_of(Path(place))) for place in places if place is not None]
+    installed = [PostgresProgram(Path(place), _major_of(Path(place))) for place in places if place is not None]
     usable = [program for program in installed if program.major >= major]
     if not usable:
         names = ", ".join(f"{each.path} of version {each.major}" for each in installed) or "none is installed"
@@ -51,7 +51,7 @@ def find_program(name: str, major: int, *, embedded: bool) -> Program:
     return min(usable, key=lambda program: program.major)
 
 
-def run_program(program: Program, arguments: Sequence[str], login: DatabaseSettings | None = None) -> str:
+def run_program(program: PostgresProgram, arguments: Sequence[str], login: DatabaseSettings | None = None) -> str:
     """Run a program to its end and return its output. Raises HeadraceError with its last lines."""
     with _connection_options(login) as options:
         result = subprocess.run(  # noqa: S603

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import psycopg
 
-from headrace.backup.files import DataFolders, Report
-from headrace.backup.manifest import DUMP, SCHEMAS, Manifest
+from headrace.backup.files import DataFolders, ReportStep
+from headrace.backup.manifest import DUMP, SCHEMAS, BackupManifest
 from headrace.backup.placement import place_files, place_state_files
 from headrace.backup.programs import find_program, run_program
 from headrace.backup.rows import hold_messages, make_consistent
@@ -57,13 +57,13 @@ class RestoreTarget(NamedTuple):
 class Restored:
     """What was restored. `placed`: files. `held`: messages that wait for a decision."""
 
-    manifest: Manifest
+    manifest: BackupManifest
     placed: int
     held: int = 0
 
 
 def restore_backup(
-    folder: Path, access: Access, target: RestoreTarget, options: RestoreOptions, report: Report
+    folder: Path, access: Access, target: RestoreTarget, options: RestoreOptions, report: ReportStep
 ) -> Restored:
     """Restore the backup in `folder`. Raises ConfigError if the backup or the database does not allow it, HeadraceError
     if a program fails; the database is then as before."""
@@ -89,7 +89,7 @@ def restore_backup(
     return restored
 
 
-def _require_known_migrations(manifest: Manifest) -> None:
+def _require_known_migrations(manifest: BackupManifest) -> None:
     known = {f"{each.area}/{each.number}" for each in migrations()}
     if unknown := [name for name in manifest.migrations if name not in known]:
         raise ConfigError(
@@ -130,13 +130,13 @@ def _existing(connection: Owner, suffix: str = "") -> list[str]:
     return [schema for schema in SCHEMAS if (schema + suffix,) in rows]
 
 
-def _append_trail(connection: Owner, who: str, manifest: Manifest) -> None:
+def _append_trail(connection: Owner, who: str, manifest: BackupManifest) -> None:
     after = {"taken_at": manifest.taken_at.isoformat(timespec="seconds")}
     audit.append(connection, SERVICE, who, "restore", manifest.database, after=after, request_id="command")
 
 
 @contextmanager
-def _replaced_schemas(connection: Owner, access: Access, folder: Path, manifest: Manifest) -> Iterator[None]:
+def _replaced_schemas(connection: Owner, access: Access, folder: Path, manifest: BackupManifest) -> Iterator[None]:
     """The block sees the schemas of the backup, migrated to this version. If it or the restore fails, those from before
     come back."""
     server_version = connection.info.server_version

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from headrace.backup.files import digest_of
-from headrace.backup.manifest import MANIFEST, Manifest, decode_manifest
+from headrace.backup.manifest import MANIFEST, BackupManifest, decode_manifest
 from shared.errors import ConfigError, HeadraceError
 
 MAX_MANIFEST_BYTES = 256 << 20
@@ -40,7 +40,7 @@ def opened_backup(place: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def read_manifest(folder: Path) -> Manifest:
+def read_manifest(folder: Path) -> BackupManifest:
     """Raises ConfigError if there is none, or if it cannot be read."""
     file = folder / MANIFEST
     if not file.is_file():
@@ -50,7 +50,7 @@ def read_manifest(folder: Path) -> Manifest:
     return decode_manifest(file.read_bytes(), file)
 
 
-def problems_of(folder: Path, manifest: Manifest) -> list[str]:
+def problems_of(folder: Path, manifest: BackupManifest) -> list[str]:
     """What is missing or differs, one line for each file."""
     problems = []
     for file in manifest.files:
@@ -66,7 +66,7 @@ def problems_of(folder: Path, manifest: Manifest) -> list[str]:
     return problems
 
 
-def require_intact(folder: Path) -> Manifest:
+def require_intact(folder: Path) -> BackupManifest:
     """The manifest of a backup whose files are as it says. Raises ConfigError or HeadraceError."""
     manifest = read_manifest(folder)
     if problems := problems_of(folder, manifest):

@@ -9,7 +9,7 @@ import typer
 
 from headrace.backup.creation import create_backup
 from headrace.backup.files import DataFolders
-from headrace.backup.manifest import Manifest
+from headrace.backup.manifest import BackupManifest
 from headrace.backup.rotation import backup_name, remove_old_backups
 from headrace.backup.verification import opened_backup, require_intact
 from headrace.database.access import open_existing_database
@@ -73,12 +73,12 @@ def show_step(text: str) -> None:
         print_note(text)
 
 
-def summary_of(target: Path, manifest: Manifest) -> dict[str, Any]:
+def summary_of(target: Path, manifest: BackupManifest) -> dict[str, Any]:
     body = manifest.model_dump(mode="json", exclude={"files"})
     return {"backup": str(target), **body, "files": len(manifest.files), "size_bytes": manifest.size_bytes}
 
 
-def line_of(target: Path, manifest: Manifest) -> str:
+def line_of(target: Path, manifest: BackupManifest) -> str:
     parts = ", ".join(manifest.parts) or "no files of a data directory"
     return (
         f"{target}: {len(manifest.files):,} files, {manifest.size_bytes / 1e6:,.1f} MB, complete; the rows of"
