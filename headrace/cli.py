@@ -23,6 +23,7 @@ from headrace.commands import (
     db,
     dead_letters,
     gates,
+    groups,
     models,
     notifications,
     operations,
@@ -139,6 +140,7 @@ def build_app() -> typer.Typer:
     app.add_typer(alerts.app, name="alerts")
     app.add_typer(gates.app, name="gates")
     app.add_typer(topics.app, name="topics")
+    app.add_typer(groups.app, name="groups")
     app.add_typer(rules.app, name="rules")
     app.add_typer(config.app, name="config")
     return app
