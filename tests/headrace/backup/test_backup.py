@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import tarfile
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from headrace.backup.creation import create_backup
@@ -289,3 +291,23 @@ def test_joined_indexes_have_each_line_once_in_their_order() -> None:
     assert merged_index(b"\na\nb", b"\na\nb\nc") == b"\na\nb\nc"
     assert merged_index(b"\na\nb", b"") == b"\na\nb"
     assert merged_index(b"\na\nb", b"\nb\nc") == b"\na\nb\nc"
+
+
+def test_old_lines_of_the_trail_move_to_a_file(installation: Installation, tmp_path: Path) -> None:
+    installation.execute(
+        "INSERT INTO ops.audit (at, service, who, action, target, outcome, request_id)"
+        " SELECT at, 's', 'w', at::text, 't', 'accepted', 'r'"
+        " FROM unnest(ARRAY['2025-11-30 23:59+00', '2025-12-01 00:00+00']::timestamptz[]) AS at"
+    )
+
+    moved = installation.headrace("trail", "--archive", str(tmp_path / "trail.jsonl"), "--older-than", "2025-12")
+    again = installation.headrace("trail", "--archive", str(tmp_path / "trail.jsonl"), "--older-than", "2026-01")
+
+    assert moved[0] == 0, moved[2]
+    lines = [json.loads(line) for line in (tmp_path / "trail.jsonl").read_text().splitlines()]
+    assert [line["at"] for line in lines] == ["2025-11-30T23:59:00+00:00"]
+    assert again[0] == 2
+    assert installation.rows("SELECT count(*) FROM ops.audit WHERE at < '2026-01-01'") == [(1,)]
+    assert installation.rows("SELECT after ->> 'entries' FROM ops.audit WHERE action = 'archive'") == [("1",)]
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="append-only"):
+        installation.execute("DELETE FROM ops.audit")
