@@ -41,8 +41,8 @@ def trail(
     """List the changes that were requested of the services or made by this command, the newest first: who, what, and
     the outcome.
 
-    Lines cannot be changed. --archive moves those of whole months to a file. They are read from the database, even if no service runs; with --url, from a replica.
-    Times are in UTC.
+    Lines cannot be changed. They are read from the database, even if no service runs; with --url, from a replica.
+    Times are in UTC. --archive FILE --older-than 2026-01 moves old lines to a file.
     """
     if (archive is None) is not (older_than is None):
         raise ConfigError(
