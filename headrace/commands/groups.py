@@ -29,9 +29,9 @@ def show_groups(options: DatabaseOptions, output: OutputOption = Output.TABLE, w
     """List the groups: members, topics, unread records, and since when records should have been deleted that the group
     has not read."""
     with open_existing_database(options.settings) as access, access.connect("headrace groups") as connection:
-        found = list_groups(connection)
-    rows = [(*each[:4], None if each.overdue_s is None else round(each.overdue_s / 3600, 1)) for each in found]
-    print_answer(output, [each._asdict() for each in found], COLUMNS, rows, "no group has read the log", wide=wide)
+        statuses = list_groups(connection)
+    rows = [(*each[:4], None if each.overdue_s is None else round(each.overdue_s / 3600, 1)) for each in statuses]
+    print_answer(output, [each._asdict() for each in statuses], COLUMNS, rows, "no group has read the log", wide=wide)
 
 
 @app.command()

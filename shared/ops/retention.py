@@ -16,12 +16,12 @@ _JOB_TOPICS = f"('{JOB_CURSORS}', 'kafka:{JOB_CURSORS}')"
 
 
 class AgedRows(NamedTuple):
-    """Rows of a table that a service deletes: those whose time is longer ago than `kept`, and that meet the condition.
+    """Rows of a table that a service deletes: those whose time is longer ago than `retention`, and that meet the condition.
     `at` and `condition` are SQL, in which the row is `aged`; a row without a time stays."""
 
     table: str
     at: str
-    kept: timedelta
+    retention: timedelta
     condition: str = "true"
 
 
@@ -56,11 +56,13 @@ def operation_rows(settings: RetentionSettings) -> Sequence[AgedRows]:
 
 def message_rows(settings: RetentionSettings) -> Sequence[AgedRows]:
     """What the notifier deletes. Messages that are to be sent, or that wait for an operator, stay."""
-    kept = timedelta(days=settings.messages_days)
+    retention = timedelta(days=settings.messages_days)
     return [
-        AgedRows("notifier.ledger", "created_at", kept, "state IN ('sent', 'failed', 'expired') AND text IS NOT NULL"),
-        AgedRows("notifier.incidents", "resolved_at", kept),
-        AgedRows("notifier.mutes", "coalesce(ended_at, until)", kept),
+        AgedRows(
+            "notifier.ledger", "created_at", retention, "state IN ('sent', 'failed', 'expired') AND text IS NOT NULL"
+        ),
+        AgedRows("notifier.incidents", "resolved_at", retention),
+        AgedRows("notifier.mutes", "coalesce(ended_at, until)", retention),
     ]
 
 

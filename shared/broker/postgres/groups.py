@@ -52,12 +52,12 @@ def forget_group(connection: DbConnection, group: str) -> int:
 
     Raises ConfigError if the group does not exist or has a member.
     """
-    found = {each.group: each for each in list_groups(connection)}
-    if group not in found:
-        known = f"expected one of {', '.join(found)}" if found else "the embedded log has no group"
+    by_name = {each.group: each for each in list_groups(connection)}
+    if group not in by_name:
+        known = f"expected one of {', '.join(by_name)}" if by_name else "the embedded log has no group"
         raise ConfigError(f"there is no group {group!r}: {known}")
-    if found[group].members:
+    if by_name[group].members:
         raise ConfigError(f"the group {group!r} is at work: stop its processes first")
     for table in _FORGET:
         connection.execute(f"DELETE FROM broker.{table} WHERE grp = %s", (group,))
-    return found[group].unread
+    return by_name[group].unread

@@ -100,12 +100,12 @@ def enforce(
 
 def overdue(connection: psycopg.Connection[Any]) -> list[Overdue]:
     """The partitions whose oldest batch should have been deleted."""
-    found = []
+    partitions = []
     for topic, p in connection.execute(_PARTITIONS).fetchall():
         row = connection.execute(_OVERDUE, {"topic": topic, "p": p, "batches": 1}).fetchone()
         if row is not None:
-            found.append(Overdue(row[0], p, max(0.0, float(row[1] or 0)), row[2]))
-    return found
+            partitions.append(Overdue(row[0], p, max(0.0, float(row[1] or 0)), row[2]))
+    return partitions
 
 
 def _cut(connection: psycopg.Connection[Any], values: dict[str, int]) -> int:

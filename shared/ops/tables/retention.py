@@ -9,9 +9,9 @@ from shared.ops.retention import AgedRows
 MAX_ROWS = 5000
 # One process deletes at a time; the others skip their turn.
 _LOCK = "SELECT pg_try_advisory_xact_lock(hashtext('headrace row retention'), hashtext(%s))"
-_EXPIRED = "FROM {table} aged WHERE {at} < clock_timestamp() - make_interval(secs => %(kept_s)s) AND {condition}"
+_EXPIRED = "FROM {table} aged WHERE {at} < clock_timestamp() - make_interval(secs => %(retention_s)s) AND {condition}"
 _DELETE = "DELETE FROM {table} WHERE ctid = ANY (ARRAY(SELECT aged.ctid {expired} LIMIT %(limit)s))"
-_OLDEST = "SELECT extract(epoch FROM clock_timestamp() - min({at})) - %(kept_s)s {expired}"
+_OLDEST = "SELECT extract(epoch FROM clock_timestamp() - min({at})) - %(retention_s)s {expired}"
 
 
 def delete_expired(connection: DbConnection, rows: AgedRows, limit: int = MAX_ROWS) -> int:
@@ -19,13 +19,13 @@ def delete_expired(connection: DbConnection, rows: AgedRows, limit: int = MAX_RO
     with connection.transaction():
         if connection.execute(_LOCK, (rows.table,)).fetchone() != (True,):
             return 0
-        values = {"kept_s": rows.kept.total_seconds(), "limit": limit}
+        values = {"retention_s": rows.retention.total_seconds(), "limit": limit}
         return connection.execute(_sql(_DELETE, rows).encode(), values).rowcount
 
 
 def overdue_s(connection: DbConnection, rows: AgedRows) -> float:
     """For how long the oldest row should have been deleted, in seconds; 0 if there is none."""
-    row = connection.execute(_sql(_OLDEST, rows).encode(), {"kept_s": rows.kept.total_seconds()}).fetchone()
+    row = connection.execute(_sql(_OLDEST, rows).encode(), {"retention_s": rows.retention.total_seconds()}).fetchone()
     return 0.0 if row is None or row[0] is None else float(row[0])
 
 
