@@ -16,7 +16,7 @@ _JOB_TOPICS = f"('{JOB_CURSORS}', 'kafka:{JOB_CURSORS}')"
 
 
 class AgedRows(NamedTuple):
-    """Rows of a table that a service deletes: those whose time is longer ago than `retention`, and that meet the condition.
+    """Rows of a table that a service deletes: those that are older than `retention` and meet the condition.
     `at` and `condition` are SQL, in which the row is `aged`; a row without a time stays."""
 
     table: str
