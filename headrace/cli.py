@@ -25,6 +25,8 @@ COMMANDS = {
     "run": "run:run",
     "status": "status:status",
     "migrate": "migrate:migrate",
+    "backup": "backup:backup",
+    "restore": "restore:restore",
     "sql": "sql:sql",
     "plot": "plot:plot",
     "pause": "pause:pause",
@@ -54,6 +56,7 @@ COMMANDS = {
     "alerts": "alerts:app",
     "gates": "gates:app",
     "topics": "topics:app",
+    "groups": "groups:app",
     "rules": "rules:app",
     "config": "config:app",
 }

@@ -22,7 +22,8 @@ SERVICES = ("fetcher", "cleaner", "loader", "predictor", "notifier")
 
 @dataclass(frozen=True)
 class TopicSpec:
-    """The specification of a topic. A `compacted` topic is keyed state (cursors): one value per key, kept forever."""
+    """The specification of a topic. A `compacted` topic is keyed state (cursors): one value per key. On Kafka, a value
+    that was not set again within `retention_s` is removed."""
 
     name: str
     partitions: int = 6
@@ -69,7 +70,8 @@ def topic_specs(partitions: int = 6, retention_s: float | None = 14 * DAY_S) -> 
         *(TopicSpec(name, 1, 90 * DAY_S) for name in DEAD_LETTERS),
         *(TopicSpec(retry_topic(service), 1, 90 * DAY_S) for service in SERVICES),
         TopicSpec(FETCHER_CURSORS, 1, None, compacted=True),
-        TopicSpec(JOB_CURSORS, 1, None, compacted=True),
+        # A paused job continues from its cursor within this time.
+        TopicSpec(JOB_CURSORS, 1, 400 * DAY_S, compacted=True),
     ]
 
 

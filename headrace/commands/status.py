@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import orjson
 import psycopg
 
+from headrace.commands.groups import forgotten_line
 from headrace.database.access import Access, access_of, print_notice
 from headrace.database.data_dir import DataDir
 from headrace.progress.observer import dead_letter_causes, failed_windows
@@ -16,6 +17,7 @@ from headrace.progress.replicas import ReplicaStatus, replicas, with_stopped
 from headrace.progress.summary import cause_text, window_text
 from headrace.terminal.arguments import DatabaseOptions, Output, OutputOption, WideOption, grouped_options
 from headrace.terminal.output import print_json, print_table, stdout
+from shared.broker.postgres.groups import list_groups
 from shared.errors import HeadraceError
 from shared.ops.tables import orders as orders_table
 from shared.ops.tables.orders import FRESH_S
@@ -126,7 +128,10 @@ def _from_database(settings: Settings, connection: psycopg.Connection[tuple[Any,
         replicas(connection),
         failed_windows(connection) or _read_last_run(settings)[0],
         dead_letter_causes(connection),
-        [f"{name:<14} {text}" for name, query in _CONTROL for (text,) in connection.execute(query)],
+        [
+            *(f"{name:<14} {text}" for name, query in _CONTROL for (text,) in connection.execute(query)),
+            *(forgotten_line(each) for each in list_groups(connection) if each.is_forgotten),
+        ],
         frozenset(service for service, _ in orders_table.paused_topics(connection)),
         {(service, replica): PartitionCounts(*counts) for service, replica, *counts in connection.execute(_PARTITIONS)},
     )

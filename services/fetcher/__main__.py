@@ -22,10 +22,12 @@ from services.fetcher.sources.metered import ANSWERS, DOCUMENT
 from services.fetcher.steady_clock import steady
 from shared.broker.connect import connect
 from shared.clock import SystemClock
+from shared.ops.retention import gate_rows
 from shared.ops.tables.replays import REPLAY
 from shared.runtime.metrics import Metrics
 from shared.runtime.process.operation_poller import OperationPoller
 from shared.runtime.process.run import launch
+from shared.runtime.row_retention import RowRetention
 from shared.runtime.service import PollerWork, Service, service_starter
 from shared.topics import FETCHER_CURSORS, RAW
 
@@ -60,6 +62,7 @@ def wire(settings: FetcherSettings, metrics: Metrics) -> Service:
         background=[
             OperationPoller(conninfo, settings.name, BACKFILL, backfills.read_progress),
             OperationPoller(conninfo, settings.name, ACCEPTANCE, acceptances.read_progress),
+            RowRetention(conninfo, settings.name, gate_rows(settings.retention), metrics),
             *([] if days is None else [ArchiveRetention(settings.archive, days, clock, conninfo, settings.name)]),
         ],
         detail=lambda: pollable.status() | {"waits": waits.status(source.host, SystemClock().now())},

@@ -11,10 +11,13 @@ from services.loader.postgres_export_orders import KIND, export_status
 from services.loader.postgres_measurements import loader_measurements
 from services.loader.settings import LoaderSettings
 from shared.database.connection import ReconnectingConnection
+from shared.ops.retention import operation_rows
+from shared.runtime.exit_codes import Background
 from shared.runtime.loops.handler import InTransaction
 from shared.runtime.metrics import Metrics
 from shared.runtime.process.operation_poller import OperationPoller
 from shared.runtime.process.run import launch
+from shared.runtime.row_retention import RowRetention
 from shared.runtime.service import ConsumerWork, Service, service_starter
 from shared.topics import CLEAN, DEAD_LETTERS, PREDICTIONS
 
@@ -27,11 +30,14 @@ def wire(settings: LoaderSettings, metrics: Metrics) -> Service:
     )
     loader = Loader(clock, metrics, settings.service.slot, shared, settings.broker.partitions, settings.loader.as_of)
     exporter = make_exporter(settings, conninfo, clock) if settings.loader.exports else None
+    background: list[Background] = [RowRetention(conninfo, settings.name, operation_rows(settings.retention), metrics)]
+    if exporter:
+        background += [exporter.run, OperationPoller(conninfo, settings.name, KIND, export_status)]
     return Service(
         ConsumerWork(
             [CLEAN, PREDICTIONS, *DEAD_LETTERS], InTransaction(loader.handle), max_records=settings.loader.batch_records
         ),
-        background=[exporter.run, OperationPoller(conninfo, settings.name, KIND, export_status)] if exporter else [],
+        background=background,
         detail=exporter.status if exporter else dict,
         routers=[lambda context: router(context, exporting=settings.loader.exports)],
         measurements=loader_measurements(metrics, clock),

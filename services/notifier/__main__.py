@@ -33,10 +33,12 @@ from services.notifier.storage.postgres_subscriptions import subscriber_addresse
 from services.notifier.summaries.postgres_summaries import SummaryComposer
 from shared.broker.connect import connect
 from shared.database.connection import limited_connection
+from shared.ops.retention import message_rows
 from shared.runtime.loops.handler import InTransaction
 from shared.runtime.metrics import Metrics
 from shared.runtime.process.operation_poller import OperationPoller
 from shared.runtime.process.run import launch
+from shared.runtime.row_retention import RowRetention
 from shared.runtime.service import ConsumerWork, Service, service_starter
 from shared.topics import LOADED, PREDICTIONS
 
@@ -99,6 +101,7 @@ def wire(settings: NotifierSettings, metrics: Metrics) -> Service:
             alerts.run,
             *([] if bot is None else [bot.run]),
             OperationPoller(conninfo, settings.name, KIND, delivery_progress),
+            RowRetention(conninfo, settings.name, message_rows(settings.retention), metrics),
         ],
         routers=[
             lambda context: router(context, Destinations(options, kinds, rules.book)),

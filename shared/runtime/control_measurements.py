@@ -11,6 +11,7 @@ from typing import Any
 
 from shared.broker.contract import TopicPartition
 from shared.broker.postgres.log import LOCAL_PREFIX
+from shared.broker.postgres.retention import overdue
 from shared.database.connection import DbConnection
 from shared.runtime.measurements import GaugeRows, Measurement
 from shared.runtime.metrics import Metrics
@@ -51,6 +52,7 @@ def control_measurements(
         OpenOperations(settings.name, metrics),
         measure_server(metrics),
         measure_disk(settings.data_dir, metrics),
+        measure_log_retention(metrics),
     ]
     if settings.name in DATABASE_POSITION_SERVICES:
         measurements.append(measure_outbox(metrics))
@@ -124,6 +126,19 @@ def measure_disk(directory: Path, metrics: Metrics) -> Measurement:
         metrics.disk_size_bytes.set(usage.total)
 
     return disk
+
+
+def measure_log_retention(metrics: Metrics) -> Measurement:
+    """Measures for how long batches of the embedded log should have been deleted, by topic."""
+    lags = GaugeRows(metrics.retention_lag_seconds)
+
+    def log_retention(connection: DbConnection) -> None:
+        seconds: dict[tuple[str, ...], float] = {}
+        for each in overdue(connection):
+            seconds[each.topic,] = max(each.seconds, seconds.get((each.topic,), 0.0))
+        lags.replace(seconds)
+
+    return log_retention
 
 
 def measure_outbox(metrics: Metrics, now_s: Callable[[], float] = time.time) -> Measurement:

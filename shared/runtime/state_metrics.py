@@ -77,6 +77,12 @@ class StateMetrics(MetricRegistry):
             "database_connections_limit", f"connections that the database server allows to services; {USE_MAX}"
         )
         self.database_size_bytes = self._gauge("database_size_bytes", f"size of the database; {USE_MAX}")
+        self.retention_lag_seconds = self._gauge(
+            "retention_lag_seconds",
+            "for how long the oldest row of a table, or the oldest batch of a topic of the embedded log, should have"
+            f" been deleted; 0 if none is due; {USE_MAX}",
+            ("what",),
+        )
         self.disk_free_bytes = self._gauge(
             "disk_free_bytes",
             "free space of the disk with the data directory; services on one machine report the same disk: use `min`",

@@ -222,6 +222,23 @@ class AdminSettings(Section):
     token_file: SecretFile | None = Field(default=None, description="file that contains the bearer token for /v1")
 
 
+class RetentionSettings(Section):
+    """How long rows are kept that are no facts."""
+
+    operations_days: float = Field(default=400, gt=1, description="days that finished operations are kept")
+    dead_letters_days: float = Field(
+        default=400,
+        gt=1,
+        description="days that rows of dead letters are kept; their records, which can be redriven, are kept 90 days",
+    )
+    messages_days: float = Field(
+        default=400, gt=1, description="days that sent, failed and expired messages, past alerts and mutes are kept"
+    )
+    processes_days: float = Field(
+        default=7, gt=0, description="days that the state of replicas and jobs that have ended is kept"
+    )
+
+
 class LogSettings(Section):
     level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="minimum log level")
 
@@ -257,6 +274,7 @@ class Settings(Section):
     )
     broker: BrokerSettings = Field(default=BrokerSettings(), description="the broker of the topics")
     kafka: KafkaSettings = Field(default=KafkaSettings(), description="connection to Kafka, if it is the broker")
+    retention: RetentionSettings = Field(default=RetentionSettings(), description="how long old rows are kept")
     log: LogSettings = Field(default=LogSettings(), description="logging")
     clock: ClockSettings = Field(default=ClockSettings(), description="the clock: real or virtual")
     admin: AdminSettings = Field(default=AdminSettings(), description="the service's HTTP server")

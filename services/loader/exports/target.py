@@ -5,9 +5,10 @@ object_storage.py has the implementation for URLs.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
@@ -42,22 +43,29 @@ class Target(Protocol):
 class FolderTarget:
     """A folder. Local files are renamed into it, so they must be on the same file system."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, sync: Callable[[Path], None] | None = None) -> None:
+        """`sync` makes the bytes of a file, or the names in a folder, survive a power cut."""
         self._folder = folder
+        self._sync = sync or sync_path
 
     def __str__(self) -> str:
         return str(self._folder)
 
     def store(self, file: Path, name: str) -> None:
         with _as_export_error():
-            file.replace(self._file(name))
+            target = self._file(name)
+            self._sync(file)
+            file.replace(target)
+            self._sync(target.parent)
 
     def write(self, content: bytes, name: str) -> None:
         with _as_export_error():
             file = self._file(name)
             partial = _partial(file)
             partial.write_bytes(content)
+            self._sync(partial)
             partial.replace(file)
+            self._sync(file.parent)
 
     def copy(self, source: str, name: str) -> None:
         """A hard link if the file system has them: both names share the content, which never changes."""
@@ -69,7 +77,9 @@ class FolderTarget:
                 os.link(self._folder / source, partial)
             except OSError:
                 shutil.copyfile(self._folder / source, partial)
+                self._sync(partial)
             partial.replace(file)
+            self._sync(file.parent)
             partial.unlink(missing_ok=True)  # rename does nothing if both names are already the same file
 
     def read(self, name: str) -> bytes | None:
@@ -96,9 +106,26 @@ class FolderTarget:
                     file.parent.rmdir()
 
     def _file(self, name: str) -> Path:
+        """The path of a file, whose folders are created and survive a power cut."""
         file = self._folder / name
+        missing = [folder for folder in file.parents if not folder.exists()]
         file.parent.mkdir(parents=True, exist_ok=True)
+        for folder in missing:
+            self._sync(folder.parent)
         return file
+
+
+def sync_path(path: Path) -> None:
+    """Make the bytes of a file, or the names in a folder, survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some network file systems cannot sync a folder. They write names at once.
+        if error.errno != errno.EINVAL or not path.is_dir():
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def _partial(file: Path) -> Path:

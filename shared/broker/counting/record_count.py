@@ -13,6 +13,9 @@ from collections.abc import Collection, Mapping
 from shared.broker.contract import Broker, OffsetRange, TopicPartition
 from shared.broker.counting.read_range import read_range
 
+# Ranges whose answer is remembered. A status asks for one range of each partition.
+MAX_REMEMBERED = 10_000
+
 
 class GaplessRecordCount:
     """Counts on the embedded log, by subtraction."""
@@ -56,7 +59,10 @@ class ReadRecordCount:
             holding = self._partitions_with_records({tp: (span.begin, span.end) for tp, span in one_each.items()})
             self._has_records |= {span: tp in holding for tp, span in one_each.items()}
             unknown = [span for span in unknown if span not in self._has_records]
-        return frozenset(span for span in spans if not self._has_records[span])
+        empty = frozenset(span for span in spans if not self._has_records[span])
+        while len(self._has_records) > MAX_REMEMBERED:
+            del self._has_records[next(iter(self._has_records))]  # the one that was asked for first
+        return empty
 
     def _partitions_with_records(self, ranges: Mapping[TopicPartition, tuple[int, int]]) -> set[TopicPartition]:
         """The partitions whose range contains a record; reading stops at the first one."""

@@ -14,7 +14,7 @@ from kafka import KafkaAdminClient, OffsetAndMetadata, errors
 from kafka import TopicPartition as ClientPartition
 from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec, OffsetTimestamp
 
-from shared.broker.contract import Producer, TopicPartition
+from shared.broker.contract import Producer, Reader, TopicPartition
 from shared.broker.counting.backlog import ReadBacklog
 from shared.broker.counting.record_count import ReadRecordCount
 from shared.broker.kafka import client
@@ -40,7 +40,8 @@ from shared.topics import DATABASE_CURSOR_TOPICS, DATABASE_POSITION_SERVICES, OU
 READ_COMMITTED = "read_committed"
 # A status query must fail soon if no broker answers. The library waits twice this long for a request.
 _SHORT_TIMEOUTS = {"request_timeout_ms": 3000, "bootstrap_timeout_ms": 3000}
-READ_TIMEOUT_S = 10.0
+# Reading the cursors ends with an error if the broker returns nothing for this long.
+STALL_LIMIT_S = 10.0
 
 R = TypeVar("R")
 
@@ -155,7 +156,7 @@ class KafkaBroker:
         cursors: dict[str, bytes] = {}
         for tp in tps:
             with closing(self.reader([tp])) as reader:
-                cursors |= _read_cursors(reader, tp, begins[tp], ends[tp])
+                cursors |= read_cursors(reader, tp, begins[tp], ends[tp])
         return cursors
 
     def health(self) -> None:
@@ -239,16 +240,20 @@ def _list_group_offsets(
     return offsets
 
 
-def _read_cursors(reader: KafkaReader, tp: TopicPartition, begin: int, end: int) -> dict[str, bytes]:
+def read_cursors(
+    reader: Reader, tp: TopicPartition, begin: int, end: int, stall_limit_s: float = STALL_LIMIT_S
+) -> dict[str, bytes]:
     """The last value of each key before `end`. Reads until the position reaches the end, because the last offsets may
-    be gaps."""
+    be gaps. Raises TransientError if the position stays the same for `stall_limit_s`."""
     cursors: dict[str, bytes] = {}
     reader.seek(tp, begin)
-    deadline_s = time.monotonic() + READ_TIMEOUT_S
-    while reader.position(tp) < end:
-        if time.monotonic() > deadline_s:
+    position, progressed_s = begin, time.monotonic()
+    while (now := reader.position(tp)) < end:
+        if now > position:
+            position, progressed_s = now, time.monotonic()
+        if time.monotonic() - progressed_s > stall_limit_s:
             raise TransientError(
-                f"{tp.topic}/{tp.partition} could not be read to its end within {READ_TIMEOUT_S:.0f} s"
+                f"{tp.topic}/{tp.partition}: nothing was read at offset {now} of {end} for {stall_limit_s:.0f} s"
             )
         for record in reader.poll(0.2, 1000):
             cursors[record.key.decode()] = record.value

@@ -18,6 +18,10 @@ from shared.retry import Retry
 from shared.settings.sections import KafkaSettings
 from shared.topics import TopicSpec
 
+# Kafka compacts closed segments only. Its defaults (1 GiB, 7 days) let a long backfill leave millions of old values,
+# all of which are read at each start.
+COMPACTED_SEGMENTS = {"segment.bytes": str(16 * 1024 * 1024), "segment.ms": str(24 * 60 * 60 * 1000)}
+
 
 class KafkaTopic(NamedTuple):
     id: UUID
@@ -99,11 +103,12 @@ def configs_of(spec: TopicSpec, kafka: KafkaSettings) -> dict[str, str]:
     retention_ms = -1 if spec.retention_s is None else int(spec.retention_s * 1000)
     # Kafka limits bytes per partition, a spec per topic.
     retention_bytes = -1 if spec.retention_bytes is None else max(1, spec.retention_bytes // spec.partitions)
-    cleanup_configs = (
-        {"cleanup.policy": "compact"}
-        if spec.compacted
-        else {"cleanup.policy": "delete", "retention.ms": str(retention_ms), "retention.bytes": str(retention_bytes)}
-    )
+    if spec.compacted:
+        policy = "compact" if spec.retention_s is None else "compact,delete"
+        cleanup_configs = {"cleanup.policy": policy, "retention.ms": str(retention_ms), **COMPACTED_SEGMENTS}
+    else:
+        limits = {"retention.ms": str(retention_ms), "retention.bytes": str(retention_bytes)}
+        cleanup_configs = {"cleanup.policy": "delete", **limits}
     replicas = kafka.min_insync_replicas
     return (
         cleanup_configs

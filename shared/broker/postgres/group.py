@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from uuid import uuid4
 
+import structlog
+
 from shared.broker.contract import TopicPartition
 from shared.broker.postgres import retention
 from shared.broker.postgres.log import PostgresTopics
@@ -18,6 +20,8 @@ from shared.errors import HeadraceError, TransientError, WentBack
 
 # In renewals: about once a minute.
 RETENTION_EVERY = 60
+
+log = structlog.get_logger(__name__)
 
 
 def share_of(member: str, members: Sequence[str], tps: Sequence[TopicPartition]) -> frozenset[TopicPartition]:
@@ -136,13 +140,22 @@ class Group:
                 self._renew()
                 turn += 1
                 if turn % RETENTION_EVERY == 0:
-                    with self._thread_link.use() as connection:
-                        retention.enforce(connection)
+                    self._enforce_retention()
             except TransientError:
                 continue  # the loop gets and reports the same error; a lost lease is fenced in `advance`
             except Exception as error:  # noqa: BLE001  # update_assignment raises it in the loop's thread
                 self._thread_error = error
                 return
+
+    def _enforce_retention(self) -> None:
+        try:
+            with self._thread_link.use() as connection:
+                deleted = retention.enforce(connection)
+        except TransientError as error:
+            log.warning("retention_failed", what="log", cause=str(error))
+            return
+        if deleted:
+            log.info("retention_removed", what="log", batches=deleted)
 
     def _join(self) -> None:
         with self._thread_link.use() as connection:

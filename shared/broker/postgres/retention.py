@@ -1,62 +1,131 @@
-"""Deletes old batches by age and size, but never a batch that a known group has not read yet."""
+"""Deletes old batches by age and size, but never a batch that a known group has not read yet.
+
+Each partition is a short transaction with a bounded number of batches and bytes, so that a large backlog is deleted in
+many turns. `overdue` tells what is left and why.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import psycopg
 
 # Advisory lock: one process deletes at a time, the others skip their turn. ASCII "retain".
 LOCK = int.from_bytes(b"retain", "big")
-# The same thread renews leases, so a run must be short; the remaining batches are deleted in the next runs.
+# Of one partition in one transaction. To delete 100 MB takes 0.14 s.
 MAX_BATCHES = 2000
+MAX_BYTES = 64 * 1024 * 1024
+# The same thread renews leases, so a turn must be short; the remaining partitions follow in the next turns.
+TURN_S = 1.0
 LONGEST_MS = 2000
 
-# A batch may be deleted if it is too old, or newer batches already fill the partition's share of the size limit, and
-# every group that reads the topic is past it. Only batches before the first one that must stay are deleted, so that
-# no gap appears (batches carry their writers' clocks, which may differ). The newest batch always stays, because time
-# queries need one. Partitions are locked in the same order as by appends.
-_DELETE = """
-WITH aged AS (
-    SELECT l.topic_id, l.p, l.base_off, l.n, l.last_ms, t.retention_s, t.retention_bytes, t.partitions,
-           sum(length(l.payload)) OVER newer - length(l.payload) AS bytes_after,
-           row_number() OVER newer AS newest, row_number() OVER older AS oldest
-    FROM broker.log l JOIN broker.topics t ON t.id = l.topic_id
-    WHERE t.retention_s IS NOT NULL OR t.retention_bytes IS NOT NULL
-    WINDOW newer AS (PARTITION BY l.topic_id, l.p ORDER BY l.base_off DESC),
-           older AS (PARTITION BY l.topic_id, l.p ORDER BY l.base_off)
-), staying AS (
-    SELECT a.topic_id, a.p, min(a.base_off) AS first FROM aged a
-    WHERE a.newest = 1 OR a.oldest > %s
-       OR NOT coalesce(a.last_ms < (extract(epoch FROM now()) - a.retention_s) * 1000, false)
-          AND NOT coalesce(a.bytes_after >= a.retention_bytes / a.partitions, false)
-       OR a.base_off + a.n > ANY (
-          SELECT g.next_off FROM broker.positions g WHERE g.topic_id = a.topic_id AND g.p = a.p)
-    GROUP BY a.topic_id, a.p
-), gone AS (
-    DELETE FROM broker.log l USING staying s
-    WHERE l.topic_id = s.topic_id AND l.p = s.p AND l.base_off < s.first
-    RETURNING l.topic_id, l.p, l.base_off + l.n AS next_off
-), cut AS (
-    SELECT topic_id, p, max(next_off) AS next_off, count(*) AS batches FROM gone GROUP BY topic_id, p
-), locked AS (
-    SELECT part.topic_id, part.p, cut.next_off FROM broker.partitions part JOIN cut USING (topic_id, p)
-    ORDER BY part.topic_id, part.p FOR UPDATE OF part
-), moved AS (
-    UPDATE broker.partitions part SET begin_off = greatest(part.begin_off, locked.next_off) FROM locked
-    WHERE part.topic_id = locked.topic_id AND part.p = locked.p RETURNING 1
+_PARTITIONS = """
+SELECT part.topic_id, part.p FROM broker.partitions part JOIN broker.topics t ON t.id = part.topic_id
+WHERE NOT t.compacted AND (t.retention_s IS NOT NULL OR t.retention_bytes IS NOT NULL) ORDER BY 1, 2"""
+# The oldest batches of a partition. A batch may go if it is too old, or if newer batches already fill the partition's
+# share of the size limit, and if every group that reads the topic is past it. Only batches before the first one that
+# must stay are deleted, so that no gap appears (batches carry their writers' clocks, which may differ). The newest
+# batch always stays, because time queries need one.
+_CANDIDATES = """
+WITH kept AS (
+    SELECT t.name, t.retention_s, t.retention_bytes / t.partitions AS share,
+           (SELECT max(base_off) FROM broker.log WHERE topic_id = t.id AND p = %(p)s) AS newest,
+           CASE WHEN t.retention_bytes IS NOT NULL THEN
+               (SELECT sum(length(payload)) FROM broker.log WHERE topic_id = t.id AND p = %(p)s) END AS bytes
+    FROM broker.topics t WHERE t.id = %(topic)s
+), slowest AS (
+    SELECT grp, next_off FROM broker.positions WHERE topic_id = %(topic)s AND p = %(p)s ORDER BY next_off LIMIT 1
+), oldest AS (
+    SELECT base_off, base_off + n AS next_off, last_ms, sum(length(payload)) OVER (ORDER BY base_off) AS bytes_through
+    FROM broker.log WHERE topic_id = %(topic)s AND p = %(p)s ORDER BY base_off LIMIT %(batches)s
+), judged AS (
+    SELECT o.*, k.name, extract(epoch FROM now()) - k.retention_s - o.last_ms / 1000.0 AS seconds,
+           o.base_off = k.newest AS is_newest,
+           coalesce(o.last_ms < (extract(epoch FROM now()) - k.retention_s) * 1000, false)
+               OR coalesce(k.bytes - o.bytes_through >= k.share, false) AS expired,
+           (SELECT grp FROM slowest WHERE slowest.next_off < o.next_off) AS unread_by
+    FROM oldest o CROSS JOIN kept k
+)"""
+_CUT = (
+    _CANDIDATES
+    + """
+SELECT max(next_off) FROM judged
+WHERE (base_off = (SELECT min(base_off) FROM judged) OR bytes_through <= %(bytes)s)
+  AND base_off < coalesce(
+      (SELECT min(base_off) FROM judged WHERE is_newest OR NOT expired OR unread_by IS NOT NULL), base_off + 1)"""
 )
-SELECT coalesce(sum(batches), 0)::bigint FROM cut
-"""
+_DELETE = "DELETE FROM broker.log WHERE topic_id = %(topic)s AND p = %(p)s AND base_off < %(cut)s"
+_MOVE = """
+UPDATE broker.partitions SET begin_off = greatest(begin_off, %(cut)s) WHERE topic_id = %(topic)s AND p = %(p)s"""
+_OVERDUE = _CANDIDATES + "SELECT name, seconds, unread_by FROM judged WHERE expired AND NOT is_newest"
 
 
-def enforce(connection: psycopg.Connection[Any], max_batches: int = MAX_BATCHES) -> int:
-    """Delete up to `max_batches` expired batches of each partition; returns how many were deleted. Raises
-    psycopg.OperationalError if it takes too long. Does nothing while another process does it."""
+class Overdue(NamedTuple):
+    """A partition whose oldest batch should have been deleted `seconds` ago; 0 if only the size is exceeded. `group`:
+    the group that has not read it; None if a later turn deletes it."""
+
+    topic: str
+    partition: int
+    seconds: float
+    group: str | None
+
+
+def enforce(
+    connection: psycopg.Connection[Any],
+    max_batches: int = MAX_BATCHES,
+    max_bytes: int = MAX_BYTES,
+    turn_s: float = TURN_S,
+) -> int:
+    """Delete expired batches for about `turn_s` seconds; returns how many were deleted. Of a partition at most
+    `max_batches` are deleted and at most `max_bytes`, but at least one batch.
+
+    Does nothing while another process does it. Raises psycopg.OperationalError if a statement takes too long; what was
+    deleted before stays deleted."""
+    end_s, deleted = time.monotonic() + turn_s, 0
+    if not _one(connection, "SELECT pg_try_advisory_lock(%s)", (LOCK,)):
+        return 0
+    try:
+        partitions = _rotated(connection.execute(_PARTITIONS).fetchall())
+        for topic, p in partitions:
+            if time.monotonic() >= end_s and deleted:
+                break
+            deleted += _cut(connection, {"topic": topic, "p": p, "batches": max_batches, "bytes": max_bytes})
+    finally:
+        if not connection.closed:
+            connection.execute("SELECT pg_advisory_unlock(%s)", (LOCK,))
+    return deleted
+
+
+def overdue(connection: psycopg.Connection[Any]) -> list[Overdue]:
+    """The partitions whose oldest batch should have been deleted."""
+    partitions = []
+    for topic, p in connection.execute(_PARTITIONS).fetchall():
+        row = connection.execute(_OVERDUE, {"topic": topic, "p": p, "batches": 1}).fetchone()
+        if row is not None:
+            partitions.append(Overdue(row[0], p, max(0.0, float(row[1] or 0)), row[2]))
+    return partitions
+
+
+def _cut(connection: psycopg.Connection[Any], values: dict[str, int]) -> int:
+    """Delete the expired batches of one partition."""
     with connection.transaction():
-        lock = connection.execute("SELECT pg_try_advisory_xact_lock(%s)", (LOCK,)).fetchone()
-        if not lock or not lock[0]:
-            return 0
         connection.execute("SELECT set_config('statement_timeout', %s, true)", (str(LONGEST_MS),))
-        row = connection.execute(_DELETE, (max_batches,)).fetchone()
-    return int(row[0]) if row else 0
+        cut = _one(connection, _CUT, values)
+        if cut is None:
+            return 0
+        count = connection.execute(_DELETE, {**values, "cut": cut}).rowcount
+        connection.execute(_MOVE, {**values, "cut": cut})  # last, because appends wait for its lock
+        return count
+
+
+def _rotated(partitions: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Begin elsewhere in each turn, so that each partition has its turn although a turn is short."""
+    start = time.monotonic_ns() % len(partitions) if partitions else 0
+    return [*partitions[start:], *partitions[:start]]
+
+
+def _one(connection: psycopg.Connection[Any], query: str, parameters: Any) -> Any:
+    row = connection.execute(query, parameters).fetchone()
+    return None if row is None else row[0]

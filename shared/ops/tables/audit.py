@@ -1,11 +1,12 @@
 """Appends to and reads the audit trail in ops.audit: who changed what, when, and the outcome.
 
-Rows are never updated or deleted. Every function runs within the caller's transaction.
+Rows are never updated. Only the owner can delete them (`delete_before`). Every function runs within the caller's
+transaction.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -61,3 +62,23 @@ def list_entries(
         (service, before_id, limit),
     ).fetchall()
     return [AuditRow(*row) for row in rows]
+
+
+def entries_before(connection: DbConnection, at: datetime) -> Iterator[AuditRow]:
+    """The entries older than a time, the oldest first. They are read in parts."""
+    with connection.cursor(name="audit_entries") as cursor:
+        cursor.execute(
+            "SELECT id, at, service, who, action, target, before, after, outcome, request_id FROM ops.audit"
+            " WHERE at < %s ORDER BY id",
+            (at,),
+        )
+        yield from (AuditRow(*row) for row in cursor)
+
+
+def delete_before(connection: DbConnection, at: datetime) -> int:
+    """Delete the entries older than a time; returns their number. Only the owner of the table may do it."""
+    connection.execute("LOCK TABLE ops.audit IN ACCESS EXCLUSIVE MODE")
+    connection.execute("ALTER TABLE ops.audit DISABLE TRIGGER append_only")
+    deleted = connection.execute("DELETE FROM ops.audit WHERE at < %s", (at,)).rowcount
+    connection.execute("ALTER TABLE ops.audit ENABLE TRIGGER append_only")
+    return deleted

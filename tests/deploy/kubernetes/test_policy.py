@@ -417,3 +417,18 @@ def rules_of(documents: list[Document], pod: Pod, direction: str) -> Iterator[di
 
 def egress_ports(documents: list[Document], pod: Pod) -> set[int]:
     return {port["port"] for rule in rules_of(documents, pod, "egress") for port in rule["ports"]}
+
+
+def test_a_backup_has_the_owners_password_and_writes_only_to_its_own_claim() -> None:
+    documents = documents_of("default", "--set", "backup.enabled=true", "--set", "backup.keep=3")
+    (pod,) = [pod for pod in pods_of(documents) if pod.component == "backup"]
+    (container,) = pod.containers
+
+    assert container["command"] == ["headrace", "backup", "/backups", "--keep", "3"]
+    assert f"{OWNER}.password" in secret_files(pod)
+    writable = {mount["name"] for mount in container["volumeMounts"] if not mount.get("readOnly")}
+    assert writable == {"tmp", "backups"}
+    assert {"name": "archive", "mountPath": "/var/lib/headrace/archive", "readOnly": True} in container["volumeMounts"]
+    claim = of_kind(documents, "PersistentVolumeClaim")["headrace-backup"]
+    assert claim["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+    assert 5432 in egress_ports(documents, pod)

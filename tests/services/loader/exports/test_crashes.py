@@ -134,3 +134,19 @@ def test_a_process_that_is_killed_leaves_a_valid_manifest_and_a_successor_cleans
     assert technique_of(successor) == "3"
     assert stored_files(successor) == manifest_files(successor)
     assert not list(successor.folder.glob(".staging/*"))
+
+
+def test_what_a_manifest_names_survives_a_power_cut(tmp_path: Path) -> None:
+    """Bytes are synced before a name appears, the name after it, and the manifest comes last."""
+    steps: list[str] = []
+    target = FolderTarget(tmp_path / "exports", lambda path: steps.append(path.relative_to(tmp_path).as_posix()))
+    (tmp_path / "staged.csv").write_text("a\n")
+
+    target.store(tmp_path / "staged.csv", "2026-01-31/by-hash/events-0.csv")
+    target.copy("2026-01-31/by-hash/events-0.csv", "2026-01-31/events.csv")
+    target.write(b"{}", "2026-01-31/manifest.json")
+
+    day = "exports/2026-01-31"
+    assert steps[-2:] == [f"{day}/.manifest.json.part", day]
+    assert steps.index("staged.csv") < steps.index(f"{day}/by-hash") < steps.index(f"{day}/.manifest.json.part")
+    assert {".", "exports", day, f"{day}/by-hash"} <= set(steps)  # the names of new folders too

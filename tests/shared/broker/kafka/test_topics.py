@@ -70,8 +70,19 @@ def test_without_limits_everything_is_kept(admin: KafkaAdminClient) -> None:
 def test_keyed_state_is_compacted(admin: KafkaAdminClient) -> None:
     spec = TopicSpec(unique_name(), 1, None, compacted=True)
 
-    assert ensure(admin, spec)["cleanup.policy"] == "compact"
+    configs = ensure(admin, spec)
+
+    assert configs["cleanup.policy"] == "compact"
+    assert int(configs["segment.bytes"]) <= 16 * 1024 * 1024, "only closed segments are compacted"
+    assert int(configs["segment.ms"]) <= DAY_S * 1000
     assert KafkaTopics(admin).get(spec.name).compacted
+
+
+def test_keyed_state_with_a_limit_is_removed_too(admin: KafkaAdminClient) -> None:
+    configs = ensure(admin, TopicSpec(unique_name(), 1, retention_s=2 * DAY_S, compacted=True))
+
+    assert set(configs["cleanup.policy"].split(",")) == {"compact", "delete"}
+    assert configs["retention.ms"] == str(2 * DAY_S * 1000)
 
 
 def test_replication_follows_the_settings(admin: KafkaAdminClient) -> None:

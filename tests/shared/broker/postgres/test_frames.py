@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.broker.contract import NewRecord, Record
-from shared.broker.postgres.frames import FORMAT, decode_batch, encode_batch
+from shared.broker.postgres.frames import FORMAT, MAX_BATCH_BYTES, decode_batch, encode_batch
 from shared.errors import BrokerError
 
 NEW = st.builds(
@@ -58,3 +59,11 @@ def test_a_batch_with_one_flipped_bit_is_never_read_as_other_records(bit: int) -
 def test_any_other_bytes_are_refused(payload: bytes) -> None:
     with pytest.raises(BrokerError):
         decode_batch("t", 3, 17, FORMAT + payload)
+
+
+def test_a_batch_that_unpacks_to_too_much_is_refused_before_it_is_unpacked() -> None:
+    head = zstandard.ZstdCompressor().compress(b"")[:4]
+    bomb = head + bytes([0b1110_0000]) + (MAX_BATCH_BYTES + 1).to_bytes(8, "little") + b"\x01\x00\x00"
+
+    with pytest.raises(BrokerError, match="at most"):
+        decode_batch("t", 3, 17, FORMAT + bomb)
