@@ -10,11 +10,14 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from shared.broker.contract import Broker
+from headrace.cli import command
+from shared.broker.contract import Broker, NewRecord
 from shared.broker.kafka.broker import KafkaBroker
 from shared.settings.sections import KafkaSettings
+from shared.topics import LOADED
 from tests.accidents.conftest import Database
 from tests.accidents.pipeline import publish, running
+from tests.contract.records import read_all
 from tests.kafka.server import KafkaServer
 from tests.services.loader.facts import settled
 from tests.waiting import wait_until
@@ -108,3 +111,54 @@ def test_a_new_database_beside_an_old_kafka_relays_its_outbox_from_the_begin(
             pipeline.wait_until_told(9)
     finally:
         new.server.stop()
+
+
+@pytest.mark.kafka
+def test_a_restore_by_the_command_relays_the_outbox_from_its_begin(
+    own_kafka: KafkaServer,
+    own_database: Database,
+    open_kafka: Callable[[], KafkaBroker],
+    kafka_settings: KafkaSettings,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Also what Kafka already has: the restored database cannot know what it holds."""
+    config = tmp_path / "headrace.yaml"
+    config.write_text(
+        f"broker: {{url: 'kafka://{own_kafka.bootstrap}', partitions: 1}}\n"
+        f"kafka: {{environment: '{kafka_settings.environment}'}}\n"
+    )
+    options = ["--data-dir", str(own_database.server.data_dir), "--config", str(config)]
+
+    with running(open_kafka, own_database.url) as pipeline:
+        publish(open_kafka, 1, 2)
+        pipeline.wait_until_told(1, 2)
+    waiting = append_to_outbox(open_kafka)
+    assert command(["backup", str(tmp_path / "backup.tar"), *options]) == 0, capfd.readouterr().err
+    with running(open_kafka, own_database.url) as pipeline:
+        wait_until(lambda: loaded(open_kafka).count(waiting) == 2)
+        publish(open_kafka, 3)
+        pipeline.wait_until_told(3)
+
+    restored = command(["restore", str(tmp_path / "backup.tar"), "--replace", "headrace", *options])
+    assert restored == 0, capfd.readouterr().err
+
+    with running(open_kafka, own_database.url) as pipeline:
+        wait_until(lambda: loaded(open_kafka).count(waiting) == 3)
+        publish(open_kafka, 9)
+        pipeline.wait_until_told(9)
+
+
+def append_to_outbox(open_kafka: Callable[[], KafkaBroker]) -> bytes:
+    """Append a loaded record again, as the loader does. Returns its value."""
+    with closing(open_kafka()) as broker, closing(broker.producer("loader-0", in_database=True)) as producer:
+        record = read_all(broker, LOADED)[0]
+        with producer.db_unit() as unit:
+            unit.append([NewRecord(LOADED, record.key, record.value, record.headers)])
+            unit.commit()
+    return record.value
+
+
+def loaded(open_kafka: Callable[[], KafkaBroker]) -> list[bytes]:
+    with closing(open_kafka()) as broker:
+        return [record.value for record in read_all(broker, LOADED)]

@@ -28,6 +28,7 @@ INSERT INTO facts.export_days (source_id, date, touched, exported) SELECT id, '2
 INSERT INTO ops.audit (service, who, action, target, outcome, request_id) VALUES ('s', 'w', 'a', 't', 'accepted', 'r');
 INSERT INTO ops.replicas (service, replica, pid, admin_url, state, ready, started_at, seen_at)
 VALUES ('cleaner', 'host-0', 1, 'http://127.0.0.1:1', 'running', true, now(), now());
+INSERT INTO ops.attempts (service, topic, p, incarnation) VALUES ('cleaner', 'raw-events', 0, gen_random_uuid());
 """
 
 

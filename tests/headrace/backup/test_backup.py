@@ -69,10 +69,27 @@ def test_a_restore_leaves_no_trace_of_processes_and_has_daily_files_written_agai
 
     assert code == 0, err
     assert empty.rows("SELECT * FROM ops.replicas") == []
+    assert empty.rows("SELECT * FROM ops.attempts") == []
     assert empty.rows("SELECT touched > exported FROM facts.export_days") == [(True,)]
     assert empty.rows("SELECT state FROM notifier.ledger ORDER BY state") == [("sent",), ("unknown",), ("unknown",)]
     assert "2 messages were not sent" in out
     assert empty.rows("SELECT action, service FROM ops.audit WHERE action = 'restore'") == [("restore", "headrace")]
+
+
+def test_a_restored_database_has_another_identity(
+    installation: Installation, empty: Installation, tmp_path: Path
+) -> None:
+    identity = "SELECT id::text, has_old_cursors FROM broker.outbox"
+    installation.headrace("backup", str(tmp_path / "backup"))
+
+    code, _, err = empty.headrace("restore", str(tmp_path / "backup"))
+
+    assert code == 0, err
+    ((former, _),) = installation.rows(identity)
+    ((restored, has_old_cursors),) = empty.rows(identity)
+    assert read_manifest(tmp_path / "backup").database_id == former
+    assert restored != former
+    assert has_old_cursors is False
 
 
 def test_a_backup_holds_no_secret_and_only_its_owner_can_read_it(installation: Installation, tmp_path: Path) -> None:
