@@ -29,7 +29,7 @@ _PAUSED = (
 )
 _HELD_BACK = (
     "SELECT o.service || ' on ' || o.topic || '/' || o.p || ' in ' || o.replica || coalesce(': ' || o.cause, '')"
-    " || CASE WHEN o.cause LIKE '%--accept-loss%' THEN ''"
+    " || CASE WHEN o.cause LIKE '%`headrace %' THEN ''"
     " ELSE '; `headrace resume ' || o.service || ' ' || o.topic || '` tries again' END FROM ops.observed o"
     " JOIN ops.replicas r USING (service, replica) WHERE o.state = 'tripped' AND r.state <> 'stopped'"
     f" AND r.seen_at > now() - make_interval(secs => {FRESH_S}) ORDER BY 1"
