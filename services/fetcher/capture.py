@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from services.fetcher.capture_records import HOP, SCHEMA, RawRecords
+from services.fetcher.capture_records import HOP, SCHEMA, DocumentRecords
 from services.fetcher.planning.cursor import KnownVersions, SliceVersion
 from services.fetcher.planning.slices import DocumentFindings, PlanningKeys
 from services.fetcher.slice_limits import slice_check
@@ -96,7 +96,7 @@ class Capture:
         records: list[NewRecord] = []
         dead_letters: list[NewRecord] = []
         events = 0
-        raw = RawRecords(self._source, document)
+        raw = DocumentRecords(self._source, document)
         identities = self._identities[document.historical]
         findings = DocumentFindings(identities.keys, self._zone)
         for slice_ in self._distinct(document):

@@ -15,7 +15,7 @@ SCHEMA = "raw-event/1"
 HOP = "fetcher"
 
 
-class RawRecords:
+class DocumentRecords:
     """The records of `document`. Each is the JSON of a RawEvent (shared/events.py) with the slice's own bytes."""
 
     def __init__(self, source: str, document: Document) -> None:
@@ -33,7 +33,7 @@ class RawRecords:
         self._before_body = orjson.dumps(origin).replace(b"{", b",", 1).removesuffix(b"}") + b',"body":'
 
     def record(self, event_key: str, body: bytes, version: SliceVersion) -> NewRecord:
-        """`event_key` is of `event_key_of`, so its characters need no escapes in JSON."""
+        """The characters of an `event_key` need no escapes in JSON (shared/events.py)."""
         key, ordinal = event_key.encode(), b'","ordinal":%d' % version.ordinal
         value = b"".join((self._before_key, key, ordinal, self._before_body, body, b"}"))
         event_id = event_id_hex_of(self._source, self._feed, event_key, version.hash, version.ordinal)

@@ -12,7 +12,7 @@ BLOCK_PAGE = b"<!DOCTYPE html><html><head><title>Attention Required!</title></he
 
 
 def _redirect(location: str | bytes, status: int = 302) -> bytes:
-    return response(status, {"Location": location, "Connection": "close"})
+    return response(status, {"Location": location})
 
 
 def redirect_loop(request: HostileRequest) -> Iterator[Action]:

@@ -63,9 +63,13 @@ def response(status: int, headers: Mapping[str, str | bytes], body: bytes = b"",
 
 
 def head(status: int, headers: Mapping[str, str | bytes]) -> bytes:
-    """The status line and headers. Text is encoded in Latin-1; bytes are sent as they are."""
+    """The status line and headers. Text is encoded in Latin-1; bytes are sent as they are.
+
+    The server closes each connection after its response and says so. Otherwise a client could send its next request on
+    a connection that is being closed, and fail for another reason than the attack.
+    """
     lines = [f"HTTP/1.1 {status} {_phrase(status)}".encode()]
-    for name, value in headers.items():
+    for name, value in {"Connection": "close", **headers}.items():
         lines.append(name.encode() + b": " + (value if isinstance(value, bytes) else value.encode("latin-1")))
     return b"\r\n".join(lines) + b"\r\n\r\n"
 

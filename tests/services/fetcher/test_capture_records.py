@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.fetcher.capture_records import HOP, SCHEMA, RawRecords
+from services.fetcher.capture_records import HOP, SCHEMA, DocumentRecords
 from services.fetcher.planning.cursor import SliceVersion
 from services.fetcher.sources.documents import Document
 from shared.events import NAMESPACE, event_id_hex_of, event_id_of
@@ -31,7 +31,7 @@ def test_the_value_is_the_json_of_all_fields_with_the_slice_unchanged(
     document = Document("cards", date(2031, 5, 4), url, b"[]", FETCHED_AT, published_at, historical=True)
     body = b'{ "w" : 52.50, "name":"\xc3\x89" }'
 
-    record = RawRecords("meadow", document).record(KEY, msgspec.Raw(body), SliceVersion("ab", ordinal))
+    record = DocumentRecords("meadow", document).record(KEY, msgspec.Raw(body), SliceVersion("ab", ordinal))
 
     fields = {
         "schema_version": 1,

@@ -57,6 +57,7 @@ def test_all_days_are_fetched_completely_and_once(recorded: Path, tmp_path: Path
     assert fetcher.status() == {
         "windows": {"due": 0, "done": 780, "failed": 0, "missing": 0, "suspect": 0},
         "failed": [],
+        "changes": [],
         "exhausted": True,
         "warning": None,
         "days": {"asked": 260, "found": 260, "missing": [], "more_gaps": 0},
