@@ -96,6 +96,7 @@ class Pipeline:
         self.metrics = Metrics()
         self.predicted: list[str] = []
         self.brokers: list[Broker] = []
+        self.outboxes: list[Outbox] = []
         self._open_broker = open_broker
         self._conninfo = conninfo
         self._loops: dict[str, Restarted] = {}
@@ -119,8 +120,8 @@ class Pipeline:
     def __exit__(self, *_: object) -> None:
         for each in self._loops.values():
             each.stop()
-        for broker in self.brokers:
-            broker.close()
+        for part in (*self.outboxes, *self.brokers):
+            part.close()
         gc.collect()  # the library leaves refused sockets open
 
     def state(self, service: str) -> str:
@@ -183,10 +184,11 @@ class Pipeline:
         )
 
     def _relay(self) -> PollerLoop:
-        source = Outbox(self._conninfo, self.metrics)
+        self.outboxes.append(Outbox(self._conninfo, self.metrics))
         return PollerLoop(
-            self._open(), service=RELAY, slot="0", cursors=OUTBOX_CURSORS, source=source, metrics=self.metrics
-        )
+            self._open(), service=RELAY, slot="0", cursors=OUTBOX_CURSORS, source=self.outboxes[-1],
+            metrics=self.metrics,
+        )  # fmt: skip
 
     def _open(self) -> Broker:
         self.brokers.append(self._open_broker())
