@@ -191,7 +191,8 @@ class PostgresUnit:
             raise slot.went_back(row)
         if row != (slot.epoch, slot.units):
             raise Fenced(
-                f"another process has taken slot {slot.name!r} (its epoch {row[0]}, this process's {slot.epoch})"
+                f"another process has taken slot {slot.name!r}, or a commit without a reply took effect (epoch {row[0]}"
+                f" and {row[1]} units, here {slot.epoch} and {slot.units})"
             )
         if self._advances:
             self._advance(connection)
