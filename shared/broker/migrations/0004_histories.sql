@@ -2,7 +2,7 @@
 
 -- With Kafka: the id of the topic that a position was made in, and the leader epoch of the last record before it. A
 -- topic that was deleted and made anew has another id; a log that was truncated ends that epoch before the position.
-ALTER TABLE broker.positions ADD COLUMN kafka_id uuid, ADD COLUMN leader_epoch integer;
+ALTER TABLE broker.positions ADD COLUMN kafka_id uuid, ADD COLUMN leader_epoch bigint;
 UPDATE broker.positions pos SET kafka_id = t.kafka_id FROM broker.topics t WHERE t.id = pos.topic_id;
 
 -- What is known of the positions that are kept in Kafka: a lower bound, written now and then. It tells a group that
@@ -10,7 +10,7 @@ UPDATE broker.positions pos SET kafka_id = t.kafka_id FROM broker.topics t WHERE
 CREATE TABLE broker.checkpoints (
     grp text NOT NULL,
     topic text NOT NULL,
-    p integer NOT NULL,
+    p bigint NOT NULL,
     next_off bigint NOT NULL,
     kafka_id uuid NOT NULL,
     at timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -22,7 +22,7 @@ CREATE TABLE broker.checkpoints (
 CREATE TABLE broker.losses (
     grp text NOT NULL,
     topic text NOT NULL,
-    p integer NOT NULL,
+    p bigint NOT NULL,
     kind text NOT NULL CHECK (kind IN ('removed', 'truncated', 'recreated', 'forgotten')),
     position bigint NOT NULL,
     kafka_id uuid NOT NULL,

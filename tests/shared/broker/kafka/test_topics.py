@@ -154,9 +154,11 @@ def test_creating_topics_again_changes_nothing(admin: KafkaAdminClient) -> None:
 
 
 def test_the_cursor_topic_of_the_outbox_is_created_too(
-    kafka: KafkaInUse, admin: KafkaAdminClient, log_url: str
+    kafka: KafkaInUse, admin: KafkaAdminClient, database_url: str
 ) -> None:
-    with closing(KafkaBroker(f"kafka://{kafka.bootstrap}", KafkaSettings(environment=uuid4().hex), log_url)) as broker:
+    with closing(
+        KafkaBroker(f"kafka://{kafka.bootstrap}", KafkaSettings(environment=uuid4().hex), database_url)
+    ) as broker:
         broker.ensure_topics([TopicSpec(unique_name(), 1)])
 
     assert KafkaTopics(admin).get(OUTBOX_CURSORS)[2:] == (1, True)

@@ -201,7 +201,8 @@ def test_a_worker_that_lost_its_job_is_stopped(database_url: str, database: Data
     (operation_id,), starter = create_jobs(database), WorkerStarter(finish_on_stop)
     with replica(database_url, starter):
         wait_until(lambda: starter.started)
-        database.execute("UPDATE ops.operations SET worker = 'other', lease_until = now() + interval '1 h'")
+        # Of another service, so that this replica cannot claim it again.
+        database.execute("UPDATE ops.operations SET worker = 'other', service = 'loader'")
         wait_until(starter.stops[starter.started[0][1]].is_set)
 
     assert row(database, operation_id).worker == "other"
