@@ -14,6 +14,7 @@ from services.loader.exports.manifest import Format
 from services.loader.exports.target import ExportError, FolderTarget, Target
 from tests.services.loader.exports.conftest import Export, MakeExport, Store
 from tests.services.loader.facts import listed, settled
+from tests.waiting import wait_until
 
 BOTH: tuple[Format, ...] = ("csv", "parquet")
 # A publication of seven tables in two formats: pending, 14 files, 7 copies, the manifest.
@@ -129,10 +130,13 @@ def test_a_process_that_is_killed_leaves_a_valid_manifest_and_a_successor_cleans
 
     assert process.exitcode == -signal.SIGKILL
     assert technique_of(successor) == ("1" if change < CHANGES else "3")
-    successor.run()
-    successor.remove_superseded()
-    assert technique_of(successor) == "3"
-    assert stored_files(successor) == manifest_files(successor)
+
+    def is_complete() -> bool:
+        successor.run()
+        successor.remove_superseded()
+        return technique_of(successor) == "3" and stored_files(successor) == manifest_files(successor)
+
+    wait_until(is_complete)  # the server holds the lock of the day until it notices that the process is gone
     assert not list(successor.folder.glob(".staging/*"))
 
 
