@@ -26,7 +26,7 @@ from shared.broker.kafka.positions import DatabasePositions, GroupPositions, Pos
 from shared.broker.kafka.producer import KafkaProducer
 from shared.broker.kafka.reader import KafkaReader
 from shared.broker.kafka.topics import KafkaTopics
-from shared.broker.kafka.workarounds import broker_version, forget_coordinators
+from shared.broker.kafka.workarounds import broker_version, forget_coordinators, refresh_nodes
 from shared.broker.postgres.broker import PostgresBroker
 from shared.broker.postgres.log import LOCAL_PREFIX
 from shared.broker.postgres.unit import PostgresProducer
@@ -242,7 +242,11 @@ class KafkaBroker:
 
         def attempt() -> R:
             with client.translate_errors(action):
-                return request()
+                try:
+                    return request()
+                except errors.UnknownBrokerIdError:  # a node that has come back
+                    refresh_nodes(self._admin)
+                    return request()
 
         return self._readiness_retry.call(attempt)
 

@@ -27,7 +27,7 @@ from shared.broker.kafka.transaction_log import (
     recorded_state,
     transactional_id_of,
 )
-from shared.broker.kafka.workarounds import write_marker
+from shared.broker.kafka.workarounds import refresh_nodes, write_marker
 from shared.errors import ConfigError, TransientError
 
 # The loop waits for it, and its watchdog ends the process after 60 s.
@@ -86,6 +86,7 @@ class HangingTransactions:
         where = f"{tp.topic}/{tp.partition}"
         try:
             with translate_errors(f"looking for hanging transactions in {where}"):
+                refresh_nodes(self._admin)
                 transactions = self._open_transactions(tp)
                 owners = self._owners([each.producer_id for each in transactions])
         except ConfigError as error:

@@ -71,7 +71,8 @@ class _Fields:
         if self.is_compact:
             for _ in range(self._varint()):  # tagged fields
                 self._varint()
-                self._at += self._varint()
+                size = self._varint()
+                self._at += size
         return partitions
 
     def _varint(self) -> int:

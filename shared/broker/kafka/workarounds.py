@@ -180,6 +180,12 @@ def forget_coordinators(admin: KafkaAdminClient) -> None:
     admin._manager.cluster._coordinators.clear()
 
 
+def refresh_nodes(admin: KafkaAdminClient) -> None:
+    """Ask for the nodes of the cluster: the library does so every five minutes only, and until then refuses requests to
+    a node that was away meanwhile (UnknownBrokerIdError)."""
+    admin._manager.run(admin._manager.cluster.refresh_metadata)
+
+
 def known_topic_id(client: ConsumerClient, topic: str) -> UUID | None:
     """The topic's id in the consumer's metadata, None if it is not known yet."""
     topic_id: UUID | None = client._manager.cluster.topic_id(topic)

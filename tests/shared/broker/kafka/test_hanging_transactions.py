@@ -52,7 +52,7 @@ class Cluster(NamedTuple):
         """Its partitions have no leader in the block."""
         self.second.stop()
         with self.admin() as admin:
-            wait_until(lambda: all(not _has_leader(admin, topic) for topic in ("__consumer_offsets",)))
+            wait_until(lambda: not _has_leader(admin, "__consumer_offsets"))
             yield
         self.second.start()
 
