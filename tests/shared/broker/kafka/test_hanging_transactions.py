@@ -294,14 +294,13 @@ def test_a_service_without_the_right_says_so_and_continues_when_it_has_it(
         with closing(place.transaction()) as producer:
             place.advance(producer, 2)
             place.end_without_second(producer, commits=True)
-        handled: list[str] = []
-
-        def handle(batch: Any) -> list[Any]:
-            handled.extend(each.record.value.decode() for each in batch)
-            return []
-
         loop = ConsumerLoop(
-            place.broker, service="predictor", slot="0", reads=[place.kept], metrics=Metrics(), handler=InUnit(handle)
+            place.broker,
+            service="predictor",
+            slot="0",
+            reads=[place.kept],
+            metrics=Metrics(),
+            handler=InUnit(lambda _: []),
         )
         try:
             wait_until(lambda: loop._run_step() or "are not stable" in loop.trouble)
