@@ -242,17 +242,17 @@ class KafkaConsumer:
 
     def _committed(self, tp: TopicPartition) -> OffsetAndMetadata | None:
         """Raises TransientError if a transaction keeps the offsets of the group unstable."""
-        limit_ms = int(REQUEST_TIMEOUT_S * 1000)
+        with suppress(errors.KafkaTimeoutError):
+            return self._fetch_committed(tp)
+        blocked = self._hanging.repair_offsets(self._group)
         try:
-            return self._client.committed(ClientPartition(*tp), metadata=True, timeout_ms=limit_ms)
-        except errors.KafkaTimeoutError:
-            blocked = self._hanging.repair_offsets(self._group)
-            if blocked:
-                raise TransientError(
-                    f"the committed offsets of group {self._group!r} are not stable: "
-                    + "; ".join(each.cause for each in blocked)
-                ) from None
-            return self._client.committed(ClientPartition(*tp), metadata=True, timeout_ms=limit_ms)
+            return self._fetch_committed(tp)
+        except errors.KafkaTimeoutError as error:
+            causes = "; ".join(each.cause for each in blocked) or "Kafka did not give them in time"
+            raise TransientError(f"the offsets of group {self._group!r} are not stable: {causes}") from error
+
+    def _fetch_committed(self, tp: TopicPartition) -> OffsetAndMetadata | None:
+        return self._client.committed(ClientPartition(*tp), metadata=True, timeout_ms=int(REQUEST_TIMEOUT_S * 1000))
 
     def _require_membership(self) -> None:
         if has_lost_slot(self._client):

@@ -31,7 +31,7 @@ from shared.broker.kafka.workarounds import refresh_nodes, write_marker
 from shared.errors import ConfigError, TransientError
 
 # The loop waits for it, and its watchdog ends the process after 60 s.
-READ_TIMEOUT_S = 30.0
+READ_TIMEOUT_S = 10.0
 _READ_RECORDS = 5000
 
 OpenReader = Callable[[TopicPartition], KafkaReader]
@@ -94,6 +94,8 @@ class HangingTransactions:
             return
         for each in transactions:
             owner = owners.get(each.producer_id)
+            if owner and tp.topic == GROUP_LOG and not owner.startswith(self._prefix):
+                continue  # of the group of another program
             name = f"transaction {owner!r}" if owner else f"a transaction of producer {each.producer_id}"
             what = f"{name} is open in {where} since offset {each.start_offset}"
             undecided = self._complete(each, owner, what)
