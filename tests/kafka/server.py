@@ -98,8 +98,8 @@ class KafkaServer:
         self.proxied_listeners = [ProxiedListener(*rest[2 * each : 2 * each + 2]) for each in range(proxied)]
         self.ports = dict(zip(secure.protocols, rest[2 * proxied :], strict=True))
         self._process: subprocess.Popen[bytes] | None = None
-        self._controller = joins._controller if joins else controller
-        self._cluster = (
+        self._controller: int = joins._controller if joins else controller
+        self._cluster: str = (
             joins._cluster if joins else base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=").replace("-", "_")
         )
         self._properties.write_text(self._text(direct, directory / "data"))

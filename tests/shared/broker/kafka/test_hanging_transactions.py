@@ -8,7 +8,7 @@ last record and the end of the transaction. A stop is slow, so the transactions 
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -283,7 +283,7 @@ def test_a_service_without_the_right_says_so_and_continues_when_it_has_it(
             handler=InUnit(lambda _: []),
         )  # fmt: skip
         try:
-            wait_until(lambda: loop._run_step() or "are not stable" in loop.trouble)
+            run_until(loop, lambda: "are not stable" in loop.trouble)
             assert loop.state == "backing off"
             for words in (
                 f"transaction '{place.transactional_id}' is open in __consumer_offsets/0 since offset ",
@@ -294,11 +294,19 @@ def test_a_service_without_the_right_says_so_and_continues_when_it_has_it(
                 assert words in loop.trouble
 
             with right(place.cluster, ACLOperation.CLUSTER_ACTION):
-                wait_until(lambda: loop._run_step() or loop.state == "running")
+                run_until(loop, lambda: loop.state == "running")
         finally:
             loop.stop()
             loop.run()
     assert place.has_stable_offset()
+
+
+def run_until(loop: ConsumerLoop, condition: Callable[[], bool]) -> None:
+    def is_reached() -> bool:
+        loop._run_step()
+        return condition()
+
+    wait_until(is_reached)
 
 
 @contextmanager
