@@ -1,4 +1,4 @@
-"""A real Apache Kafka for tests: one node on free loopback ports, with its data in a given directory."""
+"""A real Apache Kafka for tests: a node on free loopback ports, with its data in a given directory."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ NO_SECURE_LISTENERS = SecureListeners({}, {}, ())
 
 
 class KafkaServer:
-    """One broker. It keeps its ports and data across stops, kills and starts."""
+    """A broker. It keeps its ports and data across stops, kills and starts."""
 
     def __init__(
         self,
@@ -85,8 +85,11 @@ class KafkaServer:
         proxied: int = 0,
         secure: SecureListeners = NO_SECURE_LISTENERS,
         settings: Mapping[str, object] = FAST_START,
+        joins: KafkaServer | None = None,
     ) -> None:
-        self._settings = settings
+        """`joins`: the first node of the cluster, which is its controller; None if this is the first."""
+        self._settings = settings if joins is None else dict(settings) | {"process.roles": "broker", "node.id": 2}
+        self._joins = joins
         self._properties = directory / "server.properties"
         self.log_file = directory / "server.log"
         self._secure = secure
@@ -95,7 +98,11 @@ class KafkaServer:
         self.proxied_listeners = [ProxiedListener(*rest[2 * each : 2 * each + 2]) for each in range(proxied)]
         self.ports = dict(zip(secure.protocols, rest[2 * proxied :], strict=True))
         self._process: subprocess.Popen[bytes] | None = None
-        self._properties.write_text(self._text(direct, controller, directory / "data"))
+        self._controller: int = joins._controller if joins else controller
+        self._cluster: str = (
+            joins._cluster if joins else base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=").replace("-", "_")
+        )
+        self._properties.write_text(self._text(direct, directory / "data"))
         self._format()
 
     def start(self) -> Self:
@@ -142,14 +149,13 @@ class KafkaServer:
             self._process = None
 
     def _format(self) -> None:
-        cluster = base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=").replace("-", "_")
         command = [
             *self._java(),
             "kafka.tools.StorageTool",
             "format",
             "--cluster-id",
-            cluster,
-            "--standalone",
+            self._cluster,
+            "--no-initial-controllers" if self._joins else "--standalone",
             "--config",
             str(self._properties),
             *(word for user in self._secure.scram for word in ("--add-scram", user)),
@@ -191,8 +197,8 @@ class KafkaServer:
     def _java(self) -> list[str]:
         return [java(), *_JVM, "-cp", f"{jars()}/*"]
 
-    def _text(self, direct: int, controller: int, data: Path) -> str:
-        listeners = {"DIRECT": direct, "CONTROLLER": controller}
+    def _text(self, direct: int, data: Path) -> str:
+        listeners = {"DIRECT": direct} | ({} if self._joins else {"CONTROLLER": self._controller})
         listeners |= {f"PROXIED{number}": each.port for number, each in enumerate(self.proxied_listeners)}
         listeners |= self.ports
         advertised = (
@@ -200,13 +206,13 @@ class KafkaServer:
             | {"DIRECT": direct}
             | {f"PROXIED{number}": each.advertised_port for number, each in enumerate(self.proxied_listeners)}
         )
-        protocols = dict.fromkeys(listeners, "PLAINTEXT") | dict(self._secure.protocols)
+        protocols = dict.fromkeys([*listeners, "CONTROLLER"], "PLAINTEXT") | dict(self._secure.protocols)
         settings = (
             dict(self._settings)
             | dict(self._secure.settings)
             | {
                 "log.dirs": data,
-                "controller.quorum.bootstrap.servers": f"127.0.0.1:{controller}",
+                "controller.quorum.bootstrap.servers": f"127.0.0.1:{self._controller}",
                 "listeners": _addresses(listeners),
                 "advertised.listeners": _addresses(advertised),
                 "listener.security.protocol.map": ",".join(

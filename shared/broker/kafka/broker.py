@@ -20,12 +20,13 @@ from shared.broker.counting.record_count import ReadRecordCount
 from shared.broker.kafka import client
 from shared.broker.kafka.checkpoints import Checkpoints
 from shared.broker.kafka.consumer import FetchCommitted, KafkaConsumer
+from shared.broker.kafka.hanging_transactions import HangingTransactions
 from shared.broker.kafka.logs import KafkaLogs
 from shared.broker.kafka.positions import DatabasePositions, GroupPositions, PositionStore
 from shared.broker.kafka.producer import KafkaProducer
 from shared.broker.kafka.reader import KafkaReader
 from shared.broker.kafka.topics import KafkaTopics
-from shared.broker.kafka.workarounds import broker_version, forget_coordinators
+from shared.broker.kafka.workarounds import broker_version, forget_coordinators, refresh_nodes
 from shared.broker.postgres.broker import PostgresBroker
 from shared.broker.postgres.log import LOCAL_PREFIX
 from shared.broker.postgres.unit import PostgresProducer
@@ -137,7 +138,7 @@ class KafkaBroker:
 
         return KafkaConsumer(
             self._settings(slot), self._qualified_name(group), topics, slot, self._kafka.session_timeout_s,
-            make_positions,
+            make_positions, self._hanging,
         )  # fmt: skip
 
     def reader(self, tps: Sequence[TopicPartition]) -> KafkaReader:
@@ -152,6 +153,7 @@ class KafkaBroker:
         if in_database:
             return self._local.cursors(LOCAL_PREFIX + topic)
         tps = self.partitions(topic)
+        self._complete_hanging(tps)
         begins, ends = self.begin_offsets(tps), self.end_offsets(tps)
         cursors: dict[str, bytes] = {}
         for tp in tps:
@@ -183,6 +185,23 @@ class KafkaBroker:
     @cached_property
     def _topics(self) -> KafkaTopics:
         return KafkaTopics(self._admin, self._readiness_retry)
+
+    @cached_property
+    def _hanging(self) -> HangingTransactions:
+        return HangingTransactions(
+            self._admin,
+            lambda tp: KafkaReader(self._settings("reader"), [tp], uncommitted=True),
+            self._addresses,
+            self._qualified_name(""),
+            f"User:{self._kafka.username or 'NAME'}",
+        )
+
+    def _complete_hanging(self, tps: Sequence[TopicPartition]) -> None:
+        """Raises TransientError if committed records of these partitions are hidden by a transaction that hangs."""
+        ends, logs = self.end_offsets(tps), KafkaLogs(self._admin, self._topics, self._when_ready).describe(tps)
+        blocked = self._hanging.repair([tp for tp in tps if ends[tp] < logs[tp].end])
+        if causes := [each.cause for each in blocked if not each.is_active]:
+            raise TransientError("; ".join(causes))
 
     def _settings(self, name: str) -> dict[str, object]:
         return client.client_settings(self._addresses, self._kafka, self._qualified_name(name))
@@ -224,7 +243,11 @@ class KafkaBroker:
 
         def attempt() -> R:
             with client.translate_errors(action):
-                return request()
+                try:
+                    return request()
+                except errors.UnknownBrokerIdError:  # a node that has come back
+                    refresh_nodes(self._admin)
+                    return request()
 
         return self._readiness_retry.call(attempt)
 

@@ -20,6 +20,7 @@ from kafka.structs import ConsumerGroupMetadata, MemberState
 from shared.broker.contract import Loss, PollResult, TopicPartition
 from shared.broker.kafka.client import REQUEST_TIMEOUT_S, reason_of, translate_errors
 from shared.broker.kafka.damage import damage_of
+from shared.broker.kafka.hanging_transactions import HangingTransactions
 from shared.broker.kafka.positions import PositionStore
 from shared.broker.kafka.reader import CLOSE_TIMEOUT_S, READER_SETTINGS, close_client, record_of
 from shared.broker.kafka.workarounds import forget_fetched, has_lost_slot, keep_finished_joins, known_topic_id
@@ -34,6 +35,8 @@ HEARTBEATS_PER_SESSION = 6
 JOINING_PER_SESSION = 0.5
 # How often lost partitions are looked at again.
 CHECK_LOST_S = 1.0
+# How often partitions are looked for whose position does not move although there are records.
+CHECK_STALLED_S = 10.0
 # Errors for a partition that the library's I/O thread is revoking at that moment. (It has no lock for this.)
 _REVOKED_ERRORS = (KeyError, AssertionError, errors.IllegalStateError)
 
@@ -59,6 +62,7 @@ class KafkaConsumer:
         slot: str,
         session_timeout_s: float,
         make_positions: Callable[[FetchCommitted], PositionStore],
+        hanging: HangingTransactions,
     ) -> None:
         self._settings = settings
         self._group = group
@@ -77,6 +81,10 @@ class KafkaConsumer:
         self._topic_ids: dict[str, UUID] = {}
         self._lost: dict[TopicPartition, Loss] = {}
         self._check_lost_at_s = 0.0
+        self._hanging = hanging
+        self._behind: dict[TopicPartition, int] = {}
+        self._check_stalled_at_s = time.monotonic() + CHECK_STALLED_S
+        self._stalled: dict[TopicPartition, str] = {}
 
     def assignment(self) -> frozenset[TopicPartition]:
         return frozenset(self._owned)
@@ -94,8 +102,11 @@ class KafkaConsumer:
             self._apply_rebalance()
             self._check_lost()
             self._replace_hung_client(group)
+            self._check_stalled()
         readable = self._owned - self._lost.keys()
         polled = {tp: batch for each, batch in batches.items() if batch and (tp := TopicPartition(*each)) in readable}
+        if self._stalled and not polled:
+            raise TransientError("; ".join(self._stalled.values()))
         if polled and (group.generation_id < 0 or not group.member_id):
             self.reload()
             return PollResult([], self._positions.token(group))
@@ -223,7 +234,34 @@ class KafkaConsumer:
         if self._lost and time.monotonic() >= self._check_lost_at_s:
             self._acquire(self._lost.keys() & self._owned)
 
+    def _check_stalled(self) -> None:
+        """Look now and then for partitions that cannot be read on because a transaction hangs in them: their position
+        stays below the high watermark."""
+        if time.monotonic() < self._check_stalled_at_s:
+            return
+        self._check_stalled_at_s = time.monotonic() + CHECK_STALLED_S
+        before, self._behind = self._behind, {}
+        for tp in self._owned - self._lost.keys() - self._paused:
+            with suppress(*_REVOKED_ERRORS):
+                position, high_watermark = self.position(tp), self._client.highwater(ClientPartition(*tp))
+                if high_watermark is not None and position < high_watermark:
+                    self._behind[tp] = position
+        stalled = {tp for tp, position in self._behind.items() if before.get(tp) == position} | self._stalled.keys()
+        blocked = self._hanging.repair(stalled & self._owned)
+        self._stalled = {each.tp: each.cause for each in blocked if not each.is_active}
+
     def _committed(self, tp: TopicPartition) -> OffsetAndMetadata | None:
+        """Raises TransientError if a transaction keeps the offsets of the group unstable."""
+        with suppress(errors.KafkaTimeoutError):
+            return self._fetch_committed(tp)
+        blocked = self._hanging.repair_offsets(self._group)
+        try:
+            return self._fetch_committed(tp)
+        except errors.KafkaTimeoutError as error:
+            causes = "; ".join(each.cause for each in blocked) or "Kafka did not give them in time"
+            raise TransientError(f"the offsets of group {self._group!r} are not stable: {causes}") from error
+
+    def _fetch_committed(self, tp: TopicPartition) -> OffsetAndMetadata | None:
         return self._client.committed(ClientPartition(*tp), metadata=True, timeout_ms=int(REQUEST_TIMEOUT_S * 1000))
 
     def _require_membership(self) -> None:

@@ -34,9 +34,13 @@ READER_SETTINGS = {
 class KafkaReader:
     """Reads partitions from given offsets. Commits no positions."""
 
-    def __init__(self, settings: Mapping[str, Any], tps: Sequence[TopicPartition]) -> None:
+    def __init__(
+        self, settings: Mapping[str, Any], tps: Sequence[TopicPartition], *, uncommitted: bool = False
+    ) -> None:
+        """`uncommitted`: also read records of open and aborted transactions."""
+        level = {"isolation_level": "read_uncommitted"} if uncommitted else {}
         with translate_errors("reader"):
-            self._client = Client(**settings, **READER_SETTINGS, group_id=None)
+            self._client = Client(**{**settings, **READER_SETTINGS, **level}, group_id=None)
             self._client.assign([ClientPartition(*tp) for tp in tps])
             self._client.seek_to_beginning()
 

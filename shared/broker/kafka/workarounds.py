@@ -21,8 +21,10 @@ from kafka.net.connection import KafkaConnection
 from kafka.net.manager import KafkaConnectionManager
 from kafka.net.selector import NetworkSelector
 from kafka.protocol.consumer import OffsetForLeaderEpochRequest
+from kafka.protocol.producer.transaction import WriteTxnMarkersRequest
 from kafka.structs import ConsumerGroupMetadata, MemberState
 
+from shared.broker.hanging import Marker
 from shared.broker.kafka.security import refusal
 from shared.errors import ConfigError
 
@@ -192,6 +194,12 @@ def forget_coordinators(admin: KafkaAdminClient) -> None:
     admin._manager.cluster._coordinators.clear()
 
 
+def refresh_nodes(admin: KafkaAdminClient) -> None:
+    """Ask for the nodes of the cluster: the library does so every five minutes only, and until then refuses requests to
+    a node that was away meanwhile (UnknownBrokerIdError)."""
+    admin._manager.run(admin._manager.cluster.refresh_metadata)
+
+
 def known_topic_id(client: ConsumerClient, topic: str) -> UUID | None:
     """The topic's id in the consumer's metadata, None if it is not known yet."""
     topic_id: UUID | None = client._manager.cluster.topic_id(topic)
@@ -222,3 +230,29 @@ async def _epoch_ends(admin: KafkaAdminClient, epochs: Mapping[ClientPartition, 
                     raise errors.for_code(each.error_code)
                 ends[ClientPartition(topic.topic, each.partition)] = each.end_offset
     return ends
+
+
+def write_marker(admin: KafkaAdminClient, marker: Marker) -> None:
+    """End a transaction in one partition, as its coordinator should have done. The library can only abort."""
+    admin._manager.run(_write_marker, admin, marker)
+
+
+async def _write_marker(admin: KafkaAdminClient, marker: Marker) -> None:
+    tp = ClientPartition(*marker.tp)
+    (leader,) = await admin._async_get_leader_for_partitions([tp])
+    writable = WriteTxnMarkersRequest.WritableTxnMarker
+    request = WriteTxnMarkersRequest(
+        markers=[
+            writable(
+                producer_id=marker.producer_id,
+                producer_epoch=marker.epoch,
+                transaction_result=marker.commits,
+                topics=[writable.WritableTxnMarkerTopic(name=tp.topic, partition_indexes=[tp.partition])],
+                coordinator_epoch=marker.coordinator_epoch,
+            )
+        ]
+    )
+    response = await admin._manager.send(request, node_id=leader)
+    for each in (p for result in response.markers for topic in result.topics for p in topic.partitions):
+        if each.error_code:
+            raise errors.for_code(each.error_code)
