@@ -120,7 +120,8 @@ class Pipeline:
     def __exit__(self, *_: object) -> None:
         for each in self._loops.values():
             each.stop()
-        for part in (*self.outboxes, *self.brokers):
+        closeable: list[Outbox | Broker] = [*self.outboxes, *self.brokers]
+        for part in closeable:
             part.close()
         gc.collect()  # the library leaves refused sockets open
 
