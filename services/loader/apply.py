@@ -49,6 +49,8 @@ class LoadedFact:
 class Effects:
     """All changes of one batch to the tables, in memory."""
 
+    # Rows of facts without an earlier version, and all versions: none of them should exist yet.
+    new_rows: dict[Table, list[Row]] = field(default_factory=lambda: {table: [] for table in (*FACT_TABLES, VERSIONS)})
     rows: dict[Table, list[Row]] = field(default_factory=lambda: {table: [] for table in FACT_TABLES})
     removed_rows: dict[Table, list[Row]] = field(default_factory=lambda: defaultdict(list))
     sessions: list[SessionRow] = field(default_factory=list)
@@ -149,7 +151,7 @@ class FactApplier:
         kind = version.fact.kind
         number = state.version_counts[kind] = state.version_counts.get(kind, 0) + 1
         state.version += 1
-        self.effects.rows.setdefault(VERSIONS, []).append(
+        self.effects.new_rows[VERSIONS].append(
             (state.event_key, kind, number, version.known_at, version.revision, version.record_id,
              self._compressor.compress(received.record.value), is_published)
         )  # fmt: skip
@@ -180,7 +182,7 @@ class FactApplier:
     def _diff_rows(self, before: FactEvent | None, after: FactEvent) -> None:
         if before is None:
             for table, row in rows_of(after):
-                self.effects.rows[table].append(row)
+                self.effects.new_rows[table].append(row)
             return
         old, new = set(rows_of(before)), set(rows_of(after))
         for table, row in sorted(new - old, key=lambda item: (item[0].name, item[1][:2])):

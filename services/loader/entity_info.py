@@ -25,6 +25,8 @@ class DatedEntityInfo(NamedTuple):
 def merge(before: DatedEntityInfo, other: DatedEntityInfo) -> DatedEntityInfo:
     """Merge the two, in either order. `_UPDATE_ENTITIES` in services/loader/postgres_merge.py does the same in SQL."""
     older, newer = (before, other) if other.known_at >= before.known_at else (other, before)
+    if (newer.info.name, newer.info.categories) == (older.info.name, older.info.categories):  # the usual case
+        return older
     info = EntityInfo(
         entity_key=newer.info.entity_key,
         name=newer.info.name or older.info.name,

@@ -20,7 +20,7 @@ from services.loader import postgres_base, postgres_events, resolve
 from services.loader.apply import Effects, FactApplier, LoadedFact, entity_rows, rate_rows
 from services.loader.fact_age import live_age_s
 from services.loader.parking import FACT_KINDS, PREDICTION, park, release
-from services.loader.postgres_merge import delete, merge, prepare_staging
+from services.loader.postgres_merge import delete, insert, merge, prepare_staging
 from services.loader.postgres_state import read_states
 from services.loader.rows import Row, json_text
 from services.loader.schema import DEAD_LETTERS, ENTITIES, PREDICTIONS, RETURN_RATES
@@ -195,8 +195,9 @@ def write_rows(
 ) -> resolve.IdsByKey:
     """Write all other rows of the batch; returns the ids of its events."""
     postgres_events.write_events(connection, effects.events, shared["sessions"])
-    keys = {row[0] for rows in effects.rows.values() for row in rows} | effects.events.keys()
-    resolved_ids = {"sources": shared["sources"], "events": resolve.events(connection, keys)}
+    # Every row belongs to an event of the batch, whose columns are set.
+    resolved_ids = {"sources": shared["sources"], "events": resolve.events(connection, effects.events)}
+    insert(connection, effects.new_rows, resolved_ids)
     for table, gone in effects.removed_rows.items():
         delete(connection, table, gone, resolved_ids)
     merge(connection, effects.rows | {RETURN_RATES: rate_rows(effects, slot)}, resolved_ids)

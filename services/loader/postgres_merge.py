@@ -1,12 +1,15 @@
-"""Writes rows to any table of the schema dictionary: COPY to a staging table, then one or two merge statements.
+"""Writes rows to any table of the schema dictionary.
 
-Rows come with natural keys; foreign keys are resolved to ids before staging.
+New rows are copied into the table. Other rows are copied to a staging table, then one or two statements merge them.
+Rows come with natural keys; foreign keys are resolved to ids before they are copied.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from psycopg.errors import UniqueViolation
 
 from services.loader.resolve import RESOLVERS, IdsByKey
 from services.loader.rows import Row
@@ -43,6 +46,20 @@ def merge(connection: DbConnection, rows: Mapping[Table, Sequence[Row]], resolve
                 connection.execute(statement)
 
 
+def insert(connection: DbConnection, rows: Mapping[Table, Sequence[Row]], resolved_ids: Mapping[str, IdsByKey]) -> None:
+    """Write rows that should not exist yet, tables in the order given. If one exists after all, merge all of them.
+
+    A COPY into the table needs no staging and no search for conflicts, which saves a third of the server's time.
+    """
+    try:
+        with connection.transaction():
+            for table, table_rows in rows.items():
+                if table_rows:
+                    _copy(connection, table.qualified, table, with_ids(connection, table, table_rows, resolved_ids))
+    except UniqueViolation:
+        merge(connection, rows, resolved_ids)
+
+
 def delete(connection: DbConnection, table: Table, keys: Sequence[Row], resolved_ids: Mapping[str, IdsByKey]) -> None:
     """Delete rows by their key: rows that a correction removed."""
     staged = with_ids(connection, table, keys, resolved_ids)
@@ -55,10 +72,11 @@ def delete(connection: DbConnection, table: Table, keys: Sequence[Row], resolved
 
 def stage(connection: DbConnection, table: Table, rows: Iterable[Sequence[Any]]) -> None:
     """COPY rows, with ids resolved, into the staging table."""
-    with (
-        connection.cursor() as cursor,
-        cursor.copy(f"COPY stage_{table.name} ({', '.join(table.columns)}) FROM STDIN") as copy,
-    ):
+    _copy(connection, f"stage_{table.name}", table, rows)
+
+
+def _copy(connection: DbConnection, target: str, table: Table, rows: Iterable[Sequence[Any]]) -> None:
+    with connection.cursor() as cursor, cursor.copy(f"COPY {target} ({', '.join(table.columns)}) FROM STDIN") as copy:
         write = copy.write_row
         for row in rows:
             write(row)
@@ -66,9 +84,9 @@ def stage(connection: DbConnection, table: Table, rows: Iterable[Sequence[Any]])
 
 def with_ids(
     connection: DbConnection, table: Table, rows: Sequence[Row], resolved_ids: Mapping[str, IdsByKey]
-) -> list[Sequence[Any]]:
+) -> Sequence[Sequence[Any]]:
     """The rows with ids in place of natural keys; rows may be cut after the key columns."""
-    result: list[Sequence[Any]] = [list(row) for row in rows]
+    result: Sequence[Sequence[Any]] = rows
     for reference in table.foreign_keys:
         at = table.columns.index(reference.column)
         if at >= len(rows[0]):
@@ -76,9 +94,8 @@ def with_ids(
         ids = resolved_ids.get(reference.table)
         if ids is None:
             ids = RESOLVERS[reference.table](connection, {row[at] for row in rows if row[at] is not None})
-        for row in result:
-            if row[at] is not None:
-                row[at] = ids[row[at]]  # type: ignore[index]  # the rows are lists, made above
+        of: dict[Any, int | None] = {None: None, **ids}
+        result = [(*row[:at], of[row[at]], *row[at + 1 :]) for row in result]
     return result
 
 

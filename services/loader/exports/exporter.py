@@ -37,8 +37,9 @@ from shared.errors import TransientError
 
 POLL_INTERVAL_S = 0.5
 # A backfill changes its days many times in a row. A day is therefore written when it has been unchanged for this long,
-# or at once when no day has changed since the last poll.
-QUIET_PERIOD_S = 3.0
+# or at once when no day has changed since the last poll. On a busy machine, units of a backfill take 2 s, and the
+# records of one day are spread over several: with 3 s, half of the days were written twice.
+QUIET_PERIOD_S = 8.0
 # Readers that have read a manifest find its files at least this long after a newer one has replaced it.
 GRACE_S = 300.0
 # Planning a query over the views takes longer than reading one day, so several days are read in one query.

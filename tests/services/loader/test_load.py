@@ -77,6 +77,23 @@ def test_the_same_batch_twice_changes_nothing_and_emits_nothing(connection: Conn
     assert ask(connection, "SELECT touched FROM facts.export_days") == [(1,)]
 
 
+def test_a_row_that_exists_without_a_version_is_merged(connection: Connection, load: Load) -> None:
+    load(listed(), listed(2))
+    connection.execute(
+        "INSERT INTO facts.outcomes (event_id, slot, place) SELECT id, 1, 6 FROM facts.events WHERE event_key = %s",
+        (key(1),),
+    )
+    assert len(load(settled(), settled(2))) == 2
+    assert ask(connection, "SELECT slot, place FROM analytics.outcomes ORDER BY event_key, slot LIMIT 4") == [
+        (1, 1),
+        (2, 2),
+        (3, 3),
+        (4, 4),
+    ]
+    assert ask(connection, "SELECT count(*) FROM analytics.outcomes") == [(8,)]
+    assert ask(connection, "SELECT count(*) FROM facts.versions") == [(4,)]
+
+
 def test_a_listed_event_is_emitted_before_its_other_facts(load: Load) -> None:
     loaded_events = load(settled(1), observed(2), listed(2), listed(1))
     assert [(item.event_key, item.kind) for item in loaded_events] == [
