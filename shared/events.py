@@ -247,8 +247,10 @@ class Prediction(Frozen):
 
 CLEAN_EVENT: TypeAdapter[Listed | Observed | Settled | Reference] = TypeAdapter(CleanEvent)
 
+RAW_SCHEMA = "raw-event/1"
+
 MESSAGE_TYPES: dict[str, TypeAdapter[Any]] = {
-    "raw-event/1": TypeAdapter(RawEvent),
+    RAW_SCHEMA: TypeAdapter(RawEvent),
     "clean-event/1": CLEAN_EVENT,
     "loaded-event/1": TypeAdapter(LoadedEvent),
     "prediction/1": TypeAdapter(Prediction),
