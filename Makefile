@@ -33,8 +33,8 @@ NEWS := awk '!/^Requirement already satisfied/ { print; fflush() }'
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run observability test test-quick faults upgrade-test lint images locks compose-test kubernetes-tools \
-	kubernetes-test bench bench-fetch bench-broker bench-replay bench-predict bench-scale bench-frames pictures docs dist \
-	dist-test clean
+	kubernetes-test bench bench-fetch bench-broker bench-load bench-replay bench-predict bench-scale bench-frames pictures \
+	docs dist dist-test clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -111,6 +111,9 @@ bench-fetch: $(STAMP) ## Measure a back-fill of recorded days, next to a bare th
 
 bench-broker: $(STAMP) ## Measure the brokers and a bare Kafka loop (needs Java and Maven, or ARGS="--kafka HOST:PORT")
 	@$(BIN)/python -m bench.broker $(ARGS)
+
+bench-load: $(STAMP) ## Measure the loader, next to a bare COPY and other loaders (needs Java and Maven; ARGS=)
+	@$(BIN)/python -m bench.load $(ARGS)
 
 bench-replay: $(STAMP) ## Measure live latency with and without a replay (ARGS=)
 	@$(BIN)/python -m bench.replay $(ARGS)

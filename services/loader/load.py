@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
+import orjson
 from psycopg.errors import CardinalityViolation, DataError, ProgramLimitExceeded
 
 from services.loader import postgres_base, postgres_events, resolve
@@ -29,8 +30,8 @@ from shared.broker.contract import NewRecord, Record
 from shared.clock import Clock
 from shared.database.connection import DbConnection, ReconnectingConnection, first_line
 from shared.errors import InvalidEvent
-from shared.events import Listed, LoadedEvent, Prediction, Reference
-from shared.records import DecodedRecord, encode, revision_of
+from shared.events import SCHEMA_VERSION, Listed, LoadedEvent, Prediction, Reference
+from shared.records import DecodedRecord, encode, headers_of, revision_of
 from shared.runtime.metrics import Metrics
 from shared.topics import CLEAN, LOADED, partition_of
 
@@ -284,12 +285,21 @@ def with_own_revision(item: DecodedRecord) -> DecodedRecord:
 
 
 def _loaded_event(item: LoadedFact, ids: resolve.IdsByKey, revision: str) -> NewRecord:
+    """The same bytes as `encode(LoadedEvent(...))` gives, in a third of the time: one is made for almost every fact."""
     fact = item.received.message
-    message = LoadedEvent(
-        source=fact.source, event_key=fact.event_key, kind=fact.kind, version=item.version, known_at=item.known_at,
-        scheduled_at=item.scheduled_at, status=item.status, row_id=ids[fact.event_key], changed=item.changed,
-    )  # fmt: skip
-    return encode(message, LOADED, "loaded-event/1", item.received.event_id, HOP, revision)
+    fields = {
+        "schema_version": SCHEMA_VERSION, "source": fact.source, "event_key": fact.event_key, "kind": fact.kind,
+        "version": item.version, "known_at": item.known_at, "scheduled_at": item.scheduled_at, "status": item.status,
+        "row_id": ids[fact.event_key], "changed": item.changed,
+    }  # fmt: skip
+    if item.scheduled_at is None:
+        del fields["scheduled_at"]
+    return NewRecord(
+        LOADED,
+        fact.event_key.encode(),
+        orjson.dumps(fields, option=orjson.OPT_UTC_Z),
+        headers_of(item.received.event_id, "loaded-event/1", fact.source, HOP, revision),
+    )
 
 
 def _reference_loaded_event(item: DecodedRecord) -> NewRecord:

@@ -13,7 +13,7 @@ from services.loader.load import Loader
 from shared.broker.contract import Record
 from shared.errors import InvalidEvent
 from shared.events import Reference, ReferenceRow
-from shared.records import decode
+from shared.records import decode, encode
 from shared.runtime.metrics import Metrics
 from tests.services.loader.conftest import Load
 from tests.services.loader.facts import (
@@ -112,6 +112,18 @@ def test_a_loaded_event_has_the_changed_fields_and_the_status(load: Load) -> Non
     assert loaded_event.known_at == at(30)
     assert loaded_event.scheduled_at == START
     assert {"status", "technique", "transactions.win.1"} <= set(loaded_event.changed)
+
+
+def test_a_loaded_event_is_encoded_as_its_message_would_be(connection: Connection, loader: Loader) -> None:
+    batches = (
+        [listed(), listed(2, scheduled_at=None), settled(status="provisional", transactions=())],
+        [settled(known=30.00001, technique=2)],
+    )
+    outputs = [output for facts in batches for output in loader.handle([received(fact) for fact in facts], connection)]
+    assert len(outputs) == 4
+    for output in outputs:
+        read = decode(Record(output.topic, 0, 0, 0, output.key, output.value, output.headers))
+        assert encode(read.message, output.topic, "loaded-event/1", read.event_id, "loader", read.revision) == output
 
 
 def test_a_correction_is_applied_and_keeps_the_old_value(connection: Connection, load: Load) -> None:
