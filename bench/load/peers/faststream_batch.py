@@ -12,14 +12,14 @@ from faststream.confluent import KafkaBroker
 from pydantic import BaseModel
 
 
-class Session(BaseModel):
+class SessionMessage(BaseModel):
     session_key: str
 
 
-class Card(BaseModel):
+class CardMessage(BaseModel):
     event_key: str
     source: str
-    session: Session
+    session: SessionMessage
     number: int
     scheduled_at: str | None = None
     distance_m: int | None = None
@@ -44,7 +44,7 @@ connection.execute("CREATE TEMP TABLE stage (LIKE events) ON COMMIT DELETE ROWS"
     batch=True,
     max_records=2000,
 )
-async def load(cards: list[Card]) -> None:
+async def load(cards: list[CardMessage]) -> None:
     newest = {card.event_key: card for card in cards}  # an upsert must not meet a key twice
     with connection.transaction(), connection.cursor() as cursor:
         with cursor.copy(f"COPY stage ({COLUMNS}) FROM STDIN") as copy:
