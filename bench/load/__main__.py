@@ -15,7 +15,7 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-from bench.load.environments import python_of, versions_of
+from bench.load.environments import PACKAGES, python_of, versions_of
 from bench.load.headrace_loader import measure_headrace
 from bench.load.kafka_connect import fetch_connect, measure_connect
 from bench.load.programs import measure_program
@@ -52,7 +52,9 @@ def main() -> None:
                     costs[name].append(measure(site))
                 except (FailedMeasurement, SystemExit) as error:
                     failures[name] = " ".join(str(error).split())
-    print(report_of(costs, failures, {peer: _versions(peer, options.peers) for peer in ("faststream", "quix", "dlt")}))
+    measured = " ".join(name.lower() for name in costs if costs[name])
+    versions = {peer: versions_of(peer, options.peers) for peer in PACKAGES if peer in measured}
+    print(report_of(costs, failures, versions))
 
 
 def _options() -> argparse.Namespace:
@@ -97,13 +99,6 @@ def _variants(folder: Path) -> Mapping[str, Measure]:
 
 def _peer(peer: str, folder: Path, program: str) -> list[str]:
     return [python_of(peer, folder), str(PEERS / f"{program}.py")]
-
-
-def _versions(peer: str, folder: Path) -> str:
-    try:
-        return versions_of(peer, folder)
-    except FailedMeasurement as error:
-        return f"not installed: {error}"
 
 
 def fill_kafka(site: LoadSite) -> None:
