@@ -23,14 +23,13 @@ from headrace.backup.rows import hold_messages, make_consistent
 from headrace.backup.verification import require_intact
 from headrace.database.access import Access, one_line, prepare
 from headrace.database.data_dir import DataDir
+from headrace.database.interrupted_restore import REPLACED
 from shared.broker.postgres.identity import renew_database_id
 from shared.database.migrations import migrate, migrations
 from shared.errors import ConfigError, HeadraceError
 from shared.ops.tables import audit
 from shared.settings.sections import Settings
 
-# What the schemas of the database are called while their replacement is made.
-REPLACED = "_replaced"
 # As the other commands name themselves in the trail.
 SERVICE = "headrace"
 Owner = psycopg.Connection[tuple[object, ...]]
@@ -39,7 +38,7 @@ Owner = psycopg.Connection[tuple[object, ...]]
 @dataclass(frozen=True)
 class RestoreOptions:
     """`who` restores, for the trail. `replace`: the name of the database, if its content may be replaced. `send_again`:
-    send the messages that the backup has as unsent; otherwise an operator decides about each."""
+    send messages at once; otherwise they wait until an operator releases them."""
 
     who: str
     replace: str | None = None
@@ -55,11 +54,12 @@ class RestoreTarget(NamedTuple):
 
 @dataclass
 class Restored:
-    """What was restored. `placed`: files. `held`: messages that wait for a decision."""
+    """What was restored. `placed`: files. `held`: messages that wait until an operator releases them; None if messages
+    are sent at once."""
 
     manifest: BackupManifest
     placed: int
-    held: int = 0
+    held: int | None = None
 
 
 def restore_backup(

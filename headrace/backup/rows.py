@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from services.notifier.storage.postgres_sending_hold import count_waiting, hold_sending
 from shared.database.connection import DbConnection
 
 # What processes said of themselves that do not run any more.
 _PROCESSES = ("ops.replicas", "ops.observed", "ops.slots", "ops.attempts", "broker.members", "broker.leases")
-# Messages that were not sent when the backup was taken, and perhaps were afterwards.
-_HOLD = """
-UPDATE notifier.ledger SET state = 'unknown', error = %s, group_id = NULL
-WHERE state IN ('pending', 'sending')"""
 
 
 def make_consistent(connection: DbConnection) -> None:
@@ -21,6 +18,9 @@ def make_consistent(connection: DbConnection) -> None:
 
 
 def hold_messages(connection: DbConnection, taken_at: datetime) -> int:
-    """Let an operator decide about the messages that were not sent at `taken_at`; returns their number."""
-    error = f"restored from a backup of {taken_at:%Y-%m-%d %H:%M} UTC: perhaps sent after it"
-    return connection.execute(_HOLD, (error,)).rowcount
+    """Let all messages wait until an operator decides which of them people have received since `taken_at`; returns how
+    many wait already."""
+    hold_sending(
+        connection, f"restored from a backup of {taken_at:%Y-%m-%d %H:%M} UTC, which lacks what was sent since"
+    )
+    return count_waiting(connection)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
 from headrace.remote.asking import ApiOptions
 from headrace.terminal.arguments import Output, WideOption, grouped_options
-from headrace.terminal.output import print_answer, print_json, stdout
+from headrace.terminal.days import parse_time
+from headrace.terminal.output import print_answer, print_json, print_note, stdout
 from shared.errors import ConfigError
 
 app = typer.Typer(help="Messages to people.", invoke_without_command=True, rich_markup_mode=None)
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="As listed.")]
+ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Reason, kept with the change.")]
 SERVICE = "notifier"
 COLUMNS = ("id", "created_at", "state", "address", "rule", "error")
 WIDE_COLUMNS = ("id", "created_at", "state", "address", "rule", "event_key", "attempts", "sent_at", "error", "text")
@@ -21,7 +24,7 @@ WIDE_COLUMNS = ("id", "created_at", "state", "address", "rule", "event_key", "at
 @app.callback()
 @grouped_options
 def notifications(api_options: ApiOptions, context: typer.Context, wide: WideOption = False) -> None:
-    """List the messages to people, or work on one: retry, discard."""
+    """List the messages to people, or decide: about one (retry, discard), about all (hold, discard, release)."""
     if context.invoked_subcommand is None:
         print_notifications(api_options, wide, limit=50)
 
@@ -47,6 +50,11 @@ def print_notifications(api_options: ApiOptions, wide: bool, **filters: Any) -> 
     columns = WIDE_COLUMNS if wide else COLUMNS
     times = ("created_at", "sent_at")
     print_answer(api_options.output, page, columns, rows, "no notifications", times=times, wide=wide)
+    if hold := page["hold"]:
+        print_note(
+            f"no message is sent since {hold['since']}: {hold['cause']}; `headrace notifications discard --until TIME"
+            " --reason TEXT` discards what people have received, `headrace notifications release` sends the rest"
+        )
 
 
 @app.command()
@@ -60,11 +68,51 @@ def retry(api_options: ApiOptions, id_: IdArgument) -> None:
 @grouped_options
 def discard(
     api_options: ApiOptions,
-    id_: IdArgument,
-    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Reason, kept with the change.")],
+    reason: ReasonOption,
+    id_: Annotated[str | None, typer.Argument(metavar="ID", help="As listed.")] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            "--until",
+            metavar="TIME",
+            help="All messages that were recorded until then: an ISO time with its zone, or now.",
+        ),
+    ] = None,
 ) -> None:
-    """Do not send a message any more that failed or is of unknown delivery."""
-    _decide(api_options, id_, "discard", {"reason": reason})
+    """Do not send a message that failed or is of unknown delivery; with --until, all that wait or are of unknown
+    delivery."""
+    if (id_ is None) == (until is None):
+        raise ConfigError("which messages? Expected an ID or --until TIME")
+    if id_ is not None:
+        _decide(api_options, id_, "discard", {"reason": reason})
+    elif until is not None:
+        at = datetime.now(UTC) if until == "now" else parse_time("--until", until)
+        _change_all(api_options, "discard", {"until": at.isoformat(), "reason": reason})
+
+
+@app.command()
+@grouped_options
+def hold(api_options: ApiOptions, reason: ReasonOption) -> None:
+    """Send no message until they are released. They are still recorded."""
+    _change_all(api_options, "hold", {"reason": reason})
+
+
+@app.command()
+@grouped_options
+def release(api_options: ApiOptions) -> None:
+    """Send the messages that are held, for example after a restore. Discard those before that people have received."""
+    _change_all(api_options, "release", {})
+
+
+def _change_all(api_options: ApiOptions, action: str, body: dict[str, str]) -> None:
+    with api_options.open_api(SERVICE) as client:
+        state = client.post(f"/notifications/{action}", body or None).body
+    if api_options.output is Output.JSON:
+        print_json(state)
+        return
+    discarded = f"{state['discarded']:,} messages were discarded; " if action == "discard" else ""
+    held = "held until `headrace notifications release`" if state["hold"] else "being sent"
+    stdout().print(f"{discarded}{state['waiting']:,} messages wait, {held}", markup=False, soft_wrap=True)
 
 
 def _decide(api_options: ApiOptions, id_: str, action: str, body: dict[str, str]) -> None:

@@ -28,8 +28,8 @@ def restore(
         bool,
         typer.Option(
             "--send-again",
-            help="Send the messages that were not sent when the backup was made. By default an operator decides:"
-            " they may have been sent after it.",
+            help="Send messages at once, also those that people received after the backup was made. By default all"
+            " messages wait for `headrace notifications release`.",
         ),
     ] = False,
 ) -> None:
@@ -57,12 +57,14 @@ def lines_of(restored: Restored, *, kafka: bool, embedded: bool) -> list[str]:
         )
     else:
         lines.append("next: the fetcher fetches again what came after the backup, and all stages follow")
-    if restored.held:
+    if restored.held is None:
+        lines.append("messages that people received after the backup may be sent a second time")
+    else:
         lines.append(
-            f"{restored.held:,} messages were not sent when the backup was made: `headrace notifications list --state"
-            " unknown` lists them, to retry or discard"
+            f"messages are held, {restored.held:,} wait already: the ledger lacks what was sent after the backup. When"
+            " the services have caught up, `headrace notifications discard --until TIME --reason TEXT` discards what"
+            " people have received, then `headrace notifications release` sends the rest"
         )
-    lines.append("messages about events after the backup may be sent a second time")
     if "archive" not in manifest.parts:
         lines.append("the backup has no archive of documents: `headrace audit --archive-check` names what is missing")
     if not embedded:

@@ -34,6 +34,13 @@ _HELD_BACK = (
     " JOIN ops.replicas r USING (service, replica) WHERE o.state = 'tripped' AND r.state <> 'stopped'"
     f" AND r.seen_at > now() - make_interval(secs => {FRESH_S}) ORDER BY 1"
 )
+# Why no message is sent (services/notifier/sending_hold.py).
+_MESSAGES_HELD = (
+    "SELECT 'since ' || to_char(since AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI') || ' UTC, '"
+    " || (SELECT count(*) FROM notifier.ledger WHERE state IN ('pending', 'sending')) || ' wait: ' || cause ||"
+    " '; `headrace notifications discard --until TIME --reason TEXT` discards what people have received, `headrace"
+    " notifications release` sends the rest' FROM notifier.sending_hold"
+)
 _OPEN_OPERATIONS = (
     "SELECT service || ' ' || kind || ' ' || id::bigint || ' ' || state || ', ' || round(progress * 100) || ' %'"
     " || coalesce(', waits: ' || waiting_for, '') FROM ops.operations WHERE finished_at IS NULL ORDER BY id"
@@ -51,7 +58,7 @@ _WAITS = (
 )
 _CONTROL = (
     ("nothing due", _NOTHING_DUE), ("source waits", _WAITS), ("paused", _PAUSED), ("held back", _HELD_BACK),
-    ("operation", _OPEN_OPERATIONS),
+    ("messages held", _MESSAGES_HELD), ("operation", _OPEN_OPERATIONS),
 )  # fmt: skip
 _PARTITIONS = (
     "SELECT service, replica, count(*), count(*) FILTER (WHERE state = 'paused') FROM ops.observed"

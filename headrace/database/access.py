@@ -21,6 +21,7 @@ from psycopg.pq import PGconn, Ping
 from headrace.database.broker_kind import require_same_kind
 from headrace.database.data_dir import DataDir, write_private
 from headrace.database.embedded import DATABASE, OWNER, READER, EmbeddedPostgres
+from headrace.database.interrupted_restore import require_no_interrupted_restore
 from shared.broker.connect import connect
 from shared.broker.contract import Broker
 from shared.database.migrations import migrate
@@ -182,9 +183,11 @@ def prepare(access: Access, settings: Settings, ready: Retry | None = None, *, a
     """Create or migrate schema, roles and topics for this version; returns the number of applied migrations.
 
     The broker is checked first: if it does not answer, nothing is changed. Raises ConfigError if the database is used
-    with another kind of broker, unless a new one is accepted.
+    with another kind of broker, unless a new one is accepted, HeadraceError if a restore was interrupted.
     """
     with open_broker(access, settings, "headrace topics", ready) as broker:
+        with access.connect("headrace migrate") as connection:
+            require_no_interrupted_restore(connection)
         try:
             applied = migrate(access.owner().conninfo("headrace migrate"))
         except psycopg.errors.InsufficientPrivilege as error:

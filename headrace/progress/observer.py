@@ -101,7 +101,11 @@ class Observer:
         fetcher = self.fetcher()
         positions = self.positions()
         open_days = "SELECT count(*) FROM facts.export_days WHERE touched > exported"
-        due = "SELECT count(*) FROM notifier.ledger WHERE state IN ('pending', 'sending') AND due_at <= now()"
+        # Held messages wait for a person.
+        due = (
+            "SELECT count(*) FROM notifier.ledger WHERE state IN ('pending', 'sending') AND due_at <= now()"
+            " AND NOT EXISTS (SELECT FROM notifier.sending_hold)"
+        )
         return Reading(fetcher, positions, self._count(open_days) if exports else 0, self._count(due))
 
     def fetcher(self) -> FetcherReport | None:

@@ -26,6 +26,7 @@ from services.notifier.delivery.sender import Sender
 from services.notifier.notify import Notifier, no_subscribers
 from services.notifier.pacing import DeliveryPolicy
 from services.notifier.rules.active_rules import ActiveRules
+from services.notifier.sending_hold import SendingStatus
 from services.notifier.settings import NotifierSettings
 from services.notifier.storage.postgres_measurements import measure_waiting
 from services.notifier.storage.postgres_mutes import muted_until
@@ -47,7 +48,12 @@ ANSWER_S = 10.0
 
 
 def create_sender(
-    conninfo: str, metrics: Metrics, rules: ActiveRules, channels: Sequence[Channel], delivery_policy: DeliveryPolicy
+    conninfo: str,
+    metrics: Metrics,
+    rules: ActiveRules,
+    channels: Sequence[Channel],
+    delivery_policy: DeliveryPolicy,
+    sending: SendingStatus,
 ) -> Sender:
     for channel, outcome in product(channels, get_args(SendOutcome)):  # from 0, so that a rate has the first failure
         metrics.notifications_total.labels(channel.name, outcome)
@@ -59,6 +65,7 @@ def create_sender(
             lambda channel, outcome: metrics.notifications_total.labels(channel, outcome).inc(),
             rules,
             muted_until,
+            sending.update,
         ),
     )
 
@@ -81,14 +88,12 @@ def wire(settings: NotifierSettings, metrics: Metrics) -> Service:
     notifier = Notifier(options.addresses, settings.clock.clock(), rules.book, subscribers, editing)
     delivery_policy = DeliveryPolicy(retry_after_crash=frozenset(kinds if options.crash_policy == "retry" else ()))
     paces = {channel.name: channel.pace for channel in channels if isinstance(channel, Digesting)}
-    sender = create_sender(conninfo, metrics, rules, channels, delivery_policy)
+    sending = SendingStatus(metrics.notifications_held.set)
+    sender = create_sender(conninfo, metrics, rules, channels, delivery_policy, sending)
     summaries = SummaryComposer(
         partial(limited_connection, conninfo, "notifier summaries", settings.database.statement_timeout_s),
-        lambda: connect(settings, conninfo),
-        rules.book,
-        delivery_policy,
-        options.summary_patience_s,
-    )
+        lambda: connect(settings, conninfo), rules.book, delivery_policy, options.summary_patience_s,
+    )  # fmt: skip
     alerts = AlertWatch(
         settings.database.conninfo(), lambda: alert_rules_of(rules.book(), options.addresses), rules.book, editing
     )
@@ -112,6 +117,7 @@ def wire(settings: NotifierSettings, metrics: Metrics) -> Service:
         measurements=[
             measure_waiting(metrics, kinds, lambda address: rules.pace(address) or paces.get(kind_of(address)))
         ],
+        problem=sending.problem,
     )
 
 

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple, Protocol, Self
 from uuid import UUID
 
 from shared.database.connection import DbConnection
-from shared.errors import BrokerError
+from shared.errors import BrokerError, TransientError
 from shared.topics import TopicSpec
 
 Headers = Mapping[str, bytes]
@@ -222,6 +222,21 @@ class Damaged(BrokerError):
         self.tp, self.position, self.end, self.cause = tp, position, end, cause
 
 
+class OffsetsGone(TransientError):
+    """A reader stands before the first record that is left, or after the end of the log: it neither skips nor repeats
+    records. `begin`: the first offset that is left, `count`: how many offsets before it are gone."""
+
+    def __init__(self, tp: TopicPartition, position: int, begin: int) -> None:
+        self.tp, self.position, self.begin, self.count = tp, position, begin, max(0, begin - position)
+        place = f"{tp.topic}/{tp.partition}"
+        super().__init__(
+            f"{place}: the {self.count} offsets from {position} to before {begin} are gone, because retention removed"
+            f" them; read from {begin} on, or restore them from an earlier topic or the archive (`headrace replay`)"
+            if position < begin
+            else f"{place}: the log ends before offset {position}, because its end was lost; read it from the begin"
+        )
+
+
 class RecordCount(Protocol):
     """Counts records between offsets. Raises TransientError when the broker does not answer."""
 
@@ -304,7 +319,10 @@ class Broker(Protocol):
         """`in_database`: the group's positions are stored in PostgreSQL and only `db_unit` advances them."""
         ...
 
-    def reader(self, tps: Sequence[TopicPartition]) -> Reader: ...
+    def reader(self, tps: Sequence[TopicPartition], *, complete: bool = False) -> Reader:
+        """`complete`: `poll` raises OffsetsGone if the records at an offset that was sought are gone. Otherwise it goes
+        on at the first record that is left, which suits measurements."""
+        ...
 
     def producer(self, slot: str, *, in_database: bool = False) -> Producer:
         """`in_database`: the producer supports `db_unit`, otherwise `unit`. Ends the open unit of the slot's previous

@@ -141,6 +141,16 @@ def measure_log_retention(metrics: Metrics) -> Measurement:
     return log_retention
 
 
+def measure_background(still: Callable[[], Mapping[str, float]], metrics: Metrics) -> Measurement:
+    """Measures for how long each background task has not moved. `still`: returns the seconds by task."""
+    seconds = GaugeRows(metrics.background_idle_seconds)
+
+    def background(_connection: DbConnection) -> None:
+        seconds.replace({(task,): idle_s for task, idle_s in still().items()})
+
+    return background
+
+
 def measure_outbox(metrics: Metrics, now_s: Callable[[], float] = time.time) -> Measurement:
     """Measures the records that the relay has not copied to Kafka yet."""
     records, ages = GaugeRows(metrics.outbox_records), GaugeRows(metrics.outbox_age_seconds)

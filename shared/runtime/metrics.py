@@ -193,6 +193,10 @@ class Metrics(StateMetrics):
             "attempts to send by channel and outcome: sent, failed, retried, unknown, expired (not sent any more)",
             ("channel", "outcome"),
         )
+        self.notifications_held = self._gauge(
+            "notifications_held",
+            "1 while no message is sent because the ledger went back to an earlier state; an operator releases them",
+        )
         self.notification_rules_loaded = self._gauge(
             "notification_rules_loaded", "rules of the last valid rule file, which are in use"
         )

@@ -22,7 +22,7 @@ from shared.runtime.api.context import AdminContext, ServiceView
 from shared.runtime.control.attempts import AttemptNotes
 from shared.runtime.control.mailbox import ControlMailbox
 from shared.runtime.control.thread import ControlThread
-from shared.runtime.control_measurements import control_measurements
+from shared.runtime.control_measurements import control_measurements, measure_background
 from shared.runtime.exit_codes import STOPPED, Background
 from shared.runtime.jobs.process import replay_starter
 from shared.runtime.jobs.redrive import redrive_starter
@@ -66,7 +66,8 @@ class PollerWork:
 class Service:
     """`background`: tasks that run beside the loop. `detail`: content of the status. `routers`: create the routers of
     the service's own endpoints below /v1. `jobs`: start the workers of the service's own jobs, by operation kind
-    (jobs/workers.py). `measurements`: set the gauges of the state that the service owns (measurements.py)."""
+    (jobs/workers.py). `measurements`: set the gauges of the state that the service owns (measurements.py). `problem`:
+    why the service does not do all of its work; empty if it does."""
 
     work: ConsumerWork | PollerWork
     background: Sequence[Background] = ()
@@ -74,6 +75,7 @@ class Service:
     routers: Sequence[Callable[[AdminContext], APIRouter]] = ()
     jobs: Mapping[str, StartWorker] = field(default_factory=dict)
     measurements: Sequence[Measurement] = ()
+    problem: Callable[[], str] = str
     close: Callable[[], None] = lambda: None
 
 
@@ -122,8 +124,9 @@ def serve(settings: ServiceSettings, service: Service, metrics: Metrics, connect
     background_watch = BackgroundWatch()
     hung_s = max(HUNG_S, settings.database.longest_unit_s)
     view = LoopView(
-        loop, connect(settings, conninfo), replica, service.detail, lag_meter, background_watch.problem, hung_s
-    )
+        loop, connect(settings, conninfo), replica, service.detail, lag_meter,
+        lambda: background_watch.problem() or service.problem(), hung_s,
+    )  # fmt: skip
     admin_context = admin_context_of(settings, service, view, broker.table_prefix, connect)
     partitions = KnownPartitions(settings.name, topics, broker.table_prefix)
     control = ControlThread(settings.database.conninfo(), settings.name, replica, incarnation, mailbox, partitions)
@@ -139,6 +142,7 @@ def serve(settings: ServiceSettings, service: Service, metrics: Metrics, connect
 
     measurements = [
         *service.measurements,
+        measure_background(background_watch.still, metrics),
         *control_measurements(settings, metrics, topics, None if lag_meter is None else lag_meter.count_removed),
     ]
     background_tasks: list[Background] = [

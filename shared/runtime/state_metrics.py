@@ -83,6 +83,11 @@ class StateMetrics(MetricRegistry):
             f" been deleted; 0 if none is due; {USE_MAX}",
             ("what",),
         )
+        self.background_idle_seconds = self._gauge(
+            "background_idle_seconds",
+            "for how long a background task has neither moved nor waited for its next turn",
+            ("task",),
+        )
         self.disk_free_bytes = self._gauge(
             "disk_free_bytes",
             "free space of the disk with the data directory; services on one machine report the same disk: use `min`",

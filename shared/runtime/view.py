@@ -41,17 +41,17 @@ class LoopView:
         replica: str,
         detail: Callable[[], dict[str, Any]] = dict,
         meter: LagMeter | None = None,
-        background_problem: Callable[[], str] = str,
+        problem: Callable[[], str] = str,
         alive_s: float = ALIVE_S,
     ) -> None:
-        """`meter`: given for a loop that reads topics. `background_problem`: says what is wrong with the background
-        tasks, empty if nothing. `alive_s`: the time without a tick after which the loop counts as hung."""
+        """`meter`: given for a loop that reads topics. `problem`: says what is wrong beside the
+        loop, empty if nothing. `alive_s`: the time without a tick after which the loop counts as hung."""
         self._loop = loop
         self._broker = broker
         self._replica = replica
         self._detail = detail
         self._meter = meter
-        self._background_problem = background_problem
+        self._problem = problem
         self._alive_s = alive_s
         self._lock = threading.Lock()
 
@@ -61,7 +61,7 @@ class LoopView:
     def ready(self) -> tuple[bool, str]:
         if self._loop.state not in READY:
             return False, ": ".join(filter(None, (self._loop.state, self._loop.trouble)))
-        if problem := self._background_problem():
+        if problem := self._problem():
             return False, problem
         try:
             with self._lock:

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from shared.broker.contract import TopicPartition
+from shared.broker.contract import OffsetsGone, TopicPartition
 from shared.topics import TopicSpec
 from tests.contract.conftest import LEASE_S, EmbeddedHarness
 from tests.contract.database import empty_log
 from tests.contract.records import advance, fill, new_record, poll_some, put, read_all, values
+from tests.waiting import DEADLINE_S
 
 
 @pytest.fixture
@@ -43,6 +44,21 @@ def test_old_records_are_removed_but_never_those_that_a_group_has_not_read(harne
         assert values(read_all(broker, "brief")) == ["2", "3"]
         assert broker.begin_offsets([brief])[brief] == read_all(broker, "brief")[0].offset
         assert values(poll_some(consumer).records)[0] == "2"
+
+
+def test_a_reader_that_needs_all_records_names_those_that_are_gone(harness: EmbeddedHarness) -> None:
+    harness.broker.ensure_topics([TopicSpec("small", 1, None, retention_bytes=1)])
+    small = TopicPartition("small", 0)
+    for number in range(4):
+        fill(harness.broker, "small", [str(number)])
+    harness.retain()
+
+    with closing(harness.broker.reader([small], complete=True)) as reader:
+        reader.seek(small, 1)
+        with pytest.raises(OffsetsGone, match="the 2 offsets from 1 to before 3 are gone"):
+            reader.poll(0.1, 10)
+        reader.seek(small, 3)
+        assert values(reader.poll(DEADLINE_S, 10)) == ["3"]
 
 
 def test_records_beyond_a_topics_size_are_removed_oldest_first(harness: EmbeddedHarness) -> None:

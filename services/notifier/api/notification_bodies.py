@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
 NotificationState = Literal["pending", "sending", "sent", "failed", "unknown", "expired"]
@@ -41,13 +41,57 @@ class Notification(BaseModel):
     external_id: str | None = Field(description="the message's id in the channel, if the channel has ids")
 
 
+HOLD_EXAMPLE: JsonDict = {"since": "2026-01-31T09:00:00Z", "cause": "restored from a backup of 2026-01-30 03:00 UTC"}
+
+
+class NotificationHold(BaseModel):
+    """No message is sent until an operator releases them."""
+
+    model_config = ConfigDict(from_attributes=True, json_schema_extra={"examples": [HOLD_EXAMPLE]})
+
+    since: datetime
+    cause: str = Field(description="why messages may have been sent already")
+
+
 class NotificationPage(BaseModel):
     """Newest first. Pass `next` as `before` to get the next page."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"notifications": [NOTIFICATION_EXAMPLE], "next": None}]})
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"notifications": [NOTIFICATION_EXAMPLE], "next": None, "hold": None}]}
+    )
 
     notifications: list[Notification]
     next: int | None
+    hold: NotificationHold | None = Field(description="why no message is sent now; null if messages are sent")
+
+
+class SendingState(BaseModel):
+    """Whether messages are sent, and how many wait."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"hold": HOLD_EXAMPLE, "waiting": 12, "discarded": 0}]})
+
+    hold: NotificationHold | None = Field(description="why no message is sent now; null if messages are sent")
+    waiting: int = Field(description="messages that wait to be sent")
+    discarded: int = Field(default=0, description="messages that this request discarded")
+
+
+class HoldRequest(BaseModel):
+    """Why messages must not be sent now."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"reason": "a standby was promoted"}]})
+
+    reason: str = Field(min_length=1, max_length=500, description="shown as the cause, and kept in the audit trail")
+
+
+class BulkDiscardRequest(BaseModel):
+    """Which messages need not be sent, and why."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"until": "2026-01-31T09:00:00Z", "reason": "they arrived"}]}
+    )
+
+    until: AwareDatetime = Field(description="messages that were recorded until this time (`created_at`)")
+    reason: str = Field(min_length=1, max_length=500, description="kept with the messages and in the audit trail")
 
 
 class NotificationDiscardRequest(BaseModel):

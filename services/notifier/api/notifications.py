@@ -11,16 +11,19 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from psycopg.rows import dict_row
 from starlette.exceptions import HTTPException
 
+from services.notifier.api import sending
 from services.notifier.api.destinations import Destinations
 from services.notifier.api.notification_bodies import (
     Notification,
     NotificationDiscardRequest,
+    NotificationHold,
     NotificationPage,
     NotificationState,
     TestMessageRequest,
 )
 from services.notifier.storage import postgres_ledger as ledger
 from services.notifier.storage.postgres_ledger import NewNotification, record_notifications
+from services.notifier.storage.postgres_sending_hold import read_hold
 from shared.database.connection import DbConnection
 from shared.events import NAMESPACE
 from shared.ops.operations import NotPossible, Operation
@@ -70,8 +73,13 @@ def router(context: AdminContext, destinations: Destinations) -> APIRouter:
         filters = {"state": state, "channel": channel, "before": before, "limit": limit + 1}
         with context.transaction() as connection:
             rows = _read(connection, FILTERS, filters)
+            hold = read_hold(connection)
         page, last = page_of(rows, limit)
-        return NotificationPage(notifications=list(page), next=None if last is None else last.id)
+        return NotificationPage(
+            notifications=list(page),
+            next=None if last is None else last.id,
+            hold=None if hold is None else NotificationHold.model_validate(hold),
+        )
 
     @router.post(
         "/test", status_code=202, summary="Send a test message", response_model=OperationBody, responses=ACCEPTED
@@ -98,6 +106,7 @@ def router(context: AdminContext, destinations: Destinations) -> APIRouter:
         return apply_change(context, request, KIND, ", ".join(targets), work)
 
     _add_decisions(context, router)
+    router.include_router(sending.router(context))
     return router
 
 

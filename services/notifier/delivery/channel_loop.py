@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import timedelta
 from functools import partial
 from typing import NamedTuple
 from uuid import uuid4
@@ -21,9 +22,11 @@ from services.notifier.delivery.marks import OnSendOutcome, mark_attempt, mark_e
 from services.notifier.delivery.rules import DeliveryRules, SendEverything
 from services.notifier.disposition import Disposition, Drop, HoldUntil, Mutes, SendNow
 from services.notifier.pacing import DeliveryPolicy, RateLimit
+from services.notifier.sending_hold import SendingHold
 from services.notifier.storage import postgres_claims as ledger
 from services.notifier.storage.postgres_claims import Claim, ClaimChoice, Claims
 from services.notifier.storage.postgres_edits import claim_edit
+from services.notifier.storage.postgres_sending_hold import hold_sending, read_hold, went_back
 from services.notifier.texts.message import MAX_LENGTH
 from shared.database.connection import DbConnection, ReconnectingConnection
 from shared.errors import TransientError
@@ -32,10 +35,17 @@ from shared.runtime.loops.backoff import LOOP_BACKOFF
 Connect = Callable[[], ReconnectingConnection]
 ReadMutes = Callable[[DbConnection], Mutes]
 
+WENT_BACK = (
+    "the database was restored or failed over to an earlier state, so messages that were sent since may wait again"
+)
 # A digest of more rows would fit into no message that people read.
 MAX_DIGEST_ROWS = 100
 
 log = structlog.get_logger("notifier.sender")
+
+
+def ignore_hold(_hold: SendingHold | None) -> None:
+    return None
 
 
 def no_mutes(_connection: DbConnection) -> Mutes:
@@ -43,12 +53,14 @@ def no_mutes(_connection: DbConnection) -> Mutes:
 
 
 class DeliveryOptions(NamedTuple):
-    """What holds for every channel. `on_outcome(kind, outcome)` is called for each notification, from the threads."""
+    """What holds for every channel. `on_outcome(kind, outcome)` is called for each notification, and `on_hold` with the
+    current hold on sending at each step, from the threads."""
 
     delivery_policy: DeliveryPolicy
     on_outcome: OnSendOutcome
     rules: DeliveryRules = SendEverything()
     read_mutes: ReadMutes = no_mutes
+    on_hold: Callable[[SendingHold | None], None] = ignore_hold
 
 
 class ChannelLoop:
@@ -63,6 +75,9 @@ class ChannelLoop:
         self._paces = AddressPaces(channel.rate, self._pace_of, self._policy)
         self._unmarked: Callable[[DbConnection], None] | None = None
         self._expire_at_s = 0.0
+        self._id = uuid4()
+        self._last_sent: tuple[Claim, float] | None = None
+        self._last_connection: DbConnection | None = None
 
     def run(self, stop: threading.Event) -> None:
         """Send until `stop` is set. While the database is in trouble, waits, and then marks what was sent before."""
@@ -80,6 +95,7 @@ class ChannelLoop:
                 stop.wait(wait_s)
             with suppress(TransientError), link.use() as connection:
                 self._mark(connection)
+                self._settle_reconnect(connection)
         finally:
             link.drop()
 
@@ -89,10 +105,46 @@ class ChannelLoop:
         Returns the seconds until the next step. `connection` is in autocommit mode.
         """
         self._mark(connection)
+        self._settle_reconnect(connection)
+        hold = read_hold(connection)
+        self._options.on_hold(hold)
         if isinstance(self._channel, SometimesAvailable) and not self._channel.available():
             return self._policy.poll_s
-        worked = [self._settle_interrupted(connection), self._send_next(connection), self._edit_next(connection)]
+        worked = [self._settle_interrupted(connection)]
+        if hold is None:
+            worked.append(self._send_next(connection))
+        worked.append(self._edit_next(connection))
         return 0.0 if any(worked) else self._policy.poll_s
+
+    def _settle_reconnect(self, connection: DbConnection) -> None:
+        """On a new connection, give back what was claimed without a reply, and compare the ledger with what was sent.
+
+        The process may end because the database went back, and the next one remembers nothing, so this is also called
+        at the end.
+        """
+        if connection is self._last_connection:
+            return
+        self._give_back_unsent(connection)
+        self._hold_if_ledger_went_back(connection)
+        self._last_connection = connection
+
+    def _give_back_unsent(self, connection: DbConnection) -> None:
+        """The last attempt is marked, so this loop has sent none of the rows that it holds."""
+        if count := ledger.give_back_unsent(connection, self._id):
+            log.warning(
+                "notification_claim_settled", channel=self._channel.name, rows=count, effect="they were not sent"
+            )
+
+    def _hold_if_ledger_went_back(self, connection: DbConnection) -> None:
+        """A server that is restored or replaced closes its connections: only then may it lack what was sent."""
+        if self._last_sent is None:
+            return
+        claim, sent_at_s = self._last_sent
+        sent_ago = timedelta(seconds=time.monotonic() - sent_at_s)
+        if went_back(connection, claim.id, claim.attempts, sent_ago):
+            hold_sending(connection, WENT_BACK)
+            self._last_sent = None
+            log.error("notifications_held", channel=self._channel.name, cause=WENT_BACK)
 
     def _settle_interrupted(self, connection: DbConnection) -> bool:
         """Decide about a message whose sender died, or that may or may not have been delivered."""
@@ -110,7 +162,7 @@ class ChannelLoop:
         now_s = time.monotonic()
         alerts = self._options.rules.alerts()
         choice = ClaimChoice(alerts, self._paces.paused(now_s), self._paces.paced(now_s))
-        claims = ledger.claim(connection, self._channel.name, choice)
+        claims = ledger.claim(connection, self._channel.name, choice, self._id)
         if not claims:
             return False
         admitted = self._admit(connection, claims, is_repeat=claims[0].group_id is not None)
@@ -132,7 +184,7 @@ class ChannelLoop:
 
     def _join_waiting(self, connection: DbConnection, first: Claim, alerts: frozenset[str]) -> Claims:
         """The row and, as one digest, those that wait for the same address, as many as fit into a message."""
-        joined = ledger.join_digest(connection, first, uuid4(), alerts, MAX_DIGEST_ROWS)
+        joined = ledger.join_digest(connection, first, uuid4(), alerts, MAX_DIGEST_ROWS, self._id)
         others = [each for each in joined if each.id != first.id]
         if not others:
             return [first]
@@ -185,6 +237,7 @@ class ChannelLoop:
     def _finish(self, connection: DbConnection, attempt: Attempt) -> None:
         if attempt.outcome == "sent":
             self._paces.succeed(attempt.claims[0].address, time.monotonic())
+            self._last_sent = attempt.claims[0], time.monotonic()
         self._unmarked = partial(mark_attempt, attempt, self._policy.lease_s, self._options.on_outcome)
         self._mark(connection)
 
@@ -199,6 +252,7 @@ class ChannelLoop:
         if now_s < self._expire_at_s:
             return
         self._expire_at_s = now_s + self._policy.lease_s / 2
+        self._give_back_unsent(connection)  # also a claim that the server completed only after the reconnect
         name = self._channel.name
         for _ in range(ledger.expire_claims(connection, name, self._policy.lease_s, self._crash_policy)):
             log.warning("notification_send_interrupted", channel=name, crash_policy=self._crash_policy)

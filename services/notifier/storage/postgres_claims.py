@@ -10,6 +10,10 @@ the row becomes `unknown` (crash policy `park`: perhaps never sent) or `pending`
 Rows with the same `group_id` are sent together in one message, a digest. They are claimed through the one with the
 lowest id, so two senders cannot share a group, and each change concerns all of them.
 
+A loop of a sender has at most one claim at a time, and knows whether it sent its message. If the reply to a claim is
+lost, the loop gives the rows back (`give_back_unsent`): `claimed_by` says that they are its own. A row that is verified
+has none, because an earlier sender may have sent it.
+
 All times are the database's clock, because senders on several machines must agree on leases and delays. A virtual clock
 that runs a thousand times as fast would end a lease before the message is sent.
 """
@@ -52,7 +56,8 @@ WITH lead AS MATERIALIZED (
       AND channel <> ALL(%(paused)s) AND (channel <> ALL(%(paced)s) OR rule = ANY(%(alerts)s)) AND {_LEADS_GROUP}
     ORDER BY rule = ANY(%(alerts)s) DESC, due_at, id LIMIT 1 FOR UPDATE SKIP LOCKED
 )
-UPDATE notifier.ledger SET state = 'sending', attempts = attempts + 1, claimed_at = clock_timestamp()
+UPDATE notifier.ledger SET state = 'sending', attempts = attempts + 1, claimed_at = clock_timestamp(),
+    claimed_by = %(claimed_by)s
 FROM lead WHERE {WITH_ITS_GROUP} AND ledger.state = 'pending'
 RETURNING {COLUMNS}"""
 # The first row is already claimed. An alert is never part of a digest.
@@ -64,6 +69,7 @@ WITH waiting AS MATERIALIZED (
     ORDER BY due_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 )
 UPDATE notifier.ledger SET state = 'sending', group_id = %(group_id)s, claimed_at = clock_timestamp(),
+    claimed_by = %(claimed_by)s,
     attempts = attempts + CASE state WHEN 'pending' THEN 1 ELSE 0 END
 WHERE (id = %(id)s AND attempts = %(attempts)s AND state = 'sending' AND EXISTS (SELECT FROM waiting))
    OR id IN (SELECT id FROM waiting)
@@ -76,7 +82,8 @@ WITH lead AS MATERIALIZED (
       AND {_LEADS_GROUP}
     ORDER BY claimed_at, id LIMIT 1 FOR UPDATE SKIP LOCKED
 )
-UPDATE notifier.ledger SET attempts = attempts + 1, interruptions = interruptions + 1, claimed_at = clock_timestamp()
+UPDATE notifier.ledger SET attempts = attempts + 1, interruptions = interruptions + 1, claimed_at = clock_timestamp(),
+    claimed_by = NULL
 FROM lead WHERE {WITH_ITS_GROUP} AND ledger.state = 'sending'
 RETURNING {COLUMNS}"""
 # `attempts` identifies the claim. A row may still be marked after its lease, because its sender knows the outcome.
@@ -101,9 +108,14 @@ UPDATE notifier.ledger SET state = %(state)s, error = coalesce(%(error)s, error)
 {CLAIMED} AND ledger.state = 'sending'"""
 # The sender lives, so the claim that verifies the row does not count as an interruption.
 UNVERIFIED = f"""
-UPDATE notifier.ledger SET error = %(error)s, interruptions = ledger.interruptions - 1,
+UPDATE notifier.ledger SET error = %(error)s, interruptions = ledger.interruptions - 1, claimed_by = NULL,
     claimed_at = clock_timestamp() + make_interval(secs => %(delay_s)s - %(lease_s)s)
 {CLAIMED} AND ledger.state = 'sending'"""
+# A digest that was never attempted is dissolved.
+GIVE_BACK = """
+UPDATE notifier.ledger SET state = 'pending', attempts = attempts - 1, claimed_by = NULL,
+    group_id = CASE WHEN attempts > 1 THEN group_id END
+WHERE state = 'sending' AND claimed_by = %s"""
 EXPIRE = f"""
 UPDATE notifier.ledger SET interruptions = interruptions + 1,
     state = CASE WHEN interruptions + 1 >= %(max)s AND %(state)s = 'pending' THEN 'failed' ELSE %(state)s END,
@@ -150,24 +162,37 @@ ANY = ClaimChoice()
 NO_RECEIPT = Receipt()
 
 
-def claim(connection: DbConnection, kind: str, choice: ClaimChoice = ANY) -> Claims:
+def claim(connection: DbConnection, kind: str, choice: ClaimChoice = ANY, claimed_by: UUID | None = None) -> Claims:
     """Claim the due row of this kind of channel that goes first, with its digest; empty if none is due.
 
-    Alerts go first, then the row that has been due longest. Concurrent callers get different rows.
+    Alerts go first, then the row that has been due longest. Concurrent callers get different rows. `claimed_by`
+    identifies the caller to `give_back_unsent`.
     """
     lists = {name: list(value) for name, value in choice._asdict().items()}
-    return read_claims(connection, CLAIM, {"kind": kind} | lists)
+    return read_claims(connection, CLAIM, {"kind": kind, "claimed_by": claimed_by} | lists)
 
 
 def join_digest(
-    connection: DbConnection, first: Claim, group_id: UUID, alerts: Collection[str], max_rows: int
+    connection: DbConnection,
+    first: Claim,
+    group_id: UUID,
+    alerts: Collection[str],
+    max_rows: int,
+    claimed_by: UUID | None = None,
 ) -> Claims:
     """Claim rows that wait for the address of `first`, for one digest with it of up to `max_rows`.
 
     Returns all of its rows, empty if no other row waits.
     """
     values = {"id": first.id, "attempts": first.attempts, "address": first.address, "group_id": group_id}
-    return read_claims(connection, JOIN, values | {"alerts": list(alerts), "limit": max_rows - 1})
+    limits = {"alerts": list(alerts), "limit": max_rows - 1, "claimed_by": claimed_by}
+    return read_claims(connection, JOIN, values | limits)
+
+
+def give_back_unsent(connection: DbConnection, claimed_by: UUID) -> int:
+    """Give back what the caller has claimed to send, and did not send: the reply to the claim was lost. Returns the
+    number of rows. To be called while the caller has no claim that it knows of."""
+    return connection.execute(GIVE_BACK, (claimed_by,)).rowcount
 
 
 def claim_verification(connection: DbConnection, kind: str, lease_s: float) -> Claims:

@@ -21,14 +21,16 @@ def read_range(
     """The records with offsets from begin to before end, in batches, in offset order within each partition.
 
     The caller may add partitions to `finished` during the iteration; it ends without waiting for the rest of them.
-    Raises TransientError if the broker does not return the records that it reports.
+    Records that are gone at the start are left out; compare the begin offsets before, if they matter. Raises
+    OffsetsGone if records vanish while they are read, TransientError if the broker does not return the records that it
+    reports.
     """
     begins = broker.begin_offsets(list(ranges))
     starts = {tp: max(begin, begins[tp]) for tp, (begin, _) in ranges.items()}
     ends = {tp: end for tp, (_, end) in ranges.items() if starts[tp] < end}
     if not ends:
         return
-    with closing(broker.reader(list(ends))) as reader:
+    with closing(broker.reader(list(ends), complete=True)) as reader:
         for tp in ends:
             reader.seek(tp, starts[tp])
         idle_s = 0.0

@@ -141,8 +141,8 @@ class KafkaBroker:
             make_positions, self._hanging,
         )  # fmt: skip
 
-    def reader(self, tps: Sequence[TopicPartition]) -> KafkaReader:
-        return KafkaReader(self._settings("reader"), tps)
+    def reader(self, tps: Sequence[TopicPartition], *, complete: bool = False) -> KafkaReader:
+        return KafkaReader(self._settings("reader"), tps, complete=complete)
 
     def producer(self, slot: str, *, in_database: bool = False) -> Producer:
         if in_database:
@@ -157,7 +157,7 @@ class KafkaBroker:
         begins, ends = self.begin_offsets(tps), self.end_offsets(tps)
         cursors: dict[str, bytes] = {}
         for tp in tps:
-            with closing(self.reader([tp])) as reader:
+            with closing(self.reader([tp], complete=True)) as reader:
                 cursors |= read_cursors(reader, tp, begins[tp], ends[tp])
         return cursors
 

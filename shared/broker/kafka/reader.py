@@ -11,8 +11,9 @@ from kafka import TopicPartition as ClientPartition
 from kafka import errors
 from kafka.consumer.fetcher import ConsumerRecord
 
-from shared.broker.contract import Record, TopicPartition
+from shared.broker.contract import OffsetsGone, Record, TopicPartition
 from shared.broker.kafka.client import translate_errors
+from shared.errors import TransientError
 
 # The partitions of one broker are fetched together: an idle partition delays the others by up to this time.
 FETCH_WAIT_MS = 50
@@ -35,18 +36,27 @@ class KafkaReader:
     """Reads partitions from given offsets. Commits no positions."""
 
     def __init__(
-        self, settings: Mapping[str, Any], tps: Sequence[TopicPartition], *, uncommitted: bool = False
+        self,
+        settings: Mapping[str, Any],
+        tps: Sequence[TopicPartition],
+        *,
+        uncommitted: bool = False,
+        complete: bool = False,
     ) -> None:
-        """`uncommitted`: also read records of open and aborted transactions."""
+        """`uncommitted`: also read records of open and aborted transactions. `complete`: as in Broker.reader."""
         level = {"isolation_level": "read_uncommitted"} if uncommitted else {}
+        reset = {"auto_offset_reset": "none"} if complete else {}
         with translate_errors("reader"):
-            self._client = Client(**{**settings, **READER_SETTINGS, **level}, group_id=None)
+            self._client = Client(**{**settings, **READER_SETTINGS, **level, **reset}, group_id=None)
             self._client.assign([ClientPartition(*tp) for tp in tps])
             self._client.seek_to_beginning()
 
     def poll(self, timeout_s: float, max_records: int) -> list[Record]:
         with translate_errors("reader"):
-            batches = self._client.poll(timeout_ms=int(timeout_s * 1000), max_records=max_records)
+            try:
+                batches = self._client.poll(timeout_ms=int(timeout_s * 1000), max_records=max_records)
+            except (errors.OffsetOutOfRangeError, errors.LogTruncationError) as error:
+                raise self._offsets_gone() from error
         return [record_of(each) for batch in batches.values() for each in batch]
 
     def seek(self, tp: TopicPartition, offset: int) -> None:
@@ -59,6 +69,16 @@ class KafkaReader:
 
     def close(self) -> None:
         close_client(self._client)
+
+    def _offsets_gone(self) -> OffsetsGone:
+        """The client's error names a position that may not be the first one that is gone."""
+        places = sorted(self._client.assignment())
+        begins, ends = self._client.beginning_offsets(places), self._client.end_offsets(places)
+        for place in places:
+            position = int(self._client.position(place))
+            if not begins[place] <= position <= ends[place]:
+                return OffsetsGone(TopicPartition(*place), position, int(begins[place]))
+        raise TransientError("reader: Kafka no longer has the records at a position")
 
 
 def close_client(client: Client) -> None:

@@ -121,8 +121,8 @@ class PostgresBroker:
     ) -> PostgresConsumer:
         return PostgresConsumer(self._conninfo, group, topics, slot, self._timeouts)
 
-    def reader(self, tps: Sequence[TopicPartition]) -> PostgresReader:
-        return PostgresReader(self._conninfo, tps, timeouts=self._timeouts)
+    def reader(self, tps: Sequence[TopicPartition], *, complete: bool = False) -> PostgresReader:
+        return PostgresReader(self._conninfo, tps, timeouts=self._timeouts, complete=complete)
 
     def producer(
         self,

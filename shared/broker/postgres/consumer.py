@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 
-from shared.broker.contract import Damaged, Loss, PollResult, Record, TopicPartition
+from shared.broker.contract import Damaged, Loss, OffsetsGone, PollResult, Record, TopicPartition
 from shared.broker.postgres import log as postgres_log
 from shared.broker.postgres.group import Group, positions_of
 from shared.broker.postgres.log import PostgresTopics, StoredBatch
@@ -24,8 +24,15 @@ class PostgresReader:
     """Reads partitions from given offsets. Commits no positions."""
 
     def __init__(
-        self, conninfo: str, tps: Sequence[TopicPartition], name: str = "reader", timeouts: Timeouts = TIMEOUTS
+        self,
+        conninfo: str,
+        tps: Sequence[TopicPartition],
+        name: str = "reader",
+        timeouts: Timeouts = TIMEOUTS,
+        *,
+        complete: bool = False,
     ) -> None:
+        """`complete`: as in Broker.reader."""
         self._link = ReconnectingConnection(conninfo, name, autocommit=True, answer_s=timeouts.answer_s)
         self._listener = ReconnectingConnection(
             conninfo, f"{name} wake-up", autocommit=True, answer_s=timeouts.answer_s
@@ -38,6 +45,8 @@ class PostgresReader:
         self._fetch_at: dict[TopicPartition, int] = dict.fromkeys(tps, 0)
         self._read_at: dict[TopicPartition, int] = dict.fromkeys(tps, 0)
         self.paused: frozenset[TopicPartition] = frozenset()
+        self._complete = complete
+        self._sought: set[TopicPartition] = set()
 
     @property
     def assigned(self) -> frozenset[TopicPartition]:
@@ -54,6 +63,7 @@ class PostgresReader:
     def seek(self, tp: TopicPartition, offset: int) -> None:
         self._forget(tp)
         self._fetch_at[tp] = self._read_at[tp] = offset
+        self._sought.add(tp)
 
     def position(self, tp: TopicPartition) -> int:
         return self._read_at[tp]
@@ -120,11 +130,18 @@ class PostgresReader:
         try:
             with self._link.use() as connection:
                 for batch in postgres_log.read(connection, self._topics, positions, BATCHES_AHEAD):
+                    self._require_complete(batch)
                     self._fetched_batches.setdefault(batch.tp, deque()).append(batch)
                     self._fetch_at[batch.tp] = batch.base_off + batch.n
         except TransientError:
             self._listener.drop()  # its connection may be dead too, and it would wait without an error
             raise
+
+    def _require_complete(self, batch: StoredBatch) -> None:
+        """The embedded log has no other gaps than those that retention makes."""
+        expected = self._fetch_at[batch.tp]
+        if self._complete and batch.tp in self._sought and batch.base_off > expected:
+            raise OffsetsGone(batch.tp, expected, batch.base_off)
 
     def _discard_notifications(self) -> None:
         """Discard the pending notifications: the read that follows sees the records that they announce."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from shared.broker.contract import Broker, Reader, Record, TopicPartition
-from shared.broker.counting.read_range import require_available
+from shared.broker.contract import Broker, OffsetsGone, Reader, Record, TopicPartition
+from shared.broker.counting.read_range import RecordsRemoved, require_available
 from shared.runtime.jobs.cursor import Spans
 
 
@@ -53,7 +53,11 @@ class SpanReader:
         reader = self._reader_of_left()
         if reader is None:
             return []
-        records = reader.poll(timeout_s, max_records)
+        try:
+            records = reader.poll(timeout_s, max_records)
+        except OffsetsGone as gone:
+            require_available(self._broker, {tp: self._read_to[tp] for tp in self._of})  # names all partitions
+            raise RecordsRemoved(str(gone)) from gone
         self._require_all(records, reader)
         for tp in self._of:
             self._read_to[tp] = min(max(reader.position(tp), self._read_to[tp]), self._spans[tp].end)
@@ -70,7 +74,7 @@ class SpanReader:
             self.close()
             self._of = self.unfinished
             if self._of:
-                self._reader = self._broker.reader(sorted(self._of))
+                self._reader = self._broker.reader(sorted(self._of), complete=True)
                 for tp in self._of:
                     self._reader.seek(tp, self._read_to[tp])
         return self._reader

@@ -73,9 +73,18 @@ class BackgroundWatch:
 
     def problem(self) -> str:
         """Which tasks do not move, as text for people; empty if all do."""
+        still = {name: still_s for name, still_s in self.still().items() if still_s > self._still_s}
+        return "; ".join(
+            f"the background task {name} has not moved for {still_s:.0f} s" for name, still_s in still.items()
+        )
+
+    def still(self) -> dict[str, float]:
+        """For how long each task has not moved, in seconds, by name; 0 while it waits."""
         now_s = self._clock()
-        still = [(each.name, still_s) for each in list(self._stops) if (still_s := each.still_s(now_s)) > self._still_s]
-        return "; ".join(f"the background task {name} has not moved for {still_s:.0f} s" for name, still_s in still)
+        seconds: dict[str, float] = {}
+        for each in list(self._stops):
+            seconds[each.name] = max(each.still_s(now_s), seconds.get(each.name, 0.0))
+        return seconds
 
 
 class WatchedStop(threading.Event):

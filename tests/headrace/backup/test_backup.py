@@ -16,6 +16,7 @@ from headrace.backup.files import DataFolders, merged_index, without_open_line
 from headrace.backup.manifest import SCHEMAS
 from headrace.backup.verification import read_manifest
 from headrace.database.access import access_of
+from headrace.database.interrupted_restore import REPLACED
 from services.fetcher.archive.store import DocumentArchive
 from services.fetcher.archive.verify import Verification
 from tests.headrace.backup.conftest import Installation, document_of
@@ -65,15 +66,43 @@ def test_a_restore_leaves_no_trace_of_processes_and_has_daily_files_written_agai
 ) -> None:
     installation.headrace("backup", str(tmp_path / "backup"))
 
-    code, out, err = empty.headrace("restore", str(tmp_path / "backup"))
+    code, _, err = empty.headrace("restore", str(tmp_path / "backup"))
 
     assert code == 0, err
     assert empty.rows("SELECT * FROM ops.replicas") == []
     assert empty.rows("SELECT * FROM ops.attempts") == []
     assert empty.rows("SELECT touched > exported FROM facts.export_days") == [(True,)]
-    assert empty.rows("SELECT state FROM notifier.ledger ORDER BY state") == [("sent",), ("unknown",), ("unknown",)]
-    assert "2 messages were not sent" in out
     assert empty.rows("SELECT action, service FROM ops.audit WHERE action = 'restore'") == [("restore", "headrace")]
+
+
+def test_after_a_restore_messages_wait_until_they_are_released(
+    installation: Installation, empty: Installation, tmp_path: Path
+) -> None:
+    installation.headrace("backup", str(tmp_path / "backup"))
+
+    code, out, err = empty.headrace("restore", str(tmp_path / "backup"))
+
+    assert code == 0, err
+    assert "messages are held, 2 wait already" in out
+    assert "headrace notifications release" in out
+    ((cause,),) = empty.rows("SELECT cause FROM notifier.sending_hold")
+    assert str(cause).startswith("restored from a backup of ")
+    assert empty.rows("SELECT state FROM notifier.ledger ORDER BY state") == [("pending",), ("sending",), ("sent",)]
+    _, status, _ = empty.headrace("status")
+    assert "messages held" in status
+    assert "2 wait: restored from a backup" in status
+
+
+def test_a_restore_holds_no_message_if_they_are_to_be_sent_again(
+    installation: Installation, empty: Installation, tmp_path: Path
+) -> None:
+    installation.headrace("backup", str(tmp_path / "backup"))
+
+    code, out, err = empty.headrace("restore", str(tmp_path / "backup"), "--send-again")
+
+    assert code == 0, err
+    assert "may be sent a second time" in out
+    assert empty.rows("SELECT * FROM notifier.sending_hold") == []
 
 
 def test_a_restored_database_has_another_identity(
@@ -211,6 +240,26 @@ def test_a_restore_that_fails_brings_the_old_rows_back(installation: Installatio
     assert installation.rows("SELECT title FROM facts.events") == [("newer",)]
 
 
+def test_after_an_interrupted_restore_nothing_begins_with_empty_tables(
+    installation: Installation, tmp_path: Path
+) -> None:
+    """A killed restore leaves the former schemas under other names."""
+    installation.headrace("backup", str(tmp_path / "backup"))
+    before = content_of(installation)
+    for schema in SCHEMAS:
+        installation.execute(f"ALTER SCHEMA {schema} RENAME TO {schema}{REPLACED}; CREATE SCHEMA {schema}")
+
+    migrated = installation.headrace("migrate")
+    restored = installation.headrace("restore", str(tmp_path / "backup"))
+
+    assert migrated[0] == 1
+    assert "was interrupted: repeat `headrace restore BACKUP --replace" in migrated[2]
+    assert restored[0] == 2
+    assert "is not empty" in restored[2]
+    assert content_of(installation) == before
+    assert installation.headrace("migrate")[0] == 0
+
+
 def test_the_archive_keeps_documents_that_were_fetched_after_the_backup(
     installation: Installation, tmp_path: Path
 ) -> None:
@@ -242,6 +291,7 @@ def test_the_manifest_has_positions_of_the_moment_of_the_rows(installation: Inst
 
 def test_only_the_newest_backups_are_kept(installation: Installation, tmp_path: Path) -> None:
     folder = tmp_path / "backups"
+    (folder / ".headrace-20260101T000000Z.unfinished-killed").mkdir(parents=True)
     for name in ("headrace-20260101T000000Z", "headrace-20260102T000000Z", "unfinished", "headrace-20250101T000000Z"):
         (folder / name).mkdir(parents=True)
         if name < "headrace-2025" or name > "headrace-2026":

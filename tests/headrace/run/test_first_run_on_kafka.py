@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -17,7 +18,7 @@ import pytest
 from headrace.database.access import open_database, prepare
 from headrace.database.data_dir import DataDir
 from shared.settings.sections import Settings, read_secret
-from tests.headrace.runs import command, run_once, status, write_archive
+from tests.headrace.runs import command, status, write_archive
 from tests.kafka.delayed_server import HELD, release
 from tests.kafka.jars import KafkaMissingError
 from tests.kafka.server import STOCK, KafkaServer
@@ -119,12 +120,16 @@ def row_of_the_cleaner(data_dir: Path) -> dict[str, Any]:
     return next(row for row in status(data_dir) if row["service"] == "cleaner")
 
 
-def test_the_first_run_ends_well(fresh: KafkaServer, tmp_path: Path) -> None:
-    archive = write_archive(tmp_path / "archive")
+def test_the_first_run_ends_well_and_warns_that_offsets_are_forgotten_early(fresh: KafkaServer, tmp_path: Path) -> None:
+    archive, data_dir = write_archive(tmp_path / "archive"), tmp_path / "data"
+    arguments = command(archive, data_dir, "--once", "--json", "--broker", url_of(fresh))
 
-    summary = run_once(archive, tmp_path / "data", "--broker", url_of(fresh), limit_s=LIMIT_S)
+    run = subprocess.run(arguments, capture_output=True, text=True, timeout=LIMIT_S, check=False)
 
-    assert summary["stages"]["loader"]["records"] > 0
+    assert run.returncode == 0, run.stderr
+    assert json.loads(run.stdout.splitlines()[-1])["stages"]["loader"]["records"] > 0
+    assert "warning: Kafka forgets the offsets of a stopped service after 7 days" in run.stderr
+    assert "(KAFKA_OFFSETS_RETENTION_MINUTES) of each Kafka node to 129600" in run.stderr
 
 
 def test_a_run_waits_for_the_group_coordinator_and_says_so_once(held: KafkaServer, tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def test_a_service_with_a_background_task_that_does_not_move_is_not_ready(
     broker: PostgresBroker, loop: ConsumerLoop
 ) -> None:
     problem = "the background task exports has not moved for 61 s"
-    view = LoopView(loop, broker, "0", background_problem=lambda: problem)
+    view = LoopView(loop, broker, "0", problem=lambda: problem)
     loop.state = "running"
 
     assert view.ready() == (False, problem)

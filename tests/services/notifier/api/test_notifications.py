@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -32,6 +32,7 @@ from tests.services.notifier.sending import sending
 from tests.shared.runtime.api.admin_apps import assert_problem
 
 Connection = psycopg.Connection[Any]
+Headrace = Callable[..., tuple[int, str, str]]
 CONSOLE = Destinations(NotifierSection(), ["console"], default_book)
 
 
@@ -72,6 +73,18 @@ def test_a_test_message_is_sent_by_mail_and_to_slack(
     assert (operation["state"], operation["counts"]) == ("succeeded", {"email/night": "sent", "slack": "sent"})
     assert operation["id"] in str(box.mails[0]["Subject"])
     assert operation["id"] in receiver.seen[0].body["text"]
+
+
+def headrace_of(client: httpx2.Client, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Headrace:
+    """Runs `headrace notifications` on this service."""
+    url, token = str(client.base_url).removesuffix("/v1/"), str(tmp_path / "token")
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        capfd.readouterr()
+        code = command(["notifications", *arguments, "--url", url, "--token-file", token])
+        return code, *capfd.readouterr()
+
+    return run
 
 
 @pytest.fixture
@@ -150,11 +163,7 @@ def test_an_unknown_notification_is_a_404(client: httpx2.Client) -> None:
 def test_the_command_lists_retries_and_discards(
     client: httpx2.Client, database: Connection, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    def headrace(*arguments: str) -> tuple[int, str, str]:
-        url, token = str(client.base_url).removesuffix("/v1/"), str(tmp_path / "token")
-        code = command(["notifications", *arguments, "--url", url, "--token-file", token])
-        return code, *capfd.readouterr()
-
+    headrace = headrace_of(client, tmp_path, capfd)
     unknown, failed = (record_in_state(database, state) for state in ("unknown", "failed"))
 
     code, listed, _ = headrace("list", "--state", "unknown", "--output", "json")
@@ -165,3 +174,43 @@ def test_the_command_lists_retries_and_discards(
     )  # fmt: skip
     code, _, error = headrace("retry", "x")
     assert (code, error) == (2, "headrace: ID x: expected a number, as `headrace notifications list` shows it\n")
+
+
+def test_the_command_holds_discards_and_releases_all_messages(
+    client: httpx2.Client, database: Connection, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    headrace = headrace_of(client, tmp_path, capfd)
+    for state in ("pending", "unknown", "failed"):
+        record_in_state(database, state)
+    database.execute("UPDATE notifier.ledger SET created_at = '2026-01-31T12:00:00Z'")
+    record_in_state(database, "pending")
+
+    assert headrace("hold", "--reason", "a standby was promoted") == (
+        0, "2 messages wait, held until `headrace notifications release`\n", "",
+    )  # fmt: skip
+    code, _, note = headrace("list")
+    assert code == 0
+    assert "a standby was promoted" in note
+    assert headrace("discard", "--until", "2026-01-31T21:00:00+09:00", "--reason", "they arrived") == (
+        0, "2 messages were discarded; 1 messages wait, held until `headrace notifications release`\n", "",
+    )  # fmt: skip
+    assert headrace("release") == (0, "1 messages wait, being sent\n", "")
+    assert headrace("list")[2] == ""
+
+    states = database.execute("SELECT state, error FROM notifier.ledger ORDER BY id").fetchall()
+    assert [state for state, _ in states] == ["expired", "expired", "failed", "pending"]
+    assert states[0][1].endswith(": they arrived")
+    assert [line for line in trail(client) if line[1] != "1"] == [
+        ("hold-notifications", "all", "accepted"),
+        ("discard-notifications", "until 2026-01-31T21:00:00+09:00", "accepted"),
+        ("release-notifications", "all", "accepted"),
+    ]
+
+
+@pytest.mark.parametrize("arguments", [[], ["3", "--until", "now"]])
+def test_a_discard_needs_an_id_or_a_time(
+    client: httpx2.Client, tmp_path: Path, capfd: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    code, _, error = headrace_of(client, tmp_path, capfd)("discard", *arguments, "--reason", "x")
+
+    assert (code, error) == (2, "headrace: which messages? Expected an ID or --until TIME\n")

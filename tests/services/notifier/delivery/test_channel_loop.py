@@ -24,11 +24,13 @@ from services.notifier.channels.base import (
     SometimesAvailable,
     Verifying,
 )
-from services.notifier.delivery.channel_loop import ChannelLoop, DeliveryOptions
+from services.notifier.delivery.channel_loop import ChannelLoop, DeliveryOptions, ignore_hold
 from services.notifier.disposition import Disposition, Drop, HoldUntil, Mutes, SendNow
 from services.notifier.pacing import DeliveryPolicy, RateLimit
+from services.notifier.sending_hold import SendingHold
 from services.notifier.storage import postgres_ledger as ledger
 from services.notifier.storage.postgres_ledger import NewNotification
+from services.notifier.storage.postgres_sending_hold import hold_sending, read_hold, release_sending
 from services.notifier.texts.content import Content
 from tests.services.notifier.sending import open_connection
 
@@ -105,10 +107,11 @@ def loop_of(
     policy: DeliveryPolicy = POLICY,
     outcomes: Counter[str] | None = None,
     mutes: Mutes | None = None,
+    on_hold: Callable[[SendingHold | None], None] = ignore_hold,
 ) -> ChannelLoop:
     counter: Counter[str] = Counter() if outcomes is None else outcomes
     options = DeliveryOptions(
-        policy, lambda _, outcome: counter.update([outcome]), rules or GivenRules(), lambda _: mutes or {}
+        policy, lambda _, outcome: counter.update([outcome]), rules or GivenRules(), lambda _: mutes or {}, on_hold
     )
     return ChannelLoop(open_connection, channel, options)
 
@@ -298,6 +301,61 @@ def test_a_channel_that_is_not_available_leaves_everything_pending(database: Con
     run_until_idle(loop, database)
 
     assert column(database, "state") == ["sent"]
+
+
+def test_held_messages_wait_until_they_are_released(database: Connection) -> None:
+    record(database)
+    receiver = Receiver()
+    shown: list[str | None] = []
+    loop = loop_of(receiver, on_hold=lambda hold: shown.append(None if hold is None else hold.cause))
+    hold_sending(database, "restored")
+    hold_sending(database, "later")
+
+    run_until_idle(loop, database)
+    assert (receiver.messages, column(database, "state"), shown) == ([], ["pending"], ["restored"])
+
+    release_sending(database)
+    run_until_idle(loop, database)
+    assert (len(receiver.messages), shown[-1]) == (1, None)
+
+
+@pytest.mark.parametrize(
+    "loss", ["state = 'pending', attempts = 0", "state = 'sending'", None], ids=["claim and mark", "mark", "row"]
+)
+def test_messages_are_held_if_the_ledger_lost_the_last_one_that_was_sent(
+    database: Connection, database_url: str, loss: str | None
+) -> None:
+    """The database fails over to a state before the last commits; the sender notices it by its next connection."""
+    record(database)
+    receiver = Receiver()
+    loop = loop_of(receiver)
+    run_until_idle(loop, database)
+    database.execute("DELETE FROM notifier.ledger" if loss is None else f"UPDATE notifier.ledger SET {loss}".encode())
+    record(database)
+
+    with psycopg.connect(database_url, autocommit=True) as reconnected:
+        run_until_idle(loop, reconnected)
+
+    assert len(receiver.messages) == 1
+    hold = read_hold(database)
+    assert hold is not None
+    assert "an earlier state" in hold.cause
+
+
+def test_a_new_connection_holds_nothing_if_the_ledger_has_what_was_sent(
+    database: Connection, database_url: str
+) -> None:
+    record(database)
+    receiver = Receiver()
+    loop = loop_of(receiver)
+    run_until_idle(loop, database)
+    ledger.retry_notification(database, column(database, "id")[0])
+    record(database)
+
+    with psycopg.connect(database_url, autocommit=True) as reconnected:
+        run_until_idle(loop, reconnected)
+
+    assert (len(receiver.messages), read_hold(database)) == (2, None)
 
 
 @pytest.mark.parametrize(("retries", "state"), [(False, "unknown"), (True, "pending")])

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -24,6 +26,7 @@ from services.notifier.channels.console import ConsoleChannel
 from services.notifier.channels.secret_url import SecretUrl
 from services.notifier.channels.webhook import WebhookChannel
 from services.notifier.delivery.channel_loop import ChannelLoop, Connect, DeliveryOptions
+from services.notifier.delivery.rules import SendEverything
 from services.notifier.delivery.sender import Sender
 from services.notifier.pacing import DeliveryPolicy, RateLimit
 from services.notifier.storage import postgres_claims as claims
@@ -31,6 +34,7 @@ from services.notifier.storage import postgres_ledger as ledger
 from services.notifier.storage.postgres_ledger import NewNotification
 from shared.database.connection import limited_connection
 from tests.contract.database import read_only
+from tests.proxy import CHUNK_BYTES, Proxy, connect_postgres, postgres_listener, received
 from tests.services.notifier.http_receiver import Answer, Receiver
 from tests.services.notifier.sending import open_connection
 from tests.shared.database.blocking_proxy import silent_proxy
@@ -38,6 +42,7 @@ from tests.waiting import DEADLINE_S, terminate_backends, wait_until
 
 Connection = psycopg.Connection[Any]
 FAST_POLICY = DeliveryPolicy(poll_s=0.01, backoff_first_s=0.02, backoff_max_s=0.05)
+EVERYTHING = SendEverything()
 OPTIONS = DeliveryOptions(DeliveryPolicy(), lambda *_: None)
 
 # A sender in its own process. It reads the URLs from stdin, because the database's URL contains a password.
@@ -84,7 +89,11 @@ def states(database: Connection) -> dict[str, int]:
 
 @contextmanager
 def running_sender(
-    url: str, *channels: Channel, delivery: DeliveryPolicy = FAST_POLICY, count: Counter[Any] | None = None
+    url: str,
+    *channels: Channel,
+    delivery: DeliveryPolicy = FAST_POLICY,
+    count: Counter[Any] | None = None,
+    rules: SendEverything = EVERYTHING,
 ) -> Iterator[None]:
     outcomes: Counter[Any] = Counter() if count is None else count
 
@@ -92,7 +101,7 @@ def running_sender(
         outcomes[channel, outcome] += 1
 
     stop = threading.Event()
-    sender = Sender(link_factory(url), channels, DeliveryOptions(delivery, on_outcome))
+    sender = Sender(link_factory(url), channels, DeliveryOptions(delivery, on_outcome, rules))
     thread = threading.Thread(target=sender.run, args=(stop,))
     thread.start()
     try:
@@ -262,6 +271,56 @@ def test_a_sent_message_is_marked_when_the_database_is_back(
         wait_until(lambda: states(database) == {"sent": 1})
 
     assert len(receiver.seen) == 1
+
+
+class LostReplies(Proxy):
+    """Breaks the first connection that sends this part of a statement, after the server has executed it."""
+
+    def __init__(self, server: Path, directory: Path, statement: bytes) -> None:
+        self.cuts = 0
+        self._statement = statement
+        super().__init__(postgres_listener(directory), partial(connect_postgres, server))
+
+    def pass_on(self, client: socket.socket, server: socket.socket) -> None:
+        other = {client: server, server: client}
+        for source, data in received(client, server):
+            other_side = other[source]
+            other_side.sendall(data)
+            if source is client and self._statement in data and not self.cuts:
+                server.recv(CHUNK_BYTES)
+                self.cuts += 1
+                return
+
+
+@pytest.mark.parametrize("statement", [b"SET state = 'sending', attempts", b"SET state = 'sending', group_id"])
+def test_a_claim_whose_reply_was_lost_is_given_back_and_sent_once(
+    database: Connection,
+    database_url: str,
+    webhook: WebhookChannel,
+    receiver: Receiver,
+    statement: bytes,
+    tmp_path: Path,
+) -> None:
+    """It is not parked: nothing was sent. The policy's lease is an hour, so no lease ends in this test."""
+    record_notifications(database, 3)
+    policy = FAST_POLICY.model_copy(update={"lease_s": 3_600.0})
+    server = Path(str(conninfo_to_dict(database_url)["host"]))
+    with (
+        tempfile.TemporaryDirectory(prefix="hr-") as directory,
+        LostReplies(server, Path(directory), statement) as proxy,
+        running_sender(make_conninfo(database_url, host=directory), webhook, delivery=policy, rules=OneDigest()),
+    ):
+        wait_until(lambda: states(database) == {"sent": 3})
+
+    assert proxy.cuts == 1
+    assert len(receiver.seen) == 1
+
+
+class OneDigest(SendEverything):
+    """What waits goes as one digest."""
+
+    def pace(self, _address: str) -> RateLimit | None:
+        return RateLimit(1, 1_000)
 
 
 def test_a_silent_connection_delays_messages_by_the_answer_limit_only(
