@@ -1,0 +1,125 @@
+-- A service's login writes only what its service owns: records of its topics, positions of its group, its own orders,
+-- operations and lines of the trail. All services read all of it. The owner of the tables is not limited: it does the
+-- migrations, and all services where they share one login.
+--
+-- Policies compare with constants of the statement (the role, or ids that a subquery reads once), so that an append
+-- costs no more than before.
+CREATE FUNCTION ops.own_service() RETURNS text STABLE LANGUAGE sql RETURN substr(current_user, length('headrace_') + 1);
+
+-- The topics that a service appends to. `relays`: the local parts of Kafka's topics, from which a service also deletes
+-- what it has copied to Kafka.
+CREATE TABLE broker.topic_rights (
+    service text NOT NULL,
+    topic text NOT NULL,
+    appends boolean NOT NULL,
+    relays boolean NOT NULL,
+    PRIMARY KEY (service, topic)
+);
+INSERT INTO broker.topic_rights (service, topic, appends, relays)
+SELECT service, prefix || topic, true, false
+FROM (VALUES ('fetcher', 'raw-events'), ('fetcher', 'fetcher-cursors'), ('cleaner', 'clean-events'),
+    ('loader', 'loaded-events'), ('predictor', 'predictions')) AS streams (service, topic),
+    unnest(ARRAY['', 'kafka:']) AS prefix
+UNION ALL
+SELECT service, prefix || service || suffix, true, false
+FROM unnest(ARRAY['fetcher', 'cleaner', 'loader', 'predictor', 'notifier']) AS service,
+    unnest(ARRAY['', 'kafka:']) AS prefix, unnest(ARRAY['.dlq', '.retry']) AS suffix;
+-- The relay runs in both services that have an outbox, one at a time, and relays the topics of both.
+INSERT INTO broker.topic_rights (service, topic, appends, relays)
+SELECT service, topic, false, true
+FROM unnest(ARRAY['loader', 'notifier']) AS service,
+    unnest(ARRAY['kafka:loaded-events', 'kafka:loader.dlq', 'kafka:notifier.dlq']) AS topic
+ON CONFLICT (service, topic) DO UPDATE SET relays = true;
+GRANT SELECT ON broker.topic_rights TO headrace_service;
+
+CREATE FUNCTION broker.appendable_topics() RETURNS SETOF integer STABLE LANGUAGE sql BEGIN ATOMIC
+    SELECT t.id FROM broker.topics t JOIN broker.topic_rights r ON r.topic = t.name
+    WHERE r.service = ops.own_service() AND r.appends;
+END;
+CREATE FUNCTION broker.relayed_topics() RETURNS SETOF integer STABLE LANGUAGE sql BEGIN ATOMIC
+    SELECT t.id FROM broker.topics t JOIN broker.topic_rights r ON r.topic = t.name
+    WHERE r.service = ops.own_service() AND r.relays;
+END;
+
+-- Everybody reads; what may be written follows table by table.
+DO $$
+DECLARE
+    place text;
+BEGIN
+    FOREACH place IN ARRAY ARRAY['broker.topics', 'broker.partitions', 'broker.log', 'broker.positions', 'broker.leases',
+        'broker.members', 'broker.slots', 'broker.cursors', 'ops.replicas', 'ops.orders', 'ops.observed',
+        'ops.operations', 'ops.plans', 'ops.dead_letters_settled', 'ops.audit', 'ops.idempotency', 'ops.slots',
+        'ops.lag_history'] LOOP
+        EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', place);
+        EXECUTE format('CREATE POLICY readable ON %s FOR SELECT USING (true)', place);
+    END LOOP;
+
+    FOREACH place IN ARRAY ARRAY['broker.positions', 'broker.leases', 'broker.members'] LOOP
+        EXECUTE format('CREATE POLICY own_group_insert ON %s FOR INSERT WITH CHECK (grp = ops.own_service())', place);
+        EXECUTE format('CREATE POLICY own_group_update ON %s FOR UPDATE USING (grp = ops.own_service())', place);
+        EXECUTE format('CREATE POLICY own_group_delete ON %s FOR DELETE USING (grp = ops.own_service())', place);
+    END LOOP;
+
+    FOREACH place IN ARRAY ARRAY['ops.replicas', 'ops.orders', 'ops.observed', 'ops.operations', 'ops.plans',
+        'ops.dead_letters_settled', 'ops.idempotency', 'ops.slots', 'ops.lag_history'] LOOP
+        EXECUTE format('CREATE POLICY own_insert ON %s FOR INSERT WITH CHECK (service = ops.own_service())', place);
+        EXECUTE format('CREATE POLICY own_update ON %s FOR UPDATE USING (service = ops.own_service())', place);
+    END LOOP;
+    FOREACH place IN ARRAY ARRAY['ops.replicas', 'ops.observed', 'ops.idempotency', 'ops.slots', 'ops.lag_history'] LOOP
+        EXECUTE format('CREATE POLICY own_delete ON %s FOR DELETE USING (service = ops.own_service())', place);
+    END LOOP;
+END
+$$;
+
+-- Topics and the kind of broker belong to `headrace migrate`.
+REVOKE INSERT, UPDATE, DELETE ON broker.topics, broker.kind, broker.partitions FROM headrace_service;
+REVOKE UPDATE ON broker.log FROM headrace_service;
+REVOKE DELETE ON broker.positions, broker.slots, broker.cursors FROM headrace_service;
+
+-- A topic of Kafka is bound once, by the services that keep positions in the database.
+GRANT UPDATE (kafka_id) ON broker.topics TO headrace_loader, headrace_notifier;
+CREATE POLICY bind_kafka_topic ON broker.topics FOR UPDATE USING (starts_with(name, 'kafka:'));
+CREATE FUNCTION broker.kafka_topic_is_bound_once() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'topic % is bound to another topic of Kafka', OLD.name USING ERRCODE = 'insufficient_privilege';
+END
+$$;
+CREATE TRIGGER bound_once BEFORE UPDATE OF kafka_id ON broker.topics FOR EACH ROW
+    WHEN (OLD.kafka_id IS NOT NULL AND OLD.kafka_id IS DISTINCT FROM NEW.kafka_id)
+    EXECUTE FUNCTION broker.kafka_topic_is_bound_once();
+
+GRANT UPDATE (begin_off, end_off) ON broker.partitions TO headrace_service;
+CREATE POLICY own_topics ON broker.partitions FOR UPDATE
+    USING (topic_id IN (SELECT broker.appendable_topics()) OR topic_id IN (SELECT broker.relayed_topics()));
+CREATE POLICY own_topics ON broker.log FOR INSERT WITH CHECK (topic_id IN (SELECT broker.appendable_topics()));
+CREATE POLICY relayed ON broker.log FOR DELETE USING (topic_id IN (SELECT broker.relayed_topics()));
+
+-- Cursors of the fetcher's topic, and those of the service's own jobs (shared/runtime/jobs/session.py).
+CREATE POLICY own_topics_insert ON broker.cursors FOR INSERT
+    WITH CHECK (topic_id IN (SELECT broker.appendable_topics()));
+CREATE POLICY own_topics_update ON broker.cursors FOR UPDATE USING (topic_id IN (SELECT broker.appendable_topics()));
+CREATE POLICY own_jobs_insert ON broker.cursors FOR INSERT WITH CHECK (
+    topic_id IN (SELECT id FROM broker.topics WHERE name IN ('replay-cursors', 'kafka:replay-cursors'))
+    AND EXISTS (SELECT FROM ops.operations o WHERE o.id = key AND o.service = ops.own_service()));
+CREATE POLICY own_jobs_update ON broker.cursors FOR UPDATE USING (
+    topic_id IN (SELECT id FROM broker.topics WHERE name IN ('replay-cursors', 'kafka:replay-cursors'))
+    AND EXISTS (SELECT FROM ops.operations o WHERE o.id = key AND o.service = ops.own_service()));
+
+-- A producer's slot is named `<service>-<slot>`, `<service>/<topic>` or `job-<operation>`.
+CREATE FUNCTION broker.is_own_slot(name text) RETURNS boolean STABLE LANGUAGE sql RETURN
+    starts_with(name, ops.own_service() || '-') OR starts_with(name, ops.own_service() || '/')
+    OR EXISTS (SELECT FROM ops.operations o WHERE 'job-' || o.id = name AND o.service = ops.own_service());
+CREATE POLICY own_insert ON broker.slots FOR INSERT WITH CHECK (broker.is_own_slot(name));
+CREATE POLICY own_update ON broker.slots FOR UPDATE USING (broker.is_own_slot(name));
+
+-- Lines of the command line are written by the owner; no service writes one in its name.
+CREATE POLICY own_insert ON ops.audit FOR INSERT
+    WITH CHECK (service = ops.own_service() AND NOT starts_with(who, 'command:'));
+
+-- Every service deletes what has expired, also of a service that no longer runs.
+CREATE POLICY expired ON ops.plans FOR DELETE USING (created_at < now() - interval '48 hours');
+CREATE POLICY expired ON ops.idempotency FOR DELETE USING (created_at <= now() - interval '48 hours');
+CREATE POLICY expired ON ops.lag_history FOR DELETE USING (at < now() - interval '7 days');
+
+-- Retention deletes what is due (shared/broker/migrations/0010_retention.sql).
+GRANT EXECUTE ON FUNCTION broker.delete_expired TO headrace_service;
