@@ -1,7 +1,6 @@
 """What each login may write, table by table: the expectation of test_rights.py and the table of docs/security.md.
 
-A cell names verbs: `insert` means any row, `insert own` only rows of the service itself. All logins of services may read
-the schemas `broker` and `ops`; what else they read is in READS.
+A cell names verbs: `insert` means any row, `insert own` only rows of the service itself.
 """
 
 from __future__ import annotations

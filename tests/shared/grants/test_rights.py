@@ -36,7 +36,8 @@ SEEDS = {
     f" ((SELECT id FROM broker.topics WHERE name = '{JOB_CURSORS}'), %(service)s, '')",
     "ops.replicas": "INSERT INTO ops.replicas (service, replica, pid, admin_url, state, ready, started_at, seen_at)"
     " VALUES (%(service)s, 'x', 1, 'x', 'x', true, now(), now())",
-    "ops.orders": "INSERT INTO ops.orders (service, topic, desired, ordered_by) VALUES (%(service)s, 'x', 'paused', 'x')",
+    "ops.orders": "INSERT INTO ops.orders (service, topic, desired, ordered_by)"
+    " VALUES (%(service)s, 'x', 'paused', 'x')",
     "ops.observed": "INSERT INTO ops.observed (service, replica, topic, p, state, seq)"
     " VALUES (%(service)s, 'x', 'x', 0, 'paused', 1)",
     "ops.plans": "INSERT INTO ops.plans (service, kind, plan) VALUES (%(service)s, 'x', '{}')",
