@@ -73,7 +73,7 @@ def _describe(connection: ReaderConnection, statement: bytes) -> PGresult:
 
 def _as_reader(
     connection: ReaderConnection, statement: str, columns: Sequence[str], oids: Sequence[int]
-) -> tuple[sql.Composable | bytes, Sequence[str] | None]:
+) -> tuple[sql.Composed | bytes, Sequence[str] | None]:
     """The statement, or a call of the function that runs it as the reader.
 
     Another login that has become the reader could become itself again in the middle of the statement.
@@ -88,7 +88,7 @@ def _as_reader(
         (list(oids),),
     ).fetchall()
     typed = [
-        sql.SQL("{} {}").format(sql.Identifier(column), sql.SQL(name))  # type: ignore[arg-type]  # PostgreSQL's own text
+        sql.SQL("{} {}").format(sql.Identifier(column), sql.SQL(name))
         for column, (name,) in zip(columns, names, strict=True)
     ]
     call = sql.SQL("SELECT * FROM analytics.read_rows(%s) AS rows ({})").format(sql.SQL(", ").join(typed))
@@ -96,7 +96,7 @@ def _as_reader(
 
 
 def _rows(
-    connection: ReaderConnection, query: sql.Composable | bytes, values: Sequence[str] | None
+    connection: ReaderConnection, query: sql.Composed | bytes, values: Sequence[str] | None
 ) -> Iterator[tuple[Any, ...]]:
     """In a transaction that is rolled back: a notification is not delivered, and a setting ends with it."""
     size = CHUNK_ROWS if capabilities.has_stream_chunked() else 1
