@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from contextlib import ExitStack
 from typing import Annotated, Any
 
@@ -17,7 +16,7 @@ from headrace.remote.services import print_operation
 from headrace.terminal.arguments import Output, grouped_options
 from headrace.terminal.days import validated_day
 from headrace.terminal.extras import require_extras
-from headrace.terminal.output import print_json, print_note, stderr
+from headrace.terminal.output import print_json, print_note, print_text, stderr
 from services.predictor.settings import PredictorSettings
 from services.predictor.training.request import SEED, TrainingContext, TrainingRequest
 
@@ -59,7 +58,7 @@ def train(
     if registry_access.output is Output.JSON:
         print_json(result)
     else:
-        sys.stdout.write(f"{result_line(result)}\n")
+        print_text(result_line(result))
 
 
 def _train_by_service(client: ApiClient, request: dict[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from psycopg.pq import PGconn, Ping
 from headrace.database.broker_kind import require_same_kind
 from headrace.database.data_dir import DataDir, write_private
 from headrace.database.embedded import DATABASE, OWNER, READER, EmbeddedPostgres
+from headrace.shown import shown
 from shared.broker.connect import connect
 from shared.broker.contract import Broker
 from shared.database.migrations import migrate
@@ -222,7 +223,7 @@ def connection_uri(access: Access, role: str, data_dir: DataDir) -> str:
 
 def print_notice(text: str) -> None:
     """Report on stderr why a command waits."""
-    sys.stderr.write(f"headrace: {text}\n")
+    sys.stderr.write(f"headrace: {shown(text)}\n")
 
 
 def one_line(text: object) -> str:

@@ -154,8 +154,13 @@ class DatabaseSettings(Section):
 
     def conninfo(self, application_name: str = "headrace") -> str:
         """The connection string for psycopg. It contains the password: do not log it or put it on a command line."""
-        secret = {} if self.password_file is None else {"password": read_secret(self.password_file)}
-        return make_conninfo(self.url, application_name=application_name, **secret)
+        given = {"application_name": application_name}
+        if self.password_file is not None:
+            given["password"] = read_secret(self.password_file)
+            # A server that asks for the password itself, or for none, is not the one that knows it.
+            if "require_auth" not in conninfo_to_dict(self.url):
+                given["require_auth"] = "scram-sha-256"
+        return make_conninfo(self.url, **given)
 
 
 class BrokerSettings(Section):
