@@ -14,7 +14,8 @@ from headrace.database.data_dir import DataDir
 from headrace.terminal.arguments import BrokerOptions, grouped_options
 from shared.database.migrations import missing_migrations
 from shared.errors import ConfigError, HeadraceError
-from shared.settings.sections import Settings, read_secret
+from shared.settings.sections import Settings
+from shared.settings.values import read_secret
 
 
 @grouped_options

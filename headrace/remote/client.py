@@ -18,7 +18,8 @@ from headrace.database.access import access_of, print_notice
 from headrace.progress.replicas import replicas
 from shared.errors import ConfigError, HeadraceError, NotReady
 from shared.readiness import retry_until_first_use
-from shared.settings.sections import Settings, read_secret
+from shared.settings.sections import Settings
+from shared.settings.values import read_secret
 
 TIMEOUT_S = 60.0  # a dry run reads the log
 CONNECT_S = 3.0

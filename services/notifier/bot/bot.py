@@ -36,7 +36,7 @@ from shared.clock import Clock
 from shared.database.connection import limited_connection
 from shared.errors import ConfigError, HeadraceError, TransientError
 from shared.runtime.metrics import Metrics
-from shared.settings.sections import read_secret
+from shared.settings.values import read_secret
 
 LOCK_ANSWER_S = 5.0
 EXPECTED_FAILURES = (HeadraceError, psycopg.Error, OSError)

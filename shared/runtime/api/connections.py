@@ -1,0 +1,269 @@
+"""Bounds the connections of the admin API's server: their number, and the time of each step.
+
+uvicorn has no deadline for receiving a request, and at its limit of connections an idle one keeps a new one out. The
+protocol here extends uvicorn's for h11, which is chosen deliberately: it refuses everything that is not strictly
+HTTP/1.1 and bounds an incomplete head, and its speed is enough for an admin API.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import ssl
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+from uuid import uuid4
+
+import h11
+import structlog
+from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
+
+from shared.runtime.api.problems import MEDIA_TYPE, REQUEST_ID, problem_bytes
+
+CountStatus = Callable[[str], None]
+"""Called with the status of each response that does not come from the app, or CLOSED."""
+
+# The status under which a connection is counted that is closed without a response.
+CLOSED = "closed"
+# Connections beyond the limit that may wait for their 503. Any further one is closed at once.
+REFUSALS = 32
+# A connection is closed in favour of a new one only if it has sent no request for this long.
+YOUNG_S = 1.0
+# Descriptors that connections leave to the pipeline: database, broker, files, and a burst that is accepted at once.
+RESERVED_DESCRIPTORS = 256
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class ConnectionLimits:
+    """`head_s`: time for request line and headers (and for the TLS handshake); `body_s`: for the body; `idle_s`:
+    between two requests; `send_s`: for a client to read a response. `descriptors`: a connection whose file descriptor
+    is not below this number is closed; None: the process's limit without RESERVED_DESCRIPTORS."""
+
+    max_connections: int = 64
+    head_s: float = 5.0
+    body_s: float = 15.0
+    idle_s: float = 5.0
+    send_s: float = 10.0
+    max_head_bytes: int = 16 * 1024
+    descriptors: int | None = None
+
+
+DEFAULT_LIMITS = ConnectionLimits()
+
+
+class ConnectionTable:
+    """All connections of a server. Used by its event loop only."""
+
+    def __init__(self, limits: ConnectionLimits, count: CountStatus, tls: ssl.SSLContext | None) -> None:
+        self.limits = limits
+        self.count = count
+        self.tls = tls
+        self.open: set[BoundedProtocol] = set()
+        # Connections without a request in work, the one that waits longest first, and since when.
+        self.waiting: dict[BoundedProtocol, float] = {}
+        self._descriptors = usable_descriptors() if limits.descriptors is None else limits.descriptors
+
+    def has_descriptors(self, descriptor: int) -> bool:
+        """The system gives the lowest free number, so a high one says that few are left."""
+        return descriptor < self._descriptors
+
+    def make_room(self) -> bool:
+        """Whether there is room for the newest connection; closes the one that has waited longest if it must."""
+        if len(self.open) <= self.limits.max_connections:
+            return True
+        oldest, since = next(iter(self.waiting.items()), (None, 0.0))
+        if oldest is None or time.monotonic() - since < YOUNG_S:
+            return False
+        oldest.abort("replaced by a new connection")
+        return True
+
+
+class BoundedProtocol(H11Protocol):
+    """One connection. A class of its own for each server: `bounded_protocol`."""
+
+    table: ClassVar[ConnectionTable]
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._socket_transport: asyncio.Transport | None = None
+        self._handshake: asyncio.Task[None] | None = None
+        self._receiving: object = None
+        self._receive_timer: asyncio.TimerHandle | None = None
+        self._send_timer: asyncio.TimerHandle | None = None
+        self._is_refused = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self._socket_transport = transport
+        self.table.open.add(self)
+        if not self.table.has_descriptors(transport.get_extra_info("socket").fileno()):
+            self.abort("too few file descriptors are left")
+        elif len(self.table.open) > self.table.limits.max_connections + REFUSALS:
+            self.abort("too many connections")
+        else:
+            self._is_refused = not self.table.make_room()
+            self.table.waiting[self] = time.monotonic()
+            if self.table.tls is None:
+                self._accept(transport)
+            else:
+                transport.pause_reading()
+                self._handshake = self.loop.create_task(self._start_tls(transport, self.table.tls))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._forget()
+        if self.transport is not None:
+            super().connection_lost(exc)
+            self._unset_keepalive_if_required()
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_refused:
+            self._refuse(503, "the server has too many connections; try again later, or raise admin.max_connections")
+            return
+        super().data_received(data)
+
+    def handle_events(self) -> None:
+        super().handle_events()
+        self._watch()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self._limit_sending()
+        self._watch()
+
+    def send_400_response(self, msg: str) -> None:
+        error = sys.exc_info()[1]  # the caller handles h11's error, which knows a better status
+        status = error.error_status_hint if isinstance(error, h11.RemoteProtocolError) else 400
+        if status == 431:
+            detail = f"the head of the request is larger than {self.table.limits.max_head_bytes} bytes; shorten it"
+        else:
+            detail = f"the request is not valid HTTP/1.1 ({error or msg}); check the client"
+        self._refuse(status, detail)
+
+    def timeout_keep_alive_handler(self) -> None:
+        super().timeout_keep_alive_handler()
+        self._limit_sending()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._limit_sending()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._send_timer is not None and not self.transport.is_closing():
+            self._send_timer.cancel()
+            self._send_timer = None
+
+    def abort(self, reason: str) -> None:
+        """Closes the connection without a response."""
+        log.warning("connection_closed", reason=reason)
+        self.table.count(CLOSED)
+        self._forget()
+        transport = self.transport or self._socket_transport
+        if transport is not None:
+            transport.abort()
+
+    def _accept(self, transport: asyncio.Transport) -> None:
+        super().connection_made(transport)
+        self._receiving = h11.IDLE
+        self._start_receive_timer(self.table.limits.head_s)
+
+    async def _start_tls(self, transport: asyncio.Transport, tls: ssl.SSLContext) -> None:
+        limits = self.table.limits
+        try:
+            encrypted = await self.loop.start_tls(
+                transport, self, tls, server_side=True, ssl_handshake_timeout=limits.head_s,
+                ssl_shutdown_timeout=limits.send_s,
+            )  # fmt: skip
+        except (OSError, ssl.SSLError):
+            encrypted = None
+        if encrypted is None:
+            self.abort("the TLS handshake failed")
+        else:
+            self._accept(encrypted)
+
+    def _watch(self) -> None:
+        """Notes whether a request is in work, and limits the time in which the rest of one is received."""
+        is_working = self.cycle is not None and not self.cycle.response_complete
+        if is_working:
+            self.table.waiting.pop(self, None)
+        elif self in self.table.open:
+            self.table.waiting.setdefault(self, time.monotonic())
+        state = self.conn.their_state
+        receiving = state if state is h11.SEND_BODY or (state is h11.IDLE and self.conn.trailing_data[0]) else None
+        if receiving is self._receiving:
+            return
+        self._receiving = receiving
+        if self._receive_timer is not None:
+            self._receive_timer.cancel()
+            self._receive_timer = None
+        if receiving is not None:
+            self._start_receive_timer(self.table.limits.body_s if state is h11.SEND_BODY else self.table.limits.head_s)
+
+    def _start_receive_timer(self, seconds: float) -> None:
+        self._receive_timer = self.loop.call_later(seconds, self._refuse_slow_request, seconds)
+
+    def _refuse_slow_request(self, seconds: float) -> None:
+        self._receive_timer = None
+        part = "body" if self._receiving is h11.SEND_BODY else "head"
+        self._refuse(408, f"the {part} of the request did not arrive within {seconds:g} s; send it faster")
+
+    def _refuse(self, status: int, detail: str) -> None:
+        """Sends a problem if no response has begun, and ends the connection."""
+        if self.transport.is_closing():
+            return
+        if self.conn.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
+            self.abort(detail)
+            return
+        log.warning("request_refused", status=status, detail=detail)
+        self.table.count(str(status))
+        request_id = str(uuid4())
+        body = problem_bytes(status, detail, request_id)
+        headers = [
+            ("content-type", MEDIA_TYPE), ("content-length", str(len(body))), (REQUEST_ID, request_id),
+            ("connection", "close"), *([("retry-after", "1")] if status == 503 else []),
+        ]  # fmt: skip
+        response = h11.Response(status_code=status, headers=headers, reason=STATUS_PHRASES[status])
+        for event in (response, h11.Data(data=body), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event) or b"")
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self.transport.close()
+        self._limit_sending()
+
+    def _limit_sending(self) -> None:
+        if self._send_timer is None:
+            self._send_timer = self.loop.call_later(self.table.limits.send_s, self._abort_unread)
+
+    def _abort_unread(self) -> None:
+        if self in self.table.open:
+            self.abort("the client does not read the response")
+
+    def _forget(self) -> None:
+        self.table.open.discard(self)
+        self.table.waiting.pop(self, None)
+        for timer in (self._receive_timer, self._send_timer):
+            if timer is not None:
+                timer.cancel()
+
+
+def bounded_protocol(
+    limits: ConnectionLimits, count: CountStatus, tls: ssl.SSLContext | None = None
+) -> type[BoundedProtocol]:
+    """The protocol of one server, for uvicorn's setting `http`."""
+
+    class ServerProtocol(BoundedProtocol):
+        table = ConnectionTable(limits, count, tls)
+
+    return ServerProtocol
+
+
+def usable_descriptors() -> int:
+    """The first file descriptor that connections leave to the pipeline."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if limit == resource.RLIM_INFINITY else limit - min(RESERVED_DESCRIPTORS, limit // 4)
