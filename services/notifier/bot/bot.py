@@ -30,12 +30,12 @@ from services.notifier.bot.responder import Responder
 from services.notifier.bot.rest import DiscordRest
 from services.notifier.settings import PersonScope
 from services.notifier.storage.postgres_bot_state import SESSION, read_bot_state
-from services.notifier.storage.postgres_replicas import live_urls
 from shared.backoff import Backoff
 from shared.clock import Clock
 from shared.database.connection import limited_connection
 from shared.errors import ConfigError, HeadraceError, TransientError
 from shared.runtime.metrics import Metrics
+from shared.settings.admin import AdminSettings
 from shared.settings.values import read_secret
 
 LOCK_ANSWER_S = 5.0
@@ -55,7 +55,7 @@ class Task(Protocol):
 @dataclass(frozen=True)
 class BotConfig:
     """`gateway_url` None: discord.py's. `roles`: scope by role id. `api_token_file` None: commands cannot change
-    anything and read only the database."""
+    anything and read only the database. `admin`: to which hosts its token may be sent."""
 
     token_file: Path
     guild_id: int
@@ -64,6 +64,7 @@ class BotConfig:
     base_url: str
     gateway_url: str | None
     replica: str
+    admin: AdminSettings = AdminSettings()
 
 
 class DiscordBot:
@@ -149,7 +150,7 @@ class DiscordBot:
         database = Database(self._conninfo)
         # Two sessions: a service that does not answer must not take the connections for answers to people.
         async with aiohttp.ClientSession() as session, aiohttp.ClientSession() as api_session:
-            api = AdminApi(api_session, self._api_token, lambda service: database.call(live_urls, service))
+            api = AdminApi(api_session, self._api_token, lambda service: self._trusted_urls(database, service))
             context = BotContext(database, api, self._clock, config.guild_id, config.roles, self._rule_names)
             responder = Responder(session, config.base_url)
             dispatcher = Dispatcher(context, responder, config.replica, self._commands, self._buttons, self._metrics)
@@ -197,6 +198,11 @@ class DiscordBot:
             await _run_until_failure(work)
         finally:
             await client.leave()
+
+    async def _trusted_urls(self, database: Database, service: str) -> list[str]:
+        """URLs to which the token may be sent: any service may write ops.replicas."""
+        urls = await database.call(live_urls, service)
+        return [url for url in urls if self._config.admin.refusal_to_send_token(url) is None]
 
     def _api_token(self) -> str:
         if self._config.api_token_file is None:
