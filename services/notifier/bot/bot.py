@@ -30,6 +30,7 @@ from services.notifier.bot.responder import Responder
 from services.notifier.bot.rest import DiscordRest
 from services.notifier.settings import PersonScope
 from services.notifier.storage.postgres_bot_state import SESSION, read_bot_state
+from services.notifier.storage.postgres_replicas import live_urls
 from shared.backoff import Backoff
 from shared.clock import Clock
 from shared.database.connection import limited_connection
@@ -39,6 +40,8 @@ from shared.settings.admin import AdminSettings
 from shared.settings.values import read_secret
 
 LOCK_ANSWER_S = 5.0
+# Sends the token to this machine only.
+LOCAL_ONLY = AdminSettings()
 EXPECTED_FAILURES = (HeadraceError, psycopg.Error, OSError)
 FAILURE_BACKOFF = Backoff(1.0, 60.0)
 # Each login with a refused token is an invalid request, of which Discord allows 10,000 in 10 minutes.
@@ -64,7 +67,7 @@ class BotConfig:
     base_url: str
     gateway_url: str | None
     replica: str
-    admin: AdminSettings = AdminSettings()
+    admin: AdminSettings = LOCAL_ONLY
 
 
 class DiscordBot:
