@@ -9,7 +9,6 @@ answers by status, and the file descriptors before and after. On a machine that 
 from __future__ import annotations
 
 import argparse
-import os
 import socket
 import statistics
 import subprocess
@@ -49,7 +48,7 @@ class View:
     def status(self) -> dict[str, object]:
         return {"service": "cleaner", "replica": "bench", "state": "running", "detail": {}}
 
-    def lag(self, *, thorough: bool = False) -> list[dict[str, object]]:
+    def lag(self, *, thorough: bool = False) -> list[dict[str, object]]:  # noqa: ARG002  # of the protocol
         return []
 
 
@@ -75,7 +74,7 @@ def measure(requests: int) -> None:
         )
         metrics = Metrics()
         context = AdminContext(settings, View())
-        before = len(os.listdir("/proc/self/fd"))
+        before = descriptors()
         with admin_server(context, metrics.registry, metrics.count_request, metrics.count_response) as server:
             end_s = time.monotonic() + QUIET_S
             quiet = handle_batches(lambda: time.monotonic() < end_s)
@@ -83,7 +82,7 @@ def measure(requests: int) -> None:
             with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
                 flooded = handle_batches(lambda: process.poll() is None)
                 answers = "" if process.stdout is None else process.stdout.read()
-        after = len(os.listdir("/proc/self/fd"))
+        after = descriptors()
     print(f"batches: quiet {summary(quiet)}; flooded {summary(flooded)}; answers {answers.strip()}")
     print(f"p99 flooded / quiet: {percentile(flooded) / percentile(quiet):.2f}; descriptors: {before} -> {after}")
 
@@ -103,6 +102,10 @@ def handle_batches(goes_on: Callable[[], bool]) -> list[float]:
             seconds.append(time.monotonic() - started_s)
             time.sleep(PAUSE_S)
     return seconds
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def _echo(connection: socket.socket) -> None:
