@@ -11,7 +11,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared.loopback import is_loopback
-from shared.runtime.api.connections import ConnectionLimits
+from shared.runtime.api.connection_table import ConnectionLimits
 from shared.runtime.api.problems import problem_of
 
 MAX_TARGET_BYTES = 8 * 1024

@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from shared.runtime.api import audit, auth, dead_letters, lag, openapi, operations, problems, status, topics, validation
 from shared.runtime.api.admission import AdmissionMiddleware
-from shared.runtime.api.connections import DEFAULT_LIMITS, ConnectionLimits
+from shared.runtime.api.connection_table import DEFAULT_LIMITS, ConnectionLimits
 from shared.runtime.api.context import AdminContext
 from shared.runtime.api.request_count import CountRequest, RequestCountMiddleware
 from shared.settings.admin import AdminSettings

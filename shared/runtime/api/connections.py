@@ -8,12 +8,9 @@ HTTP/1.1 and bounds an incomplete head, and its speed is enough for an admin API
 from __future__ import annotations
 
 import asyncio
-import resource
 import ssl
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, ClassVar
 from uuid import uuid4
 
@@ -21,66 +18,16 @@ import h11
 import structlog
 from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
 
+from shared.runtime.api.connection_table import ConnectionLimits, ConnectionTable, CountStatus
 from shared.runtime.api.problems import MEDIA_TYPE, REQUEST_ID, problem_bytes
-
-CountStatus = Callable[[str], None]
-"""Called with the status of each response that does not come from the app, or CLOSED."""
 
 # The status under which a connection is counted that is closed without a response.
 CLOSED = "closed"
 # Connections beyond the limit that may wait for their 503. Any further one is closed at once.
 REFUSALS = 32
-# A connection is closed in favour of a new one only if it has sent no request for this long.
-YOUNG_S = 1.0
-# Descriptors that connections leave to the pipeline: database, broker, files, and a burst that is accepted at once.
-RESERVED_DESCRIPTORS = 256
-
+# After a refusal, what the client still sends is read for so long: closing at once would discard the response.
+LINGER_S = 1.0
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class ConnectionLimits:
-    """`head_s`: time for request line and headers (and for the TLS handshake); `body_s`: for the body; `idle_s`:
-    between two requests; `send_s`: for a client to read a response. `descriptors`: a connection whose file descriptor
-    is not below this number is closed; None: the process's limit without RESERVED_DESCRIPTORS."""
-
-    max_connections: int = 64
-    head_s: float = 5.0
-    body_s: float = 15.0
-    idle_s: float = 5.0
-    send_s: float = 10.0
-    max_head_bytes: int = 16 * 1024
-    descriptors: int | None = None
-
-
-DEFAULT_LIMITS = ConnectionLimits()
-
-
-class ConnectionTable:
-    """All connections of a server. Used by its event loop only."""
-
-    def __init__(self, limits: ConnectionLimits, count: CountStatus, tls: ssl.SSLContext | None) -> None:
-        self.limits = limits
-        self.count = count
-        self.tls = tls
-        self.open: set[BoundedProtocol] = set()
-        # Connections without a request in work, the one that waits longest first, and since when.
-        self.waiting: dict[BoundedProtocol, float] = {}
-        self._descriptors = usable_descriptors() if limits.descriptors is None else limits.descriptors
-
-    def has_descriptors(self, descriptor: int) -> bool:
-        """The system gives the lowest free number, so a high one says that few are left."""
-        return descriptor < self._descriptors
-
-    def make_room(self) -> bool:
-        """Whether there is room for the newest connection; closes the one that has waited longest if it must."""
-        if len(self.open) <= self.limits.max_connections:
-            return True
-        oldest, since = next(iter(self.waiting.items()), (None, 0.0))
-        if oldest is None or time.monotonic() - since < YOUNG_S:
-            return False
-        oldest.abort("replaced by a new connection")
-        return True
 
 
 class BoundedProtocol(H11Protocol):
@@ -95,7 +42,9 @@ class BoundedProtocol(H11Protocol):
         self._receiving: object = None
         self._receive_timer: asyncio.TimerHandle | None = None
         self._send_timer: asyncio.TimerHandle | None = None
+        self._unsent_bytes = 0
         self._is_refused = False
+        self._is_ending = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._socket_transport = transport
@@ -120,6 +69,8 @@ class BoundedProtocol(H11Protocol):
             self._unset_keepalive_if_required()
 
     def data_received(self, data: bytes) -> None:
+        if self._is_ending:
+            return
         if self._is_refused:
             self._refuse(503, "the server has too many connections; try again later, or raise admin.max_connections")
             return
@@ -188,6 +139,8 @@ class BoundedProtocol(H11Protocol):
 
     def _watch(self) -> None:
         """Notes whether a request is in work, and limits the time in which the rest of one is received."""
+        if self._is_ending:
+            return
         is_working = self.cycle is not None and not self.cycle.response_complete
         if is_working:
             self.table.waiting.pop(self, None)
@@ -198,11 +151,14 @@ class BoundedProtocol(H11Protocol):
         if receiving is self._receiving:
             return
         self._receiving = receiving
+        self._stop_receive_timer()
+        if receiving is not None:
+            self._start_receive_timer(self.table.limits.body_s if state is h11.SEND_BODY else self.table.limits.head_s)
+
+    def _stop_receive_timer(self) -> None:
         if self._receive_timer is not None:
             self._receive_timer.cancel()
             self._receive_timer = None
-        if receiving is not None:
-            self._start_receive_timer(self.table.limits.body_s if state is h11.SEND_BODY else self.table.limits.head_s)
 
     def _start_receive_timer(self, seconds: float) -> None:
         self._receive_timer = self.loop.call_later(seconds, self._refuse_slow_request, seconds)
@@ -214,7 +170,7 @@ class BoundedProtocol(H11Protocol):
 
     def _refuse(self, status: int, detail: str) -> None:
         """Sends a problem if no response has begun, and ends the connection."""
-        if self.transport.is_closing():
+        if self.transport.is_closing() or self._is_ending:
             return
         if self.conn.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
             self.abort(detail)
@@ -233,15 +189,29 @@ class BoundedProtocol(H11Protocol):
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-        self.transport.close()
+        self._is_ending = True
+        self._unset_keepalive_if_required()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+            self.flow.resume_reading()
+            self._stop_receive_timer()
+            self._receive_timer = self.loop.call_later(LINGER_S, self.transport.close)
+        else:
+            self.transport.close()
         self._limit_sending()
 
     def _limit_sending(self) -> None:
         if self._send_timer is None:
-            self._send_timer = self.loop.call_later(self.table.limits.send_s, self._abort_unread)
+            self._unsent_bytes = self.transport.get_write_buffer_size()
+            self._send_timer = self.loop.call_later(self.table.limits.send_s, self._check_sending)
 
-    def _abort_unread(self) -> None:
-        if self in self.table.open:
+    def _check_sending(self) -> None:
+        self._send_timer = None
+        if self not in self.table.open:
+            return
+        if self.transport.get_write_buffer_size() < self._unsent_bytes:
+            self._limit_sending()
+        else:
             self.abort("the client does not read the response")
 
     def _forget(self) -> None:
@@ -261,9 +231,3 @@ def bounded_protocol(
         table = ConnectionTable(limits, count, tls)
 
     return ServerProtocol
-
-
-def usable_descriptors() -> int:
-    """The first file descriptor that connections leave to the pipeline."""
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return sys.maxsize if limit == resource.RLIM_INFINITY else limit - min(RESERVED_DESCRIPTORS, limit // 4)

@@ -15,7 +15,8 @@ from prometheus_client import CollectorRegistry
 
 from shared.errors import ConfigError
 from shared.runtime.api.app import admin_app
-from shared.runtime.api.connections import DEFAULT_LIMITS, ConnectionLimits, CountStatus, bounded_protocol
+from shared.runtime.api.connection_table import DEFAULT_LIMITS, ConnectionLimits, CountStatus
+from shared.runtime.api.connections import bounded_protocol
 from shared.runtime.api.context import AdminContext
 from shared.runtime.api.request_count import CountRequest
 from shared.settings.admin import AdminSettings, read_file_token

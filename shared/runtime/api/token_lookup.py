@@ -37,8 +37,9 @@ LoadTokens = Callable[[Collection[str]], dict[str, FoundToken]]
 class TokenLookup:
     """Used by one event loop."""
 
-    def __init__(self, load: LoadTokens) -> None:
+    def __init__(self, load: LoadTokens, clock: Callable[[], float] = time.monotonic) -> None:
         self._load = load
+        self._clock = clock
         self._waiting: dict[str, asyncio.Future[FoundToken | None]] = {}
         self._task: asyncio.Task[None] | None = None
         self._limiter: anyio.CapacityLimiter | None = None
@@ -72,10 +73,11 @@ class TokenLookup:
                 future.set_result(found.get(token_id))
 
     def _is_unknown(self, token_id: str) -> bool:
-        return time.monotonic() - self._unknown.get(token_id, -UNKNOWN_S) < UNKNOWN_S
+        noted_s = self._unknown.get(token_id)
+        return noted_s is not None and self._clock() - noted_s < UNKNOWN_S
 
     def _note_unknown(self, token_id: str) -> None:
-        self._unknown[token_id] = time.monotonic()
+        self._unknown[token_id] = self._clock()
         self._unknown.move_to_end(token_id)
         while len(self._unknown) > MAX_UNKNOWN:
             self._unknown.popitem(last=False)
