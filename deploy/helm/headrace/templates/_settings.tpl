@@ -77,7 +77,7 @@ The settings of a program as a map of keys: (dict "root" . "login" LOGIN "servic
 {{- $name := printf "%s-%s" (include "headrace.fullname" $.root) $service -}}
 {{- $hosts = concat $hosts (list $name (printf "%s.%s" $name $.root.Release.Namespace) (printf "%s.%s.svc" $name $.root.Release.Namespace)) -}}
 {{- end -}}
-{{- $_ := set $settings "admin.hosts" (concat $hosts $values.admin.podNetworks | join ",") -}}
+{{- $_ := set $settings "admin.hosts" (concat $hosts (default (list) $values.admin.podNetworks) | join ",") -}}
 {{- if .serves -}}
 {{- $_ := set $settings "admin.allowed_hosts" ($hosts | join ",") -}}
 {{- $_ := set $settings "admin.host" "0.0.0.0" -}}
