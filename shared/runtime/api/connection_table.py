@@ -10,11 +10,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+import structlog
+
+from shared.runtime.api.throttle import Throttle
+
 CountStatus = Callable[[str], None]
 """Called with the status of each response that does not come from the app, or CLOSED."""
 
+# The status under which a connection is counted that is closed without a response.
+CLOSED = "closed"
 # Descriptors that connections leave to the pipeline: database, broker, files, and a burst that is accepted at once.
 RESERVED_DESCRIPTORS = 256
+
+
+log = structlog.get_logger(__name__)
 
 
 class Connection(Protocol):
@@ -33,7 +42,7 @@ class ConnectionLimits:
     body_s: float = 15.0
     idle_s: float = 5.0
     send_s: float = 10.0
-    young_s: float = 1.0
+    young_s: float = 0.25
     max_head_bytes: int = 16 * 1024
     descriptors: int | None = None
 
@@ -46,12 +55,19 @@ class ConnectionTable:
 
     def __init__(self, limits: ConnectionLimits, count: CountStatus, tls: ssl.SSLContext | None) -> None:
         self.limits = limits
-        self.count = count
+        self._count = count
+        self._notes = Throttle()
         self.tls = tls
         self.open: set[Connection] = set()
         # Connections without a request in work, the one that waits longest first, and since when.
         self.waiting: dict[Connection, float] = {}
         self._descriptors = usable_descriptors() if limits.descriptors is None else limits.descriptors
+
+    def note(self, status: str, cause: str) -> None:
+        """Counts a refusal, and logs one of each status a minute with the number of those left out."""
+        self._count(status)
+        if (suppressed := self._notes.count(status)) is not None:
+            log.warning("connection_refused", status=status, cause=cause, suppressed=suppressed)
 
     def has_descriptors(self, descriptor: int) -> bool:
         """The system gives the lowest free number, so a high one says that few are left."""

@@ -15,19 +15,15 @@ from typing import Any, ClassVar
 from uuid import uuid4
 
 import h11
-import structlog
 from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
 
-from shared.runtime.api.connection_table import ConnectionLimits, ConnectionTable, CountStatus
+from shared.runtime.api.connection_table import CLOSED, ConnectionLimits, ConnectionTable, CountStatus
 from shared.runtime.api.problems import MEDIA_TYPE, REQUEST_ID, problem_bytes
 
-# The status under which a connection is counted that is closed without a response.
-CLOSED = "closed"
 # Connections beyond the limit that may wait for their 503. Any further one is closed at once.
 REFUSALS = 32
 # After a refusal, what the client still sends is read for so long: closing at once would discard the response.
 LINGER_S = 1.0
-log = structlog.get_logger(__name__)
 
 
 class BoundedProtocol(H11Protocol):
@@ -111,8 +107,7 @@ class BoundedProtocol(H11Protocol):
 
     def abort(self, reason: str) -> None:
         """Closes the connection without a response."""
-        log.warning("connection_closed", reason=reason)
-        self.table.count(CLOSED)
+        self.table.note(CLOSED, reason)
         self._forget()
         transport = self.transport or self._socket_transport
         if transport is not None:
@@ -175,8 +170,7 @@ class BoundedProtocol(H11Protocol):
         if self.conn.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
             self.abort(detail)
             return
-        log.warning("request_refused", status=status, detail=detail)
-        self.table.count(str(status))
+        self.table.note(str(status), detail)
         request_id = str(uuid4())
         body = problem_bytes(status, detail, request_id)
         headers = [

@@ -17,8 +17,7 @@ from fastapi import APIRouter, Request
 from prometheus_client import CollectorRegistry
 
 from shared.errors import ConfigError
-from shared.runtime.api.connection_table import DEFAULT_LIMITS, ConnectionLimits
-from shared.runtime.api.connections import CLOSED
+from shared.runtime.api.connection_table import CLOSED, DEFAULT_LIMITS, ConnectionLimits
 from shared.runtime.api.context import AdminContext
 from shared.runtime.api.server import AdminServer, admin_server
 from shared.runtime.metrics import Metrics
