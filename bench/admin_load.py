@@ -121,14 +121,15 @@ def flood(url: str, requests: int) -> dict[str, int]:
     ended = threading.Event()
 
     def hold() -> None:
-        """Opens half a request again each time the server ends it."""
+        """Opens half a request again a second after the server has ended it."""
         while not ended.is_set():
             try:
                 with socket.create_connection((host, port), 5) as connection:
                     connection.sendall(b"GET /v1/status HTTP/1.1\r\n")
                     connection.recv(1)
             except OSError:
-                ended.wait(0.1)
+                pass
+            ended.wait(1.0)
 
     def send(count: int) -> None:
         with httpx2.Client(base_url=url, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=60) as client:

@@ -23,6 +23,10 @@ CLOSED = "closed"
 RESERVED_DESCRIPTORS = 256
 
 
+# The server's thread sleeps so long for each connection beyond the limit. A flood then cannot take the processor, and
+# Python's lock, from the pipeline.
+PACE_S = 0.002
+
 log = structlog.get_logger(__name__)
 
 
@@ -59,8 +63,10 @@ class ConnectionTable:
         self._notes = Throttle()
         self.tls = tls
         self.open: set[Connection] = set()
-        # Connections without a request in work, the one that waits longest first, and since when.
-        self.waiting: dict[Connection, float] = {}
+        # Connections without a request in work, the one that waits longest first, and since when: those that have sent
+        # none yet, and those that have.
+        self.new: dict[Connection, float] = {}
+        self.idle: dict[Connection, float] = {}
         self._descriptors = usable_descriptors() if limits.descriptors is None else limits.descriptors
 
     def note(self, status: str, cause: str) -> None:
@@ -74,10 +80,12 @@ class ConnectionTable:
         return descriptor < self._descriptors
 
     def make_room(self) -> bool:
-        """Whether there is room for the newest connection; closes the one that has waited longest if it must."""
+        """Whether there is room for the newest connection. If it must, it closes the one that has waited longest, first
+        of those that have sent no request."""
         if len(self.open) <= self.limits.max_connections:
             return True
-        oldest, since = next(iter(self.waiting.items()), (None, 0.0))
+        time.sleep(PACE_S)
+        oldest, since = next(iter((self.new or self.idle).items()), (None, 0.0))
         if oldest is None or time.monotonic() - since < self.limits.young_s:
             return False
         oldest.abort("replaced by a new connection")

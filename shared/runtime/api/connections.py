@@ -51,7 +51,7 @@ class BoundedProtocol(H11Protocol):
             self.abort("too many connections")
         else:
             self._is_refused = not self.table.make_room()
-            self.table.waiting[self] = time.monotonic()
+            self.table.new[self] = time.monotonic()
             if self.table.tls is None:
                 self._accept(transport)
             else:
@@ -138,9 +138,10 @@ class BoundedProtocol(H11Protocol):
             return
         is_working = self.cycle is not None and not self.cycle.response_complete
         if is_working:
-            self.table.waiting.pop(self, None)
-        elif self in self.table.open:
-            self.table.waiting.setdefault(self, time.monotonic())
+            self.table.new.pop(self, None)
+            self.table.idle.pop(self, None)
+        elif self in self.table.open and self not in self.table.new:
+            self.table.idle.setdefault(self, time.monotonic())
         state = self.conn.their_state
         receiving = state if state is h11.SEND_BODY or (state is h11.IDLE and self.conn.trailing_data[0]) else None
         if receiving is self._receiving:
@@ -210,7 +211,8 @@ class BoundedProtocol(H11Protocol):
 
     def _forget(self) -> None:
         self.table.open.discard(self)
-        self.table.waiting.pop(self, None)
+        self.table.new.pop(self, None)
+        self.table.idle.pop(self, None)
         for timer in (self._receive_timer, self._send_timer):
             if timer is not None:
                 timer.cancel()
