@@ -26,7 +26,7 @@ STOP_TIMEOUT_S = 2.0
 # Connections that arrive at the same moment queue here instead of being refused. As many are accepted at once, so it is
 # below connections.RESERVED_DESCRIPTORS.
 BACKLOG = 128
-# Threads that work on requests, as many as they have database connections. Each competes with the loop for Python's lock.
+# Threads that work on requests, one for each database connection. Each competes with the loop for Python's lock.
 WORKER_THREADS = 4
 
 
