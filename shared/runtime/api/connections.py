@@ -149,6 +149,7 @@ class BoundedProtocol(H11Protocol):
         self._receiving = receiving
         self._stop_receive_timer()
         if receiving is not None:
+            self._unset_keepalive_if_required()
             self._start_receive_timer(self.table.limits.body_s if state is h11.SEND_BODY else self.table.limits.head_s)
 
     def _stop_receive_timer(self) -> None:
