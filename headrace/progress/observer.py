@@ -10,7 +10,7 @@ import httpx2
 from headrace.database.access import Access
 from headrace.progress.positions import HOPS, TOPICS, FetcherReport, PipelinePositions, Reader, Reading, fetcher_report
 from headrace.progress.replicas import Rows, replicas
-from headrace.remote.tls import tls_context_of
+from headrace.service_tls import tls_context_of
 from shared.broker.connect import connect
 from shared.broker.contract import Broker, OffsetRange, TopicPartition
 from shared.errors import TransientError

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from headrace.database.access import access_of, print_notice
 from headrace.progress.replicas import replicas
-from headrace.remote.tls import require_trusted, tls_context_of
+from headrace.service_tls import require_trusted, tls_context_of
 from shared.errors import ConfigError, HeadraceError, NotReady
 from shared.readiness import retry_until_first_use
 from shared.settings.admin import AdminSettings

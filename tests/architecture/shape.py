@@ -39,6 +39,7 @@ IO_MODULES = (
     "headrace.*",
     "headrace.audit.audit_pass",
     "headrace.backtest.*",
+    "headrace.backup.*",
     "headrace.frames.backtests",
     "headrace.frames.client",
     "headrace.frames.connection",

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import structlog
 
-from shared.runtime.api.throttle import Throttle
+from shared.runtime.api.throttle import NoteThrottle
 
 CountStatus = Callable[[str], None]
 """Called with the status of each response that does not come from the app, or CLOSED."""
@@ -60,7 +60,7 @@ class ConnectionTable:
     def __init__(self, limits: ConnectionLimits, count: CountStatus, tls: ssl.SSLContext | None) -> None:
         self.limits = limits
         self._count = count
-        self._notes = Throttle()
+        self._notes = NoteThrottle()
         self.tls = tls
         self.open: set[Connection] = set()
         # Connections without a request in work, the one that waits longest first, and since when: those that have sent

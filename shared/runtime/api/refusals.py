@@ -14,7 +14,7 @@ from starlette.types import Scope
 
 from shared.ops.tables import audit as audit_table
 from shared.runtime.api.context import AdminContext
-from shared.runtime.api.throttle import Throttle, address_class
+from shared.runtime.api.throttle import NoteThrottle, address_class
 
 # The audit trail keeps this many characters of a request line, because paths may be long.
 MAX_TARGET_CHARS = 300
@@ -27,8 +27,8 @@ log = structlog.get_logger(__name__)
 class Refusals:
     def __init__(self, context: AdminContext) -> None:
         self._context = context
-        self._strangers = Throttle()
-        self._callers = Throttle()
+        self._strangers = NoteThrottle()
+        self._callers = NoteThrottle()
         self._app: FastAPI | None = None
 
     def log_stranger(self, scope: Scope, token_id: str | None, detail: str) -> None:

@@ -13,7 +13,7 @@ INTERVAL_S = 60.0
 MAX_KEYS = 1024
 
 
-class Throttle:
+class NoteThrottle:
     """At most one note a minute for each key. Thread-safe."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, max_keys: int = MAX_KEYS) -> None:

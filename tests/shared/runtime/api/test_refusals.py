@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 from services.cleaner.settings import CleanerSettings
 from shared.runtime.api import throttle
 from shared.runtime.api.context import CONNECTIONS
-from shared.runtime.api.throttle import Throttle, address_class
+from shared.runtime.api.throttle import NoteThrottle, address_class
 from shared.runtime.api.token_lookup import UNKNOWN_S, FoundToken, TokenLookup
 from tests.shared.runtime.api.admin_apps import (
     FILE_TOKEN,
@@ -75,7 +75,7 @@ def test_other_tokens_have_lines_of_their_own(client: httpx2.Client, database: D
 
 def test_a_note_says_how_many_were_left_out() -> None:
     now_s = 0.0
-    notes = Throttle(lambda: now_s)
+    notes = NoteThrottle(lambda: now_s)
 
     first, second, other = notes.count("a"), notes.count("a"), notes.count("b")
     now_s = throttle.INTERVAL_S
@@ -85,7 +85,7 @@ def test_a_note_says_how_many_were_left_out() -> None:
 
 
 def test_the_memory_of_notes_is_bounded() -> None:
-    notes = Throttle(lambda: 0.0, max_keys=2)
+    notes = NoteThrottle(lambda: 0.0, max_keys=2)
 
     assert [notes.count(key) for key in ("a", "b", "c", "a")] == [0, 0, 0, 0]
 
