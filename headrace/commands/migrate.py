@@ -15,7 +15,8 @@ from headrace.database.offsets_retention import require_offsets_retention
 from headrace.terminal.arguments import BrokerOptions, grouped_options
 from shared.database.migrations import missing_migrations
 from shared.errors import ConfigError, HeadraceError
-from shared.settings.sections import Settings, read_secret
+from shared.settings.sections import Settings
+from shared.settings.values import read_secret
 
 
 @grouped_options

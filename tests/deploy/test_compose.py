@@ -251,6 +251,9 @@ def test_a_service_accepts_its_settings(service: str, tmp_path: Path) -> None:
     (tmp_path / "headrace.yaml").touch()
 
     settings = load(model_of(service), environment, tmp_path / "headrace.yaml")
+    assert settings.admin.advertised_url == f"http://{service}:8080"
+    assert settings.admin.refusal_to_send_token(settings.admin.advertised_url) is None
+    assert settings.admin.refusal_to_send_token("http://0c1d2e3f4a5b:8080") is not None
 
     assert settings.admin.port == 8080
     assert settings.broker.url == "kafka://kafka:9092"

@@ -1,8 +1,8 @@
 """Deletes old batches by age and size, but never a batch that a known group has not read yet.
 
-The database function broker.delete_expired does it, because no service may delete from the log by itself. Each partition
-is a short transaction with a bounded number of batches and bytes, so that a large backlog is deleted in many turns.
-`overdue` tells what is left and why.
+The database function broker.delete_expired does it, because no service may delete from the log by itself. Each
+partition is a short transaction with a bounded number of batches and bytes, so that a large backlog is deleted in many
+turns. `overdue` tells what is left and why.
 """
 
 from __future__ import annotations

@@ -65,8 +65,8 @@ BEGIN
 END
 $$;
 
--- Topics and the kind of broker belong to `headrace migrate`.
-REVOKE INSERT, UPDATE, DELETE ON broker.topics, broker.kind, broker.partitions FROM headrace_service;
+-- Topics, the kind of broker and the database's identity belong to `headrace migrate`.
+REVOKE INSERT, UPDATE, DELETE ON broker.topics, broker.kind, broker.outbox, broker.partitions FROM headrace_service;
 REVOKE UPDATE ON broker.log FROM headrace_service;
 REVOKE DELETE ON broker.positions, broker.slots, broker.cursors FROM headrace_service;
 

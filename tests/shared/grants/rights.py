@@ -11,10 +11,7 @@ SERVICE_ROLES = tuple(f"headrace_{service}" for service in SERVICES)
 READER = "headrace_reader"
 VERBS = ("insert", "update", "delete", "truncate")
 
-_OWN_AND_EXPIRED = {
-    "all": "insert own, update own, delete own",
-    "loader": "insert own, update own, delete own/expired",
-}
+_OWN_AND_EXPIRED = {"all": "insert own, update own, delete own", "loader": "insert own, update own, delete own/expired"}
 # By table, then by service; `all` stands for the five services. What is not named is refused.
 WRITES: dict[str, dict[str, str]] = {
     "broker.topics": {"loader": "update bound", "notifier": "update bound"},
@@ -59,7 +56,7 @@ WRITES: dict[str, dict[str, str]] = {
     "notifier.interactions": {"notifier": "insert, update, delete"},
     "notifier.subscriptions": {"notifier": "insert, update, delete"},
 }
-# Every other table of a schema.
+# Every other table of a schema; the partitions of the trail are written through their table only.
 REST = {"facts": {"loader": "insert, update, delete"}, "analytics": {}}
 
 MEANINGS = {
@@ -68,6 +65,11 @@ MEANINGS = {
     "bound": "only the column `kafka_id`, once, of local topics",
     "expired": "rows that are older than their retention",
 }
+
+
+def is_decided(table: str) -> bool:
+    """Whether this file says who may write the table."""
+    return table in WRITES or table.partition(".")[0] in REST or table.startswith("ops.audit_2")
 
 
 def expected(table: str, role: str) -> dict[str, str]:
