@@ -20,7 +20,8 @@ from pydantic import AfterValidator, AwareDatetime, Field, model_validator
 
 from shared.clock import Clock, SystemClock, VirtualClock
 from shared.settings.admin import AdminSettings
-from shared.settings.values import SecretFile, Section, Url, read_secret
+from shared.settings.login import LoginConninfo
+from shared.settings.values import SecretFile, Section, Url
 
 
 def _postgres_url(url: str) -> str:
@@ -113,14 +114,16 @@ class DatabaseSettings(Section):
         return self.batch_timeout_s + self.statement_timeout_s
 
     def conninfo(self, application_name: str = "headrace") -> str:
-        """The connection string for psycopg. It contains the password: do not log it or put it on a command line."""
+        """The connection string for psycopg. It contains the password: do not log it or put it on a command line.
+
+        With a password file it is a LoginConninfo: a ReconnectingConnection reads the file for each connection."""
         given = {"application_name": application_name}
-        if self.password_file is not None:
-            given["password"] = read_secret(self.password_file)
-            # A server that asks for the password itself, or for none, is not the one that knows it.
-            if "require_auth" not in conninfo_to_dict(self.url):
-                given["require_auth"] = "scram-sha-256"
-        return make_conninfo(self.url, **given)
+        if self.password_file is None:
+            return make_conninfo(self.url, **given)
+        # A server that asks for the password itself, or for none, is not the one that knows it.
+        if "require_auth" not in conninfo_to_dict(self.url):
+            given["require_auth"] = "scram-sha-256"
+        return LoginConninfo.of(make_conninfo(self.url, **given), self.password_file)
 
 
 class BrokerSettings(Section):
