@@ -38,7 +38,7 @@ BATCH = orjson.dumps([{"key": f"event:{number}", "value": number / 3, "text": "x
 TOKEN = "b" * 40
 
 
-class View:
+class IdleService:
     def alive(self) -> bool:
         return True
 
@@ -73,7 +73,7 @@ def measure(requests: int) -> None:
             admin=AdminSettings(token_file=token_file),
         )
         metrics = Metrics()
-        context = AdminContext(settings, View())
+        context = AdminContext(settings, IdleService())
         before = descriptors()
         with admin_server(context, metrics.registry, metrics.count_request, metrics.count_response) as server:
             end_s = time.monotonic() + QUIET_S

@@ -123,6 +123,9 @@ class Metrics(StateMetrics):
         self.regressions_total = self._counter(
             "regressions_total", "facts missing in a later document; counted and kept, not applied", ("feed",)
         )
+        self._define_requests()
+
+    def _define_requests(self) -> None:
         self.admin_requests_total = self._counter(
             "admin_requests_total",
             "requests to the admin API by method, template of the route and status; without a route, for example"

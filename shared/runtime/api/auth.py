@@ -165,15 +165,15 @@ class AuthMiddleware:
 
     async def _caller_of_token(self, scope: AsgiScope, parts: TokenParts, request_id: str) -> tuple[Caller, bool]:
         try:
-            found = await self._lookup.find(parts.id)
+            known = await self._lookup.find(parts.id)
         except TransientError:  # its text names the host and the role, which are not for strangers
             raise TransientError("the database is unavailable, so the token cannot be checked; try again") from None
-        if found is None or not is_secret_of(parts.secret, found.token):
-            known_id = None if found is None else parts.id
+        if known is None or not is_secret_of(parts.secret, known.token):
+            known_id = None if known is None else parts.id
             raise self._unauthorized(
                 scope, f"this token does not exist ({CREATE_HINT.format(scope='read')})", token_id=known_id
             )
-        token, now = found
+        token, now = known
         if (state := token.state(now)) != "valid":
             hint = CREATE_HINT.format(scope=token.scope)
             raise self._unauthorized(

@@ -1,7 +1,7 @@
 """Finds tokens in the database for requests that are not authenticated yet.
 
 Strangers can send any number of tokens, so the lookups use a connection of their own and no worker thread of requests:
-all tokens that wait are looked up with one query. Nothing that is found is kept, so a revocation takes effect at once.
+all tokens that wait are looked up with one query. No token is kept, so a revocation takes effect at once.
 """
 
 from __future__ import annotations
@@ -61,16 +61,16 @@ class TokenLookup:
         while self._waiting:
             batch, self._waiting = self._waiting, {}
             try:
-                found = await anyio.to_thread.run_sync(self._load, list(batch), limiter=self._limiter)
+                tokens = await anyio.to_thread.run_sync(self._load, list(batch), limiter=self._limiter)
             except Exception as error:  # noqa: BLE001  # raised by each request that waits
                 for future in batch.values():
                     future.set_exception(error)
                     future.exception()  # a client that went away must not make it an unhandled one
                 continue
             for token_id, future in batch.items():
-                if token_id not in found:
+                if token_id not in tokens:
                     self._note_unknown(token_id)
-                future.set_result(found.get(token_id))
+                future.set_result(tokens.get(token_id))
 
     def _is_unknown(self, token_id: str) -> bool:
         noted_s = self._unknown.get(token_id)
