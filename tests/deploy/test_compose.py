@@ -394,6 +394,12 @@ def test_the_example_has_the_variables_of_the_services_and_their_defaults() -> N
     assert {name: used[name] for name in example} == example
 
 
+def test_the_training_job_has_no_token_of_the_services() -> None:
+    assert CONTAINERS["train"]["secrets"] == ["headrace_predictor.password"]
+    assert CONTAINERS["train"]["networks"] == ["database"]
+    assert environment_of("train")["HEADRACE_ADMIN__TOKEN_FILE"] == ""
+
+
 @pytest.mark.slow
 def test_the_training_job_starts_with_the_predictors_settings(database_url: str, tmp_path: Path) -> None:
     """It stops at the history, because the database is empty."""
