@@ -77,7 +77,8 @@ def _train_locally(registry_access: RegistryAccess, request: dict[str, Any]) -> 
     with open_existing_database(settings) as access:
         predictor = service_settings(PredictorSettings, access, settings.data_dir, registry_access.config)
         train_model, walk, executor = components()
-        target = PromotionSetup(predictor.database.conninfo("headrace train"), predictor.models_dir, walk)
+        # As the owner: the predictor's login cannot write a line of the trail in the name of the command.
+        target = PromotionSetup(access.owner().conninfo("headrace train"), predictor.models_dir, walk)
         context = TrainingContext(print_note, executor=executor)
         return train_and_promote(
             target, train_model, TrainingRequest.model_validate(request), registry_access.order(None), context
