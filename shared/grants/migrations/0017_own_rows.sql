@@ -70,18 +70,6 @@ REVOKE INSERT, UPDATE, DELETE ON broker.topics, broker.kind, broker.outbox, brok
 REVOKE UPDATE ON broker.log FROM headrace_service;
 REVOKE DELETE ON broker.positions, broker.slots, broker.cursors FROM headrace_service;
 
--- A topic of Kafka is bound once, by the services that keep positions in the database.
-GRANT UPDATE (kafka_id) ON broker.topics TO headrace_loader, headrace_notifier;
-CREATE POLICY bind_kafka_topic ON broker.topics FOR UPDATE USING (starts_with(name, 'kafka:'));
-CREATE FUNCTION broker.kafka_topic_is_bound_once() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    RAISE EXCEPTION 'topic % is bound to another topic of Kafka', OLD.name USING ERRCODE = 'insufficient_privilege';
-END
-$$;
-CREATE TRIGGER bound_once BEFORE UPDATE OF kafka_id ON broker.topics FOR EACH ROW
-    WHEN (OLD.kafka_id IS NOT NULL AND OLD.kafka_id IS DISTINCT FROM NEW.kafka_id)
-    EXECUTE FUNCTION broker.kafka_topic_is_bound_once();
-
 GRANT UPDATE (begin_off, end_off) ON broker.partitions TO headrace_service;
 GRANT UPDATE (relayed_off, relayed_print) ON broker.partitions TO headrace_loader, headrace_notifier;
 CREATE POLICY own_topics ON broker.partitions FOR UPDATE

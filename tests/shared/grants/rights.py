@@ -14,7 +14,7 @@ VERBS = ("insert", "update", "delete", "truncate")
 _OWN_AND_EXPIRED = {"all": "insert own, update own, delete own", "loader": "insert own, update own, delete own/expired"}
 # By table, then by service; `all` stands for the five services. What is not named is refused.
 WRITES: dict[str, dict[str, str]] = {
-    "broker.topics": {"loader": "update bound", "notifier": "update bound"},
+    "broker.topics": {},
     "broker.topic_rights": {},
     "broker.kind": {},
     "broker.partitions": {"all": "update own", "loader": "update relayed", "notifier": "update relayed"},
@@ -62,7 +62,6 @@ REST = {"facts": {"loader": "insert, update, delete"}, "analytics": {}}
 MEANINGS = {
     "own": "rows of the service itself: its topics, its group, its operations, lines of the trail with its name",
     "relayed": "its own rows, and those of the local topics that the relay copies to Kafka",
-    "bound": "only the column `kafka_id`, once, of local topics",
     "expired": "rows that are older than their retention",
 }
 

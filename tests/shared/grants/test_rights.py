@@ -155,16 +155,6 @@ def test_the_relay_deletes_from_the_local_topics_that_it_copies(
     }  # fmt: skip
 
 
-def test_a_topic_of_kafka_is_bound_once(seeded: tuple[DbConnection, dict[str, dict[str, Any]]]) -> None:
-    connection, _ = seeded
-    bind = "UPDATE broker.topics SET kafka_id = gen_random_uuid() WHERE name = 'kafka:loader.dlq'"
-    with connection.transaction(force_rollback=True):
-        connection.execute("SET LOCAL ROLE headrace_loader")
-        assert connection.execute(bind).rowcount == 1
-        with pytest.raises(REFUSED, match="bound to another topic"), connection.transaction():
-            connection.execute(bind)
-
-
 def test_no_service_writes_a_line_of_the_trail_for_the_command_line(
     seeded: tuple[DbConnection, dict[str, dict[str, Any]]],
 ) -> None:
@@ -292,8 +282,6 @@ def _expected(attempt: _Attempt, rows: dict[str, dict[str, Any]]) -> set[str]:
             return set()
         case "any":
             return {"any", *SERVICES}
-        case "bound":
-            return set(SERVICES)
         case "relayed" | "expired" if attempt.verb == "delete":
             return set()
     return {own}
