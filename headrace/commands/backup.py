@@ -23,7 +23,7 @@ from shared.errors import ConfigError
 def backup(
     options: DatabaseOptions,
     target: Annotated[
-        Path, typer.Argument(metavar="DIR|FILE", help="A new folder, or a new file whose name ends in .tar.")
+        Path, typer.Argument(metavar="PATH", help="A new folder, or a new file whose name ends in .tar.")
     ],
     verify: Annotated[
         bool, typer.Option("--verify", help="Write nothing: compare an existing backup with its manifest.")

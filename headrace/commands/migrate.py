@@ -11,8 +11,9 @@ from psycopg import sql
 
 from headrace.database.access import ROLES, Access, access_of, open_broker, open_database, prepare, topics_of
 from headrace.database.data_dir import DataDir
-from headrace.database.offsets_retention import require_offsets_retention
+from headrace.database.offsets_retention import warning_of_offsets_retention
 from headrace.terminal.arguments import BrokerOptions, grouped_options
+from headrace.terminal.output import print_note
 from shared.database.migrations import missing_migrations
 from shared.errors import ConfigError, HeadraceError
 from shared.settings.sections import Settings
@@ -45,10 +46,12 @@ def migrate(
         DataDir(settings.data_dir).create()
     with open_database(settings) as access:
         with open_broker(access, settings, "headrace migrate") as broker:
-            require_offsets_retention(broker, topics_of(settings))
+            warning = warning_of_offsets_retention(broker, topics_of(settings))
         applied = prepare(access, settings, accept_new_broker=new_broker)
         if secrets and access.server is None:
             set_passwords(access, secrets)
+    if warning:
+        print_note(warning)
     where = f" on {settings.broker.url}" if settings.broker.address else ""
     sys.stdout.write(f"{applied} migrations applied, {len(topics_of(settings))} topics are there{where}\n")
     if secrets:

@@ -19,7 +19,7 @@ from headrace.terminal.output import stdout
 @grouped_options
 def restore(
     options: BrokerOptions,
-    source: Annotated[Path, typer.Argument(metavar="DIR|FILE", help="A backup that `headrace backup` made.")],
+    source: Annotated[Path, typer.Argument(metavar="PATH", help="A backup that `headrace backup` made.")],
     replace: Annotated[
         str | None,
         typer.Option("--replace", metavar="DATABASE", help="Replace the content of the database, which has this name."),

@@ -6,10 +6,10 @@ from contextlib import closing
 
 from kafka import KafkaAdminClient
 
-from tests.kafka.server import KEEPS_OFFSETS, STOCK, KafkaServer
+from tests.kafka.server import STOCK, KafkaServer
 
 # More replicas than nodes: the broker cannot create these topics and replies to each request that it is not ready.
-HELD = STOCK | KEEPS_OFFSETS | {"offsets.topic.replication.factor": 3, "transaction.state.log.replication.factor": 3}
+HELD = STOCK | {"offsets.topic.replication.factor": 3, "transaction.state.log.replication.factor": 3}
 # The defaults of the broker, which computes the partition of a group or transaction from them.
 _PARTITIONS = 50
 _INTERNAL = ("__consumer_offsets", "__transaction_state")

@@ -35,7 +35,7 @@ STOCK = {
     "transaction.state.log.replication.factor": 1,
     "transaction.state.log.min.isr": 1,
 }
-# Longer than any topic keeps its records, as `headrace migrate` requires.
+# Longer than any topic keeps its records.
 KEEPS_OFFSETS = {"offsets.retention.minutes": 131_040}
 FAST_START = (
     STOCK

@@ -21,7 +21,7 @@ from shared.settings.values import read_secret
 from tests.headrace.runs import command, run_once, status, write_archive
 from tests.kafka.delayed_server import HELD, release
 from tests.kafka.jars import KafkaMissingError
-from tests.kafka.server import KEEPS_OFFSETS, STOCK, KafkaServer
+from tests.kafka.server import STOCK, KafkaServer
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -51,7 +51,7 @@ def broker(directory: Path, settings: Mapping[str, object]) -> Iterator[KafkaSer
 
 @pytest.fixture
 def fresh(tmp_path: Path) -> Iterator[KafkaServer]:
-    with broker(tmp_path / "kafka", STOCK | KEEPS_OFFSETS) as server:
+    with broker(tmp_path / "kafka", STOCK) as server:
         yield server
 
 

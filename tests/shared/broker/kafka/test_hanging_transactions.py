@@ -28,7 +28,7 @@ from shared.runtime.loops.consumer import ConsumerLoop
 from shared.runtime.loops.handler import InUnit
 from shared.runtime.metrics import Metrics
 from shared.settings.sections import KafkaSettings
-from shared.topics import TopicSpec
+from shared.topics import TopicSpec, dead_letter_topic
 from tests.contract.records import poll_some, read_all, values
 from tests.kafka.jars import KafkaMissingError
 from tests.kafka.server import FAST_START, KafkaServer, SecureListeners
@@ -275,6 +275,7 @@ def test_a_service_without_the_right_says_so_and_continues_when_it_has_it(
     places: dict[str, Place], database_url: str, tmp_path: Path
 ) -> None:
     place = places["without rights"]
+    place.cluster.create_topics({dead_letter_topic("predictor"): 1})  # the values are not events
     (tmp_path / "password").write_text(PASSWORD)
     login = {"username": USER, "password_file": tmp_path / "password", "mechanism": MECHANISM}
     with right(place.cluster, ACLOperation.DESCRIBE), place.broker(database_url, **login) as broker:
