@@ -32,6 +32,12 @@ FROM unnest(ARRAY['loader', 'notifier']) AS service,
 ON CONFLICT (service, topic) DO UPDATE SET relays = true;
 GRANT SELECT ON broker.topic_rights TO headrace_service;
 
+-- Tables and views that are newer than the roles: a database that was upgraded lacks rights that a new one has.
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA facts TO headrace_loader;
+REVOKE UPDATE, DELETE ON facts.versions FROM headrace_loader;
+GRANT SELECT ON ALL TABLES IN SCHEMA analytics TO headrace_reader, headrace_loader, headrace_predictor, headrace_notifier;
+GRANT SELECT ON broker.kind TO headrace_service;
+
 -- Everybody reads; what may be written follows table by table.
 DO $$
 DECLARE
