@@ -88,6 +88,7 @@ def test_a_running_service_logs_in_with_a_replaced_password(server: EmbeddedPost
     settings = DatabaseSettings(url=server.url("headrace_cleaner"), password_file=file)
     with closing(PostgresBroker(settings.conninfo())) as broker:
         write(broker, [new_record("clean-events", "before")], slot="cleaner-0")
+        assert values(read_all(broker, "clean-events")) == ["before"]
 
         file.write_text("a new password")
         prepare(server, passwords)
