@@ -20,6 +20,7 @@ from shared.runtime.api import throttle
 from shared.runtime.api.context import CONNECTIONS
 from shared.runtime.api.throttle import NoteThrottle, address_class
 from shared.runtime.api.token_lookup import UNKNOWN_S, FoundToken, TokenLookup
+from shared.topics import RAW
 from tests.shared.runtime.api.admin_apps import (
     FILE_TOKEN,
     UNREACHABLE_DATABASE,
@@ -200,11 +201,23 @@ def test_foreign_hosts_are_refused_on_every_path(tmp_path: Path) -> None:
         assert "admin.allowed_hosts" in assert_problem(refused, 421, "misdirected-request")
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/v1/dead-letters/discards"),
+        ("PUT", "/v1/topics/accept-loss"),
+        ("PUT", f"/v1/topics/{RAW}/partitions/0/accept-loss"),
+        ("PUT", f"/v1/topics/{RAW}/partitions/0/skip"),
+    ],
+)
 @pytest.mark.parametrize("scope", ["read", "operate"])
-def test_discarding_dead_letters_needs_the_scope_admin(client: httpx2.Client, database: Database, scope: Any) -> None:
+def test_what_gives_up_records_needs_the_scope_admin(
+    client: httpx2.Client, database: Database, method: str, path: str, scope: Any
+) -> None:
     headers = auth_headers(create_token(database, "someone", scope))
+    body = {"offset": 0, "reason": "x"} if path.endswith("skip") else {"reason": "x"}
 
-    refused = client.post("/v1/dead-letters/discards", json={"all": True, "reason": "x"}, headers=headers)
+    refused = client.request(method, path, json=body | ({"all": True} if "discards" in path else {}), headers=headers)
 
     detail = assert_problem(refused, 403, "forbidden")
     assert "scope admin" in detail or scope == "read"
