@@ -92,7 +92,7 @@ def test_a_running_service_logs_in_with_a_replaced_password(server: EmbeddedPost
 
         file.write_text("a new password")
         prepare(server, passwords)
-        with psycopg.connect(server.url_with_password()) as owner:
+        with psycopg.connect(server.url_with_password(), autocommit=True) as owner:
             assert terminate_backends(owner, "usename = 'headrace_cleaner'")
 
         assert wait_until(lambda: read_all(broker, "clean-events"), forgive=TransientError)
