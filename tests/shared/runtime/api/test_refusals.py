@@ -117,7 +117,9 @@ def test_strangers_take_no_connection_from_operators(settings: CleanerSettings, 
     ):
         database.execute("LOCK TABLE ops.tokens IN ACCESS EXCLUSIVE MODE")
         strangers = [
-            pool.submit(httpx2.get, f"{client.base_url}v1/status", headers=auth_headers(unknown_token()), timeout=120)
+            pool.submit(
+                httpx2.get, client.base_url.join("/v1/status"), headers=auth_headers(unknown_token()), timeout=120
+            )
             for _ in range(4 * CONNECTIONS)
         ]
 
@@ -132,7 +134,7 @@ def test_many_tokens_at_once_are_each_answered(settings: CleanerSettings, databa
     with serve_admin_app(settings) as client, ThreadPoolExecutor(20) as pool:
 
         def status(token: str) -> int:
-            return httpx2.get(f"{client.base_url}v1/status", headers=auth_headers(token), timeout=120).status_code
+            return httpx2.get(client.base_url.join("/v1/status"), headers=auth_headers(token), timeout=120).status_code
 
         statuses = list(pool.map(status, [*tokens, *(unknown_token() for _ in range(10))]))
 
