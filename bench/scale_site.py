@@ -32,7 +32,8 @@ from shared.broker.contract import Broker, OffsetRange
 from shared.ops.orders import DesiredState
 from shared.ops.tables.orders import live_replicas
 from shared.ops.tables.steering import steer
-from shared.settings.sections import BrokerSettings, Settings, read_secret
+from shared.settings.sections import BrokerSettings, Settings
+from shared.settings.values import read_secret
 from shared.topics import CLEAN, FETCHER_CURSORS, LOADED, RAW, SERVICES
 
 FIRST_DAY = date(2020, 1, 1)

@@ -19,6 +19,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from headrace.processes.interrupts import Interrupted
+from headrace.shown import shown
 from shared.errors import ConfigError, HeadraceError
 
 COMMANDS = {
@@ -79,7 +80,7 @@ def command(arguments: Sequence[str]) -> int:
         if described is None:
             raise
         text, code = described
-        sys.stderr.write(f"headrace: {text}\n")
+        sys.stderr.write(f"headrace: {shown(text)}\n")
     return code if isinstance(code, int) else SUCCESS
 
 

@@ -20,7 +20,8 @@ from psycopg.conninfo import make_conninfo
 
 from headrace.database.embedded import bin_dir
 from shared.errors import ConfigError, HeadraceError
-from shared.settings.sections import DatabaseSettings, read_secret
+from shared.settings.sections import DatabaseSettings
+from shared.settings.values import read_secret
 
 APPLICATION_NAME = "headrace backup"
 

@@ -25,7 +25,7 @@ def archive_trail(connection: DbConnection, file: Path, before: datetime, who: s
     partial = file.with_name(f".{file.name}.unfinished")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as out, connection.transaction():
-        connection.execute("LOCK TABLE ops.audit IN EXCLUSIVE MODE")
+        connection.execute("LOCK TABLE ops.audit IN ACCESS EXCLUSIVE MODE")
         for entry in audit.entries_before(connection, before):
             out.write(orjson.dumps(entry._asdict()) + b"\n")
         out.flush()

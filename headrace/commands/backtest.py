@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -16,7 +15,7 @@ from headrace.remote.registry import models_dir_of
 from headrace.terminal.arguments import ConfigOption, DataDirOption, Output, OutputOption, grouped_options, settings_of
 from headrace.terminal.days import parse_day
 from headrace.terminal.extras import require_extras
-from headrace.terminal.output import print_json, print_note
+from headrace.terminal.output import print_json, print_note, print_text
 from shared.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -113,4 +112,4 @@ def backtest(options: BacktestOptions) -> None:
     if options.output is Output.JSON:
         print_json(report.json())
     else:
-        sys.stdout.write(f"{report.text()}\n")
+        print_text(report.text())

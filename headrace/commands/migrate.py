@@ -16,7 +16,8 @@ from headrace.terminal.arguments import BrokerOptions, grouped_options
 from headrace.terminal.output import print_note
 from shared.database.migrations import missing_migrations
 from shared.errors import ConfigError, HeadraceError
-from shared.settings.sections import Settings, read_secret
+from shared.settings.sections import Settings
+from shared.settings.values import read_secret
 
 
 @grouped_options

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -14,7 +13,7 @@ from headrace.remote.asking import ApiOptions
 from headrace.remote.client import ApiClient, wait_for_operation
 from headrace.remote.services import MaybeServiceArgument, ServiceName, get_from_running, line_of, print_operation
 from headrace.terminal.arguments import Output, WideOption, grouped_options
-from headrace.terminal.output import print_answer, print_json, stderr
+from headrace.terminal.output import print_answer, print_json, print_text, stderr
 from shared.errors import ConfigError, HeadraceError
 from shared.ops.tables import operations as operations_table
 from shared.runtime.api.operations import ID_DIGITS
@@ -83,7 +82,7 @@ def wait(api_options: ApiOptions, words: WordsArgument) -> None:
     if api_options.output is Output.JSON:
         print_json(operation)
     else:
-        sys.stdout.write(f"{line_of(operation)}\n")
+        print_text(line_of(operation))
 
 
 def _control_command(action: str, help_text: str) -> Callable[..., None]:

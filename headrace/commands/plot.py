@@ -14,7 +14,7 @@ from headrace.database.access import open_existing_database
 from headrace.terminal.arguments import DatabaseOptions, grouped_options
 from headrace.terminal.days import DayOptions
 from headrace.terminal.extras import require_extras
-from headrace.terminal.output import print_note
+from headrace.terminal.output import print_note, print_text
 from shared.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def plot(
         with Headrace(connection) as reader:
             picture = KINDS[kind.value](reader, selection)
     if selected.out is None or image_format is None:
-        sys.stdout.write("".join(f"{line}\n" for line in picture.text()))
+        print_text("\n".join(picture.text()))
         return
     _write_atomically(selected.out, image_of(picture.figure(), image_format))
     print_note(f"wrote {selected.out}")

@@ -18,15 +18,18 @@ import typer
 
 from headrace.database.access import open_existing_database
 from headrace.database.queries import QueryRows, run_query
+from headrace.shown import shown_line
 from headrace.terminal.arguments import DatabaseOptions, WideOption, grouped_options
 from headrace.terminal.extras import require_extras
-from headrace.terminal.output import print_note, print_table, stdout
+from headrace.terminal.output import json_text, print_note, print_table, stdout
 from headrace.terminal.row_progress import row_progress
 from headrace.terminal.table import time_text
 from shared.errors import ConfigError
 
 # The limit of a table for people; CSV, JSON and Parquet hold all rows.
 SHOWN_ROWS = 200
+# A spreadsheet takes a cell that begins like this for a formula.
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 class SqlOutput(StrEnum):
@@ -55,6 +58,9 @@ def sql(
             "--parquet", metavar="FILE", help="Write all rows to this Parquet file; - is standard output, if piped."
         ),
     ] = None,
+    excel_safe: Annotated[
+        bool, typer.Option("--excel-safe", help="With --csv: an apostrophe before text that would be a formula.")
+    ] = False,
     wide: WideOption = False,
     timeout_s: Annotated[
         float, typer.Option("--timeout", metavar="S", min=0.001, help="Cancel the query after this many seconds.")
@@ -66,17 +72,21 @@ def sql(
     memory; a terminal shows the progress of a long query.
     """
     form = _output_form(output, as_csv, as_json, parquet)
+    if excel_safe and form is not SqlOutput.CSV:
+        raise ConfigError("--excel-safe is for CSV: use it with --csv")
     statement = sys.stdin.read() if query == "-" else query
     with open_existing_database(options.settings) as access, access.connect_reader() as connection:
         result = run_query(connection, statement, timeout_s)
         is_streamed_to_terminal = sys.stdout.isatty() and form in {SqlOutput.CSV, SqlOutput.JSON}
         with row_progress(wanted=not is_streamed_to_terminal) as progress:
             counted = replace(result, rows=progress.counted(result.rows))
-            print_result = write_result(counted, form, parquet, wide)
+            print_result = write_result(counted, form, parquet, wide, excel_safe)
         print_result()
 
 
-def write_result(result: QueryRows, form: SqlOutput, parquet: str | None, wide: bool) -> Callable[[], None]:
+def write_result(
+    result: QueryRows, form: SqlOutput, parquet: str | None, wide: bool, excel_safe: bool = False
+) -> Callable[[], None]:
     """Write or read all rows. Returns what is to be printed when no progress is shown any more."""
     if parquet is not None:
         from headrace.terminal.parquet import write_parquet  # noqa: PLC0415 - pyarrow is in an extra
@@ -84,7 +94,7 @@ def write_result(result: QueryRows, form: SqlOutput, parquet: str | None, wide: 
         count = write_parquet(result, parquet, text_value)
         return lambda: None if parquet == "-" else print_note(f"{count:,} row{'' if count == 1 else 's'} in {parquet}")
     if form is SqlOutput.CSV:
-        write_csv(result.columns, result.rows)
+        write_csv(result.columns, result.rows, excel_safe)
     elif form is SqlOutput.JSON:
         write_json(result.columns, result.rows)
     else:
@@ -134,21 +144,32 @@ def text_value(value: Any) -> str:
     return orjson.dumps(plain).decode() if isinstance(plain, dict | list) else str(value)
 
 
-def write_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write rows as they arrive. An error of the first row leaves the output empty."""
+def write_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]], excel_safe: bool = False) -> None:
+    """Write rows as they arrive. An error of the first row leaves the output empty.
+
+    A terminal shows the values without control characters; a file or a pipe gets them as they are.
+    """
     arriving = _after_first(rows)
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([text_value(value) for value in row] for row in arriving)
+    plain = shown_line if sys.stdout.isatty() else str
+    text = inert_text if excel_safe else text_value
+    writer.writerow([plain(name) for name in columns])
+    writer.writerows([plain(text(value)) for value in row] for row in arriving)
+
+
+def inert_text(value: Any) -> str:
+    """A value that no spreadsheet takes for a formula: an apostrophe precedes a text that would begin one."""
+    text = text_value(value)
+    return f"'{text}" if isinstance(value, str) and text.startswith(FORMULA_STARTS) else text
 
 
 def write_json(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Write rows as they arrive. An error of the first row leaves the output empty."""
     arriving = _after_first(rows)
-    sys.stdout.write(f'{{"columns":{orjson.dumps(columns).decode()},"rows":[')
+    sys.stdout.write(f'{{"columns":{json_text(columns)},"rows":[')
     for number, row in enumerate(arriving):
         named = dict(zip(columns, map(json_value, row), strict=True))
-        sys.stdout.write(f"{',' if number else ''}{orjson.dumps(named).decode()}")
+        sys.stdout.write(f"{',' if number else ''}{json_text(named)}")
     sys.stdout.write("]}\n")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from contextlib import ExitStack
 from typing import Annotated, Any
 
@@ -17,7 +16,7 @@ from headrace.remote.services import print_operation
 from headrace.terminal.arguments import Output, grouped_options
 from headrace.terminal.days import validated_day
 from headrace.terminal.extras import require_extras
-from headrace.terminal.output import print_json, print_note, stderr
+from headrace.terminal.output import print_json, print_note, print_text, stderr
 from services.predictor.settings import PredictorSettings
 from services.predictor.training.request import SEED, TrainingContext, TrainingRequest
 
@@ -59,7 +58,7 @@ def train(
     if registry_access.output is Output.JSON:
         print_json(result)
     else:
-        sys.stdout.write(f"{result_line(result)}\n")
+        print_text(result_line(result))
 
 
 def _train_by_service(client: ApiClient, request: dict[str, Any]) -> dict[str, Any]:
@@ -78,7 +77,8 @@ def _train_locally(registry_access: RegistryAccess, request: dict[str, Any]) -> 
     with open_existing_database(settings) as access:
         predictor = service_settings(PredictorSettings, access, settings.data_dir, registry_access.config)
         train_model, walk, executor = components()
-        target = PromotionSetup(predictor.database.conninfo("headrace train"), predictor.models_dir, walk)
+        # As the owner: the predictor's login cannot write a line of the trail in the name of the command.
+        target = PromotionSetup(access.owner().conninfo("headrace train"), predictor.models_dir, walk)
         context = TrainingContext(print_note, executor=executor)
         return train_and_promote(
             target, train_model, TrainingRequest.model_validate(request), registry_access.order(None), context

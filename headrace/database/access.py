@@ -22,6 +22,7 @@ from headrace.database.broker_kind import require_same_kind
 from headrace.database.data_dir import DataDir, write_private
 from headrace.database.embedded import DATABASE, OWNER, READER, EmbeddedPostgres
 from headrace.database.interrupted_restore import require_no_interrupted_restore
+from headrace.shown import shown
 from shared.broker.connect import connect
 from shared.broker.contract import Broker
 from shared.database.migrations import migrate
@@ -225,7 +226,7 @@ def connection_uri(access: Access, role: str, data_dir: DataDir) -> str:
 
 def print_notice(text: str) -> None:
     """Report on stderr why a command waits."""
-    sys.stderr.write(f"headrace: {text}\n")
+    sys.stderr.write(f"headrace: {shown(text)}\n")
 
 
 def one_line(text: object) -> str:

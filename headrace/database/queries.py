@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from psycopg import capabilities
+from psycopg import capabilities, sql
 from psycopg.errors import error_from_result
 from psycopg.postgres import types
 from psycopg.pq import ExecStatus
@@ -18,6 +18,7 @@ from shared.errors import HeadraceError
 
 # Rows that libpq hands over at a time.
 CHUNK_ROWS = 1000
+READ_ROWS = "analytics.read_rows(text)"
 ONLY_READS = " (headrace sql only reads the analytics views)"
 
 ReaderConnection = psycopg.Connection[tuple[Any, ...]]
@@ -45,7 +46,9 @@ def run_query(connection: ReaderConnection, statement: str, timeout_s: float) ->
     description = _describe(connection, statement.encode())
     names = [(description.fname(i) or b"").decode() for i in range(description.nfields)]
     type_names = [_type_name(description.ftype(i)) for i in range(description.nfields)]
-    return QueryRows(unique_names(names), type_names, _rows(connection, statement.encode()))
+    columns = unique_names(names)
+    query, values = _as_reader(connection, statement, columns, [description.ftype(i) for i in range(len(names))])
+    return QueryRows(columns, type_names, _rows(connection, query, values))
 
 
 def unique_names(names: Sequence[str]) -> list[str]:
@@ -68,11 +71,38 @@ def _describe(connection: ReaderConnection, statement: bytes) -> PGresult:
     return result
 
 
-def _rows(connection: ReaderConnection, statement: bytes) -> Iterator[tuple[Any, ...]]:
+def _as_reader(
+    connection: ReaderConnection, statement: str, columns: Sequence[str], oids: Sequence[int]
+) -> tuple[sql.Composed | bytes, Sequence[str] | None]:
+    """The statement, or a call of the function that runs it as the reader.
+
+    Another login that has become the reader could become itself again in the middle of the statement.
+    """
+    row = connection.execute("SELECT session_user <> current_user, to_regprocedure(%s)::text", (READ_ROWS,)).fetchone()
+    if row is None or not row[0]:
+        return statement.encode(), None
+    if row[1] is None:
+        raise BadQuery("the database is of an earlier version: run `headrace migrate`")
+    names = connection.execute(
+        "SELECT format_type(oid, NULL) FROM unnest(%s::oid[]) WITH ORDINALITY AS given (oid, place) ORDER BY place",
+        (list(oids),),
+    ).fetchall()
+    typed = [
+        sql.SQL("{} {}").format(sql.Identifier(column), sql.SQL(name))
+        for column, (name,) in zip(columns, names, strict=True)
+    ]
+    call = sql.SQL("SELECT * FROM analytics.read_rows(%s) AS rows ({})").format(sql.SQL(", ").join(typed))
+    return call, [statement]
+
+
+def _rows(
+    connection: ReaderConnection, query: sql.Composed | bytes, values: Sequence[str] | None
+) -> Iterator[tuple[Any, ...]]:
+    """In a transaction that is rolled back: a notification is not delivered, and a setting ends with it."""
     size = CHUNK_ROWS if capabilities.has_stream_chunked() else 1
     try:
-        with connection.cursor() as cursor:
-            yield from cursor.stream(statement, size=size)
+        with connection.transaction(force_rollback=True), connection.cursor() as cursor:
+            yield from cursor.stream(query, values, size=size)
     except psycopg.Error as error:
         raise _refusal(error) from None
 

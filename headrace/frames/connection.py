@@ -40,7 +40,8 @@ from headrace.frames.errors import (
 )
 from headrace.terminal.arguments import settings_of
 from shared.errors import ConfigError
-from shared.settings.sections import DatabaseSettings, read_secret
+from shared.settings.sections import DatabaseSettings
+from shared.settings.values import read_secret
 
 APPLICATION = "headrace frames"
 CONNECT_TIMEOUT_S = 10

@@ -159,7 +159,7 @@ def _kill_group(pid: int) -> None:
 
 def _rotate_log(log: Path) -> None:
     """Start a run with an empty log; the previous log is kept as `.1`."""
-    log.parent.mkdir(parents=True, exist_ok=True)
+    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if log.exists():
         log.replace(log.with_suffix(".log.1"))
 

@@ -10,6 +10,7 @@ import httpx2
 from headrace.database.access import Access
 from headrace.progress.positions import HOPS, TOPICS, FetcherReport, PipelinePositions, Reader, Reading, fetcher_report
 from headrace.progress.replicas import Rows, replicas
+from headrace.service_tls import tls_context_of
 from shared.broker.connect import connect
 from shared.broker.contract import Broker, OffsetRange, TopicPartition
 from shared.broker.outbox_cursors import OutboxPosition, cursor_of
@@ -32,8 +33,10 @@ class Observer:
         self._behind: dict[Reader, tuple[int, int]] = {}
         self.connection: Rows = access.connect("headrace observe")
         self._http = httpx2.Client(
-            headers={"Authorization": f"Bearer {token}"}, timeout=ADMIN_TIMEOUT_S, trust_env=False
-        )
+            headers={"Authorization": f"Bearer {token}"}, timeout=ADMIN_TIMEOUT_S, trust_env=False,
+            verify=tls_context_of(settings.admin),
+        )  # fmt: skip
+        self._admin = settings.admin
 
     def close(self) -> None:
         self._http.close()
@@ -111,7 +114,11 @@ class Observer:
     def fetcher(self) -> FetcherReport | None:
         """From the fetcher's API, because its heartbeat row may be a second old. None while it does not answer."""
         for replica in replicas(self.connection):
-            if replica.service == "fetcher" and replica.admin_url:
+            if (
+                replica.service == "fetcher"
+                and replica.admin_url
+                and self._admin.refusal_to_send_token(replica.admin_url) is None
+            ):
                 try:
                     answer = self._http.get(f"{replica.admin_url}/v1/status").raise_for_status().json()
                 except (httpx2.HTTPError, ValueError):

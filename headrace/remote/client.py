@@ -16,9 +16,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from headrace.database.access import access_of, print_notice
 from headrace.progress.replicas import replicas
+from headrace.service_tls import require_trusted, tls_context_of
 from shared.errors import ConfigError, HeadraceError, NotReady
 from shared.readiness import retry_until_first_use
-from shared.settings.sections import Settings, read_secret
+from shared.settings.admin import AdminSettings
+from shared.settings.sections import Settings
+from shared.settings.values import read_secret
 
 TIMEOUT_S = 60.0  # a dry run reads the log
 CONNECT_S = 3.0
@@ -28,6 +31,8 @@ POLL_S = 0.3
 END_STATES = frozenset({"succeeded", "failed", "cancelled"})
 UNPROCESSABLE, UNAVAILABLE = 422, 503
 NOT_READY = "urn:headrace:problem:not-ready"
+# Sends the token to this machine only.
+LOCAL_ONLY = AdminSettings()
 PROGRESS_COLUMNS = (
     TextColumn("{task.description}"),
     BarColumn(),
@@ -54,8 +59,14 @@ class ApiClient:
     """
 
     def __init__(
-        self, service: str, token: str, urls: Callable[[], list[str]], retry_delay_s: float = RETRY_DELAY_S
+        self,
+        service: str,
+        token: str,
+        urls: Callable[[], list[str]],
+        retry_delay_s: float = RETRY_DELAY_S,
+        admin: AdminSettings = LOCAL_ONLY,
     ) -> None:
+        """`admin`: to which hosts the token may be sent, and the CA of their certificates."""
         self.service = service
         self._retry_delay_s = retry_delay_s
         self._ready = retry_until_first_use(print_notice)
@@ -66,7 +77,9 @@ class ApiClient:
             headers={"Authorization": f"Bearer {token}"},
             timeout=httpx2.Timeout(TIMEOUT_S, connect=CONNECT_S),
             trust_env=False,
+            verify=tls_context_of(admin),
         )
+        self._admin = admin
 
     def get(self, path: str, **params: Any) -> Any:
         query = {name: value for name, value in params.items() if value not in (None, [], ())}
@@ -97,6 +110,7 @@ class ApiClient:
             if attempt:
                 time.sleep(self._retry_delay_s)
             for url in self._urls():
+                require_trusted(self._admin, url)
                 try:
                     answer = self._http.request(method, f"{url.rstrip('/')}/v1{path}", **given)
                 except httpx2.TransportError as trouble:
@@ -146,7 +160,9 @@ def open_api(
         raise NotRunningError(f"no token file {file}: `headrace run` creates it, or set --token-file")
     if url is not None and urlsplit(url).scheme not in {"http", "https"}:
         raise ConfigError(f"--url {url}: expected http://HOST:PORT")
-    client = ApiClient(service, read_secret(file), lambda: [url] if url else urls_of(settings, service))
+    client = ApiClient(
+        service, read_secret(file), lambda: [url] if url else urls_of(settings, service), admin=settings.admin
+    )
     try:
         if url is None and not urls_of(settings, service):
             raise NotRunningError(f"the {service} is not running: `headrace run` starts it")

@@ -25,7 +25,8 @@ from services.fetcher.settings import FetcherSettings
 from services.loader.settings import LoaderSettings
 from shared.readiness import retry_until_first_use
 from shared.retry import Retry
-from shared.settings.sections import ServiceSettings, Settings, read_secret
+from shared.settings.sections import ServiceSettings, Settings
+from shared.settings.values import read_secret
 
 S = TypeVar("S", bound=ServiceSettings)
 

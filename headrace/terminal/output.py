@@ -10,17 +10,19 @@ from typing import Any
 import orjson
 from rich.console import Console
 
+from headrace.shown import shown
 from headrace.terminal.arguments import Output
+from headrace.terminal.console import ShownConsole
 from headrace.terminal.table import TABLE_WIDTH, CellText, Row, table_lines, text_of
 
 
 def stdout() -> Console:
     """Lines are never wrapped or cut. Rich follows NO_COLOR and prints no colours if this is not a terminal."""
-    return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 10_000)
+    return ShownConsole(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 10_000)
 
 
 def stderr() -> Console:
-    return Console(stderr=True, highlight=False)
+    return ShownConsole(stderr=True, highlight=False)
 
 
 def print_note(text: str) -> None:
@@ -28,8 +30,21 @@ def print_note(text: str) -> None:
     stderr().print(text, markup=False, soft_wrap=True)
 
 
+def json_text(body: object, option: int | None = None) -> str:
+    """JSON with all control and format characters escaped, also those that orjson leaves. It decodes to the same."""
+    text = orjson.dumps(body, option=option).decode()
+    if text.isascii() and "\x7f" not in text:
+        return text
+    return "".join(f"\\u{ord(char):04x}" if _needs_escape(char) else char for char in text)
+
+
 def print_json(body: Any, indent: bool = False) -> None:
-    sys.stdout.write(orjson.dumps(body, option=orjson.OPT_INDENT_2 if indent else None).decode() + "\n")
+    sys.stdout.write(json_text(body, orjson.OPT_INDENT_2 if indent else None) + "\n")
+
+
+def print_text(text: str) -> None:
+    """Write lines to standard output."""
+    sys.stdout.write(f"{shown(text)}\n")
 
 
 def print_table(
@@ -62,6 +77,10 @@ def print_answer(
         print_table(columns, rows, times=times, wide=wide)
     else:
         stdout().print(none)
+
+
+def _needs_escape(char: str) -> bool:
+    return char != "\n" and shown(char) != char and ord(char) <= 0xFFFF
 
 
 def _width() -> int:

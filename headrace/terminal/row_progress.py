@@ -11,6 +11,8 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
+from headrace.terminal.console import ShownConsole
+
 # A shorter query shows nothing.
 SHOW_AFTER_S = 1.0
 REFRESH_S = 0.2
@@ -53,7 +55,7 @@ class RowProgress:
 @contextmanager
 def row_progress(*, wanted: bool) -> Iterator[RowProgress]:
     """The progress of the block's rows. Nothing is shown if it is not `wanted` or if standard error is no terminal."""
-    progress = RowProgress(Console(stderr=True, highlight=False))
+    progress = RowProgress(ShownConsole(stderr=True, highlight=False))
     if not wanted or not sys.stderr.isatty():
         yield progress
         return

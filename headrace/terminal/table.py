@@ -15,6 +15,8 @@ from typing import Any, NamedTuple, Protocol
 import orjson
 from rich.cells import cell_len, set_cell_size
 
+from headrace.shown import shown_line
+
 Row = Sequence[Any] | Mapping[str, Any]
 """The cells in the order of the columns, or by the name of the column."""
 
@@ -97,8 +99,8 @@ def _by_column(columns: Sequence[str], rows: Sequence[Row]) -> Iterator[tuple[st
 def _column(name: str, values: Sequence[Any], wide: bool, is_time: bool, text: CellText) -> _Column:
     values = [_parsed(value) for value in values] if is_time else values
     kind = _column_kind(values)
-    header = f"{name} (UTC)" if is_time or kind.is_time else name
-    cells = [_printable(text(value, wide)) for value in values]
+    header = shown_line(f"{name} (UTC)" if is_time or kind.is_time else name)
+    cells = [shown_line(text(value, wide)) for value in values]
     widest, header_minimum = max(map(cell_len, cells), default=0), min(cell_len(header), _MIN_HEADER)
     if kind.is_never_cut or is_time:
         return _Column(header, cells, kind.is_number, max(widest, header_minimum), 1)
@@ -127,10 +129,6 @@ def _parsed(value: Any) -> Any:
         return datetime.fromisoformat(value) if isinstance(value, str) else value
     except ValueError:
         return value
-
-
-def _printable(text: str) -> str:
-    return "".join(char if char.isprintable() else " " for char in text)
 
 
 def _fitted(columns: Sequence[_Column], limit: int) -> list[int] | None:

@@ -6,7 +6,8 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from shared.settings.sections import Section, ServiceSettings
+from shared.settings.sections import ServiceSettings
+from shared.settings.values import Section
 
 
 class CleanerSection(Section):

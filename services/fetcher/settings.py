@@ -9,7 +9,8 @@ from typing import ClassVar, Self
 
 from pydantic import AwareDatetime, Field, model_validator
 
-from shared.settings.sections import Section, ServiceSettings, Url
+from shared.settings.sections import ServiceSettings
+from shared.settings.values import Section, Url
 
 
 class FetcherSection(Section):

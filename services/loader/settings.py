@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, AwareDatetime, Field, field_validator
 
-from shared.settings.sections import Section, ServiceSettings
+from shared.settings.sections import ServiceSettings
+from shared.settings.values import Section
 
 _SECRET_OPTION = re.compile(r"key|secret|token|password|credential", re.IGNORECASE)
 

@@ -16,7 +16,7 @@ from services.notifier.channels.slack import SlackChannel
 from services.notifier.channels.webhook import WebhookChannel
 from services.notifier.settings import BOT, NotifierSection, NotifierSettings
 from shared.errors import ConfigError
-from shared.settings.sections import read_secret
+from shared.settings.values import read_secret
 
 MAIL_PORTS = {"starttls": 587, "tls": 465, "none": 25}
 

@@ -14,7 +14,8 @@ from services.notifier.addresses import by_name, kind_of, parse_address
 from services.notifier.kinds import FindingKind
 from shared.errors import ConfigError
 from shared.loopback import is_loopback
-from shared.settings.sections import SecretFile, Section, ServiceSettings
+from shared.settings.sections import ServiceSettings
+from shared.settings.values import SecretFile, Section
 
 BOT = "discord-bot"
 PersonScope = Literal["read", "operate"]

@@ -18,6 +18,7 @@ from psycopg.pq import TransactionStatus
 
 from shared.database.sqlstates import AnswerTimeout, is_trouble
 from shared.errors import TransientError
+from shared.settings.login import LoginConninfo
 
 # A starting server answers within this time. Callers decide about longer waits.
 CONNECT_TIMEOUT_S = 5
@@ -144,8 +145,9 @@ class ReconnectingConnection:
         return self._connection
 
     def _connect(self) -> TimeoutConnection:
+        conninfo = self._conninfo.renewed() if isinstance(self._conninfo, LoginConninfo) else self._conninfo
         connection = TimeoutConnection.connect(
-            make_conninfo(self._conninfo, **_TCP),
+            make_conninfo(conninfo, **_TCP),
             autocommit=True,
             application_name=f"headrace {self._name}",
             connect_timeout=CONNECT_TIMEOUT_S,

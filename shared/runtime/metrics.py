@@ -35,6 +35,10 @@ class Metrics(StateMetrics):
 
     def count_request(self, method: str, route: str, status: int) -> None:
         self.admin_requests_total.labels(method, route, status).inc()
+        self.count_response(str(status))
+
+    def count_response(self, status: str) -> None:
+        self.http_requests_total.labels(status).inc()
 
     def _define_flow(self) -> None:
         self.records_total = self._counter(
@@ -119,11 +123,20 @@ class Metrics(StateMetrics):
         self.regressions_total = self._counter(
             "regressions_total", "facts missing in a later document; counted and kept, not applied", ("feed",)
         )
+        self._define_requests()
+
+    def _define_requests(self) -> None:
         self.admin_requests_total = self._counter(
             "admin_requests_total",
             "requests to the admin API by method, template of the route and status; without a route, for example"
             " because the token was refused, the template is `/v1` or `none`",
             ("method", "route", "status"),
+        )
+        self.http_requests_total = self._counter(
+            "http_requests_total",
+            "responses of the HTTP server by status, with those that no route sees: 400, 408, 431, 503; `closed`:"
+            " connections that it closed without a response, for example because of too many",
+            ("status",),
         )
 
     def _define_services(self) -> None:

@@ -7,27 +7,21 @@ origins, loading.py merges and validates them, tables.py renders them.
 
 from __future__ import annotations
 
-import os
 import socket
 import time
 from collections.abc import Mapping
 from datetime import UTC
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
-from urllib.parse import urlsplit
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, Field, model_validator
 
 from shared.clock import Clock, SystemClock, VirtualClock
-from shared.errors import ConfigError
-
-
-def _no_credentials(url: str) -> str:
-    if urlsplit(url).password is not None:
-        raise ValueError("a URL must not contain a password: process lists and logs would show it")
-    return url
+from shared.settings.admin import AdminSettings
+from shared.settings.login import LoginConninfo
+from shared.settings.values import SecretFile, Section, Url
 
 
 def _postgres_url(url: str) -> str:
@@ -47,41 +41,8 @@ def _broker_url(url: str) -> str:
     return url
 
 
-def _reachable_url(url: str) -> str:
-    parts = urlsplit(_no_credentials(url))
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/") or parts.query:
-        raise ValueError("expected http://HOST:PORT or https://HOST:PORT")
-    if parts.hostname in ALL_ADDRESSES:
-        raise ValueError(f"{parts.hostname} is an address to listen on: others cannot connect to it")
-    return url.rstrip("/")
-
-
-def _secret_file(file: Path) -> Path:
-    if not os.access(file, os.R_OK) or not file.is_file():
-        raise ValueError("expected a file that this user can read and that contains only the secret")
-    return file
-
-
-# The hosts with which a server listens on all addresses of its machine.
-ALL_ADDRESSES = frozenset({"0.0.0.0", "::"})  # noqa: S104
 # The value of service.slot with which a replica claims a free slot.
 AUTO = "auto"
-
-Url = Annotated[str, AfterValidator(_no_credentials)]
-SecretFile = Annotated[Path, AfterValidator(_secret_file)]
-
-
-class Section(BaseModel):
-    """A section of settings: one key of headrace.yaml. Numbers are accepted as text (`slot: 0`)."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        allow_inf_nan=False,
-        coerce_numbers_to_str=True,
-        validate_by_name=True,
-        validate_by_alias=True,
-    )
 
 
 def _default_replica(data: dict[str, Any]) -> str:
@@ -153,9 +114,16 @@ class DatabaseSettings(Section):
         return self.batch_timeout_s + self.statement_timeout_s
 
     def conninfo(self, application_name: str = "headrace") -> str:
-        """The connection string for psycopg. It contains the password: do not log it or put it on a command line."""
-        secret = {} if self.password_file is None else {"password": read_secret(self.password_file)}
-        return make_conninfo(self.url, application_name=application_name, **secret)
+        """The connection string for psycopg. It contains the password: do not log it or put it on a command line.
+
+        With a password file it is a LoginConninfo: a ReconnectingConnection reads the file for each connection."""
+        given = {"application_name": application_name}
+        if self.password_file is None:
+            return make_conninfo(self.url, **given)
+        # A server that asks for the password itself, or for none, is not the one that knows it.
+        if "require_auth" not in conninfo_to_dict(self.url):
+            given["require_auth"] = "scram-sha-256"
+        return LoginConninfo.of(make_conninfo(self.url, **given), self.password_file)
 
 
 class BrokerSettings(Section):
@@ -209,17 +177,6 @@ class KafkaSettings(Section):
         if not self.tls and (self.ca_file or self.certificate_file):
             raise ValueError("ca_file and certificate_file require tls: set tls to true")
         return self
-
-
-class AdminSettings(Section):
-    host: str = Field(default="127.0.0.1", description="address that the service's HTTP server listens on")
-    port: int = Field(default=0, ge=0, le=65535, description="its port; 0 picks a free port")
-    advertised_url: Annotated[str, AfterValidator(_reachable_url)] | None = Field(
-        default=None,
-        description="URL at which the command and other services reach the service's HTTP server; by default its host"
-        " and port, with the machine's host name if it listens on all addresses",
-    )
-    token_file: SecretFile | None = Field(default=None, description="file that contains the bearer token for /v1")
 
 
 class RetentionSettings(Section):
@@ -290,16 +247,3 @@ class ServiceSettings(Settings):
     def folders(self) -> Mapping[str, Path]:
         """The folders that all replicas of the service must share, by their purpose."""
         return {}
-
-
-def read_secret(file: Path) -> str:
-    """The secret in a file, without surrounding white space. Raises ConfigError, which never contains the secret."""
-    try:
-        secret = file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"cannot read the secret in {file}: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}"
-        ) from None
-    if not secret:
-        raise ConfigError(f"{file} is empty: it must contain the secret and nothing else")
-    return secret

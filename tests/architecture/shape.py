@@ -183,7 +183,8 @@ INSTALLED_WITH = {
     "adbc_driver_postgresql": {"adbc_driver_manager"},
     "jinja2": {"markupsafe"},
     "pydantic": {"pydantic_core"},
-    "fastapi": {"starlette"},
+    "fastapi": {"anyio", "starlette"},
+    "uvicorn": {"h11"},
     "httpx2": {"httpcore2"},
     "discord": {"aiohttp", "yarl"},
 }

@@ -251,6 +251,9 @@ def test_a_service_accepts_its_settings(service: str, tmp_path: Path) -> None:
     (tmp_path / "headrace.yaml").touch()
 
     settings = load(model_of(service), environment, tmp_path / "headrace.yaml")
+    assert settings.admin.advertised_url == f"http://{service}:8080"
+    assert settings.admin.refusal_to_send_token(settings.admin.advertised_url) is None
+    assert settings.admin.refusal_to_send_token("http://0c1d2e3f4a5b:8080") is not None
 
     assert settings.admin.port == 8080
     assert settings.broker.url == "kafka://kafka:9092"
@@ -389,6 +392,12 @@ def test_the_example_has_the_variables_of_the_services_and_their_defaults() -> N
     assert example.pop("COMPOSE_PROFILES") == "kafka"
     assert example.pop("COMPOSE_FILE") == "docker-compose.yml"
     assert {name: used[name] for name in example} == example
+
+
+def test_the_training_job_has_no_token_of_the_services() -> None:
+    assert CONTAINERS["train"]["secrets"] == ["headrace_predictor.password"]
+    assert CONTAINERS["train"]["networks"] == ["database"]
+    assert environment_of("train")["HEADRACE_ADMIN__TOKEN_FILE"] == ""
 
 
 @pytest.mark.slow

@@ -20,7 +20,8 @@ from headrace.database.embedded import DATABASE, EmbeddedPostgres
 from headrace.processes.supervisor import Program, Supervisor
 from headrace.run.options import RunOptions, VirtualTime
 from headrace.run.programs import common_environment, python, services
-from shared.settings.sections import Settings, read_secret
+from shared.settings.sections import Settings
+from shared.settings.values import read_secret
 from shared.topics import SERVICES
 from tests.faults.days import morning
 from tests.faults.faulty_proxies import FaultyProxies, FaultyProxy, is_kafka_commit, is_postgres_commit

@@ -16,7 +16,8 @@ from shared.runtime.api.context import AdminContext
 from shared.runtime.api.server import admin_server
 from shared.runtime.metrics import Metrics
 from shared.runtime.process.operation_poller import OperationPoller, ReadProgress
-from shared.settings.sections import AdminSettings, ServiceSettings
+from shared.settings.admin import AdminSettings
+from shared.settings.sections import ServiceSettings
 from tests.shared.runtime.api.admin_apps import FILE_TOKEN, as_role, write_token_file
 from tests.shared.runtime.views import GivenView
 from tests.waiting import wait_until

@@ -135,7 +135,7 @@ def test_a_client_that_disconnects_leaves_no_traceback(
     for _ in range(5):
         with socket.create_connection((host, port)) as connection:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            connection.sendall(b"GET /programs/v2/2026/20260109.json HTTP/1.1\r\nHost: x\r\n\r\n" * 20)
+            connection.sendall(b"GET /programs/v2/2026/20260109.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 20)
 
     assert client.get("/healthz").status_code == 200
     assert "Traceback" not in capfd.readouterr().err

@@ -25,6 +25,7 @@ from services.fetcher.postgres_acceptances import ACCEPTANCE, acceptance_target
 from services.fetcher.sources.declaration import Source
 from shared.database.connection import DbConnection
 from shared.ops.operations import NotPossible
+from shared.runtime.api.auth import ADMIN_ONLY
 from shared.runtime.api.context import AdminContext
 from shared.runtime.api.idempotent_change import ACCEPTED, ChangeResult, OperationBody, apply_change, start_operation
 from shared.runtime.api.paging import Limit
@@ -93,6 +94,7 @@ class WindowEndpoints:
             summary="Accept a suspect or failed window",
             response_model=OperationBody,
             responses=ACCEPTED | responses(409),
+            **ADMIN_ONLY,
         )
         def start_window_acceptance(
             feed: FeedName, date: WindowDate, body: AcceptanceRequest, request: Request

@@ -59,6 +59,7 @@ def create_bot(
         base_url=options.discord_base_url,
         gateway_url=options.discord_gateway_url,
         replica=settings.service.replica,
+        admin=settings.admin,
     )
     board = options.bot_board_channel
     tasks: list[Task] = [] if board is None else [StatusBoard(board)]

@@ -36,9 +36,12 @@ from shared.clock import Clock
 from shared.database.connection import limited_connection
 from shared.errors import ConfigError, HeadraceError, TransientError
 from shared.runtime.metrics import Metrics
-from shared.settings.sections import read_secret
+from shared.settings.admin import AdminSettings
+from shared.settings.values import read_secret
 
 LOCK_ANSWER_S = 5.0
+# Sends the token to this machine only.
+LOCAL_ONLY = AdminSettings()
 EXPECTED_FAILURES = (HeadraceError, psycopg.Error, OSError)
 FAILURE_BACKOFF = Backoff(1.0, 60.0)
 # Each login with a refused token is an invalid request, of which Discord allows 10,000 in 10 minutes.
@@ -55,7 +58,7 @@ class Task(Protocol):
 @dataclass(frozen=True)
 class BotConfig:
     """`gateway_url` None: discord.py's. `roles`: scope by role id. `api_token_file` None: commands cannot change
-    anything and read only the database."""
+    anything and read only the database. `admin`: to which hosts its token may be sent."""
 
     token_file: Path
     guild_id: int
@@ -64,6 +67,7 @@ class BotConfig:
     base_url: str
     gateway_url: str | None
     replica: str
+    admin: AdminSettings = LOCAL_ONLY
 
 
 class DiscordBot:
@@ -149,7 +153,7 @@ class DiscordBot:
         database = Database(self._conninfo)
         # Two sessions: a service that does not answer must not take the connections for answers to people.
         async with aiohttp.ClientSession() as session, aiohttp.ClientSession() as api_session:
-            api = AdminApi(api_session, self._api_token, lambda service: database.call(live_urls, service))
+            api = AdminApi(api_session, self._api_token, lambda service: self._trusted_urls(database, service))
             context = BotContext(database, api, self._clock, config.guild_id, config.roles, self._rule_names)
             responder = Responder(session, config.base_url)
             dispatcher = Dispatcher(context, responder, config.replica, self._commands, self._buttons, self._metrics)
@@ -197,6 +201,11 @@ class DiscordBot:
             await _run_until_failure(work)
         finally:
             await client.leave()
+
+    async def _trusted_urls(self, database: Database, service: str) -> list[str]:
+        """URLs to which the token may be sent: any service may write ops.replicas."""
+        urls = await database.call(live_urls, service)
+        return [url for url in urls if self._config.admin.refusal_to_send_token(url) is None]
 
     def _api_token(self) -> str:
         if self._config.api_token_file is None:

@@ -23,6 +23,7 @@ from services.predictor.registry.gate import Verdict
 from services.predictor.registry.states import ChangeRequest
 from shared.database.connection import DbConnection
 from shared.ops.operations import NotPossible
+from shared.runtime.api.auth import ADMIN_ONLY
 from shared.runtime.api.context import AdminContext
 from shared.runtime.api.idempotent_change import (
     ACCEPTED,
@@ -69,7 +70,7 @@ def _add_state_changes(context: AdminContext, router: APIRouter, models: Path) -
         the model is live; promote another one, or roll back."""
         return change_state(request, "retire", version, body, transitions.retire)
 
-    @router.post("/{version}/delete", summary="Delete a model's files", **options)
+    @router.post("/{version}/delete", summary="Delete a model's files", **options, **ADMIN_ONLY)
     def delete_model(version: Version, request: Request, body: StateChangeBody = None) -> Response:
         """The model cannot be restored. Its predictions are kept. 409: the model is live or a shadow."""
         return change_state(request, "delete", version, body, transitions.delete)

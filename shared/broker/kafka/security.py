@@ -16,7 +16,8 @@ from kafka import errors
 
 from shared.errors import ConfigError
 from shared.loopback import is_loopback
-from shared.settings.sections import KafkaSettings, read_secret
+from shared.settings.sections import KafkaSettings
+from shared.settings.values import read_secret
 
 _LOGIN_ERRORS = (
     errors.SaslAuthenticationFailedError,

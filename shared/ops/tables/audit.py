@@ -1,15 +1,16 @@
 """Appends to and reads the audit trail in ops.audit: who changed what, when, and the outcome.
 
-Rows are never updated. Only the owner can delete them (`delete_before`). Every function runs within the caller's
+Rows are never updated or deleted, but the owner can drop whole months. Every function runs within the caller's
 transaction.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from shared.database.connection import DbConnection
@@ -42,6 +43,7 @@ def append(
     outcome: str = "accepted",
     request_id: str = "",
 ) -> None:
+    connection.execute("SELECT ops.prepare_audit()")  # creates the partition of a new month
     connection.execute(
         "INSERT INTO ops.audit (service, who, action, target, before, after, outcome, request_id)"
         " VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
@@ -76,9 +78,14 @@ def entries_before(connection: DbConnection, at: datetime) -> Iterator[AuditRow]
 
 
 def delete_before(connection: DbConnection, at: datetime) -> int:
-    """Delete the entries older than a time; returns their number. Only the owner of the table may do it."""
-    connection.execute("LOCK TABLE ops.audit IN ACCESS EXCLUSIVE MODE")
-    connection.execute("ALTER TABLE ops.audit DISABLE TRIGGER append_only")
-    deleted = connection.execute("DELETE FROM ops.audit WHERE at < %s", (at,)).rowcount
-    connection.execute("ALTER TABLE ops.audit ENABLE TRIGGER append_only")
-    return deleted
+    """Drop the months before the one that begins at `at` (UTC); returns their number of entries. Only the owner of the
+    table may do it."""
+    row = connection.execute("SELECT count(*) FROM ops.audit WHERE at < %s", (at,)).fetchone()
+    months = connection.execute(
+        "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
+        " WHERE i.inhparent = 'ops.audit'::regclass AND c.relname < %s",
+        (f"audit_{at.astimezone(UTC):%Y_%m}",),
+    ).fetchall()
+    for (name,) in months:
+        connection.execute(sql.SQL("DROP TABLE ops.{}").format(sql.Identifier(name)))
+    return 0 if row is None else int(row[0])

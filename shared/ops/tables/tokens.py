@@ -5,6 +5,7 @@ Nothing is cached, so a revocation takes effect at once.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
 import psycopg
@@ -17,12 +18,12 @@ from shared.ops.tokens import NAME, Scope, Token, TokenParts, digest_of
 _COLUMNS = "id, name, digest, scope, created_at, expires_at, revoked_at, replaced_by, delegate"
 
 
-def find(connection: DbConnection, token_id: str) -> tuple[Token, datetime] | None:
-    """The token and the database's clock, by which all services decide whether it has expired."""
-    row = connection.execute(
-        f"SELECT {_COLUMNS}, clock_timestamp() FROM ops.tokens WHERE id = %s", (token_id,)
-    ).fetchone()
-    return None if row is None else (Token(*row[:-1]), row[-1])
+def find(connection: DbConnection, token_ids: Collection[str]) -> list[tuple[Token, datetime]]:
+    """The tokens with these ids, each with the database's clock, by which all services judge its expiry."""
+    rows = connection.execute(
+        f"SELECT {_COLUMNS}, clock_timestamp() FROM ops.tokens WHERE id = ANY(%s)", (list(token_ids),)
+    ).fetchall()
+    return [(Token(*row[:-1]), row[-1]) for row in rows]
 
 
 def create(

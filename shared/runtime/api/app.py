@@ -1,20 +1,25 @@
 """Builds the admin app of a service: probes and metrics without a token, and the REST API below /v1.
 
 Requests run in their own threads, on the database connections of AdminContext, and never touch a consumer. A request
-passes RequestCountMiddleware, RequestIdMiddleware, UrlMiddleware, AuthMiddleware (auth.py), BodyMiddleware
-(validation.py) and the endpoint; problems.py turns every error into a problem document.
+passes RequestCountMiddleware, RequestIdMiddleware, AdmissionMiddleware (admission.py), UrlMiddleware, AuthMiddleware
+(auth.py), BodyMiddleware (validation.py) and the endpoint; problems.py turns every error into a problem document.
 """
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Depends, FastAPI
 from prometheus_client import CollectorRegistry
 
 from shared.runtime.api import audit, auth, dead_letters, lag, openapi, operations, problems, status, topics, validation
+from shared.runtime.api.admission import AdmissionMiddleware
+from shared.runtime.api.connection_table import DEFAULT_LIMITS, ConnectionLimits
 from shared.runtime.api.context import AdminContext
 from shared.runtime.api.request_count import CountRequest, RequestCountMiddleware
+from shared.settings.admin import AdminSettings
 
 # The endpoints that every service has below /v1.
 ROUTERS: tuple[Callable[[AdminContext], APIRouter], ...] = (
@@ -27,6 +32,7 @@ def admin_app(
     registry: CollectorRegistry,
     file_token: str | None,
     count_request: CountRequest = lambda *_: None,
+    limits: ConnectionLimits = DEFAULT_LIMITS,
 ) -> FastAPI:
     """Builds the app. `file_token` gives access to all of /v1; if None, only tokens of the database do.
 
@@ -48,7 +54,14 @@ def admin_app(
     app.add_middleware(validation.BodyMiddleware)
     app.add_middleware(auth.AuthMiddleware, context, file_token)
     app.add_middleware(validation.UrlMiddleware)
+    app.add_middleware(AdmissionMiddleware, limits, own_hosts(context.settings.admin))
     problems.install(app)
     app.add_middleware(RequestCountMiddleware, count_request)
     openapi.complete_document(app)
     return app
+
+
+def own_hosts(settings: AdminSettings) -> frozenset[str]:
+    """The names by which the service may be addressed, beside loopback and the address of the connection."""
+    advertised = urlsplit(settings.advertised_url or "").hostname
+    return frozenset({settings.host, socket.gethostname(), *settings.allowed_hosts, advertised or settings.host})

@@ -1,8 +1,9 @@
 """Authenticates and authorizes requests below /v1.
 
 Every request needs a bearer token, and every change a token of scope `operate`. AuthMiddleware checks all of /v1, so
-an endpoint declares nothing. A delegate token may name the person for whom it acts (On-Behalf-Of); the person's scope
-then limits the request too. An endpoint that needs the caller takes it as a parameter:
+an endpoint declares nothing, unless it needs scope `admin`: `@router.post(..., **ADMIN_ONLY)`. Of the endpoints outside
+/v1, /readyz says more to a caller with a token. A delegate token may name the person for whom it acts (On-Behalf-Of);
+the person's scope then limits the request too. An endpoint that needs the caller takes it as a parameter:
 
     from shared.runtime.api.auth import CurrentCaller
 
@@ -26,9 +27,11 @@ see idempotent_change.py.
 from __future__ import annotations
 
 import hmac
+from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from http import HTTPStatus
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
 from fastapi import Depends, Request
 from fastapi.concurrency import run_in_threadpool
@@ -41,10 +44,11 @@ from starlette.types import Scope as AsgiScope
 from shared.errors import TransientError
 from shared.ops.delegation import PERSON_FORM, PERSON_SCOPES, parse_person, subject_for
 from shared.ops.tables import audit as audit_table
-from shared.ops.tables import tokens as tokens_table
 from shared.ops.tokens import Scope, TokenParts, allows, is_secret_of, lesser, parse_token
 from shared.runtime.api.context import AdminContext
 from shared.runtime.api.problems import TITLES, problem_of
+from shared.runtime.api.refusals import MAX_TARGET_CHARS, Refusals
+from shared.runtime.api.token_lookup import TokenLookup
 
 PROTECTED = "/v1"
 READ_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -53,8 +57,9 @@ CREATE_HINT = "`headrace token create NAME --scope {scope}` makes one"
 PERSON_HEADER, PERSON_SCOPE_HEADER = "On-Behalf-Of", "On-Behalf-Of-Scope"
 # Statuses of refused changes that the audit trail records. (404 and 405 name nothing that could change.)
 RECORDED_STATUSES = frozenset({409, 413, 415, 422})
-# The audit trail keeps this many characters of a request line, because paths may be long.
-MAX_TARGET_CHARS = 300
+READINESS = "/readyz"
+# The extension of an operation in the OpenAPI document that names the scope it needs, if that is `admin`.
+SCOPE_EXTENSION = "x-required-scope"
 _CHALLENGE = 'Bearer realm="headrace"'
 
 
@@ -75,6 +80,17 @@ def _caller(request: Request) -> Caller:
 CurrentCaller = Annotated[Caller, Depends(_caller)]
 
 
+def _require_admin(request: Request) -> None:
+    request.state.require_scope("admin")
+
+
+ADMIN_ONLY: Final[Mapping[str, Any]] = {
+    "dependencies": [Depends(_require_admin)],
+    "openapi_extra": {SCOPE_EXTENSION: "admin"},
+}
+"""Arguments of a route that only a token of scope `admin` may call."""
+
+
 class AuthMiddleware:
     """Admits requests below /v1 whose token has the needed scope, and stores the caller in `request.state.caller`."""
 
@@ -82,20 +98,25 @@ class AuthMiddleware:
         self._app = app
         self._context = context
         self._file_token = file_token
+        self._lookup = TokenLookup(context.find_tokens)
+        self._refusals = Refusals(context)
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not _is_protected(scope["path"]):
+        headers = Headers(scope=scope) if scope["type"] == "http" else Headers()
+        is_protected = scope["type"] == "http" and _is_protected(scope["path"])
+        if not is_protected and (scope.get("path") != READINESS or "authorization" not in headers):
             await self._app(scope, receive, send)
             return
-        request, headers = HTTPConnection(scope), Headers(scope=scope)
-        what = f"{scope['method']} {scope['path']}"
+        request = HTTPConnection(scope)
         try:
-            caller, is_delegate = await self._authenticate(headers, request.state.request_id)
+            token_caller, is_delegate = await self._authenticate(scope, headers, request.state.request_id)
+            caller = token_caller
             if PERSON_HEADER in headers or PERSON_SCOPE_HEADER in headers:
-                caller = await run_in_threadpool(self._on_behalf, caller, is_delegate, headers, what)
-            needed: Scope = "read" if scope["method"] in READ_METHODS else "operate"
+                caller = await run_in_threadpool(self._on_behalf, scope, caller, is_delegate, headers)
+            request.state.require_scope = partial(self._require, scope, token_caller, caller, headers)
+            needed: Scope = "read" if scope["method"] in READ_METHODS or not is_protected else "operate"
             if not allows(caller.scope, needed):
-                await run_in_threadpool(self._refuse, caller, needed, what, PERSON_HEADER in headers)
+                await run_in_threadpool(request.state.require_scope, needed)
         except (HTTPException, TransientError) as error:
             await problem_of(request, error)(scope, receive, send)
             return
@@ -122,40 +143,52 @@ class AuthMiddleware:
 
         return send_and_record
 
-    async def _authenticate(self, headers: Headers, request_id: str) -> tuple[Caller, bool]:
+    async def _authenticate(self, scope: AsgiScope, headers: Headers, request_id: str) -> tuple[Caller, bool]:
         """The caller, and whether its token is a delegate."""
         token = _bearer(headers)
         if token is None:
-            raise _unauthorized(
+            raise self._unauthorized(
+                scope,
                 "the request has no token: send `Authorization: Bearer TOKEN` with the token in admin.token_file or one"
-                f" of the database ({CREATE_HINT.format(scope='read')})"
+                f" of the database ({CREATE_HINT.format(scope='read')})",
             )
         if self._file_token is not None and hmac.compare_digest(token.encode(), self._file_token.encode()):
             return Caller(FILE_TOKEN, "admin", request_id), False
         parts = parse_token(token)
         if parts is None:
-            raise _unauthorized(
+            raise self._unauthorized(
+                scope,
                 "the token is neither the one in admin.token_file nor of the form hr_ID_SECRET"
-                f" ({CREATE_HINT.format(scope='read')})"
+                f" ({CREATE_HINT.format(scope='read')})",
             )
-        return await run_in_threadpool(self._caller_of_token, parts, request_id)
+        return await self._caller_of_token(scope, parts, request_id)
 
-    def _caller_of_token(self, parts: TokenParts, request_id: str) -> tuple[Caller, bool]:
-        with self._context.transaction() as connection:
-            row = tokens_table.find(connection, parts.id)
-        if row is None or not is_secret_of(parts.secret, row[0]):
-            raise _unauthorized(f"this token does not exist ({CREATE_HINT.format(scope='read')})")
-        token, now = row
+    async def _caller_of_token(self, scope: AsgiScope, parts: TokenParts, request_id: str) -> tuple[Caller, bool]:
+        try:
+            known = await self._lookup.find(parts.id)
+        except TransientError:  # its text names the host and the role, which are not for strangers
+            raise TransientError("the database is unavailable, so the token cannot be checked; try again") from None
+        if known is None or not is_secret_of(parts.secret, known.token):
+            known_id = None if known is None else parts.id
+            raise self._unauthorized(
+                scope, f"this token does not exist ({CREATE_HINT.format(scope='read')})", token_id=known_id
+            )
+        token, now = known
         if (state := token.state(now)) != "valid":
-            raise _unauthorized(
-                f"token {token.name!r} is {state}: use a new one ({CREATE_HINT.format(scope=token.scope)})"
+            hint = CREATE_HINT.format(scope=token.scope)
+            raise self._unauthorized(
+                scope, f"token {token.name!r} is {state}: use a new one ({hint})", token_id=parts.id
             )
         return Caller(f"token:{token.name}", token.scope, request_id), token.delegate
 
-    def _on_behalf(self, caller: Caller, is_delegate: bool, headers: Headers, what: str) -> Caller:
-        """The person whom a delegate names, as the caller. Records every refusal."""
+    def _unauthorized(self, scope: AsgiScope, detail: str, *, token_id: str | None = None) -> HTTPException:
+        self._refusals.log_stranger(scope, token_id, detail)
+        return HTTPException(HTTPStatus.UNAUTHORIZED, detail, headers={"WWW-Authenticate": _CHALLENGE})
+
+    def _on_behalf(self, scope: AsgiScope, caller: Caller, is_delegate: bool, headers: Headers) -> Caller:
+        """The person whom a delegate names, as the caller. Notes every refusal."""
         if not is_delegate:
-            self._append_audit(caller, what, f"forbidden: {PERSON_HEADER} needs a delegate token")
+            self._note(scope, caller, f"forbidden: {PERSON_HEADER} needs a delegate token")
             raise HTTPException(
                 HTTPStatus.FORBIDDEN,
                 f"{caller.subject} may not act on behalf of a person: send no {PERSON_HEADER}, or use a delegate token"
@@ -165,22 +198,33 @@ class AuthMiddleware:
         person = parse_person(persons[0]) if len(persons) == 1 else None
         limit = next((each for each in PERSON_SCOPES if [each] == scopes), None)
         if person is None or (scopes and limit is None):
-            self._append_audit(caller, what, f"refused (400): invalid {PERSON_HEADER}")
+            self._note(scope, caller, f"refused (400): invalid {PERSON_HEADER}")
             raise HTTPException(
                 HTTPStatus.BAD_REQUEST,
                 f"expected one header `{PERSON_HEADER}: {PERSON_FORM}` and at most one"
                 f" `{PERSON_SCOPE_HEADER}: {'|'.join(PERSON_SCOPES)}`",
             )
-        scope = caller.scope if limit is None else lesser(caller.scope, limit)
-        return Caller(subject_for(caller.subject, person), scope, caller.request_id)
+        limited = caller.scope if limit is None else lesser(caller.scope, limit)
+        return Caller(subject_for(caller.subject, person), limited, caller.request_id)
 
-    def _refuse(self, caller: Caller, needed: Scope, what: str, for_person: bool) -> None:
-        self._append_audit(caller, what, f"forbidden: needs scope {needed}, has {caller.scope}")
+    def _require(self, scope: AsgiScope, token: Caller, caller: Caller, headers: Headers, needed: Scope) -> None:
+        """Raises HTTPException 403, after noting it, if the caller's scope does not include `needed`."""
+        if allows(caller.scope, needed):
+            return
+        # A token that may only read can name any number of people, so its refusals count as its own.
+        counted_as = token if token.scope == "read" else caller
+        HTTPConnection(scope).state.noted = True
+        self._note(scope, caller, f"forbidden: needs scope {needed}, has {caller.scope}", counted_as)
+        for_person = PERSON_HEADER in headers
         hint = f"the lesser of token and {PERSON_SCOPE_HEADER}" if for_person else CREATE_HINT.format(scope=needed)
         raise HTTPException(
             HTTPStatus.FORBIDDEN,
             f"this request needs a token of scope {needed}; {caller.subject} has scope {caller.scope} ({hint})",
         )
+
+    def _note(self, scope: AsgiScope, caller: Caller, outcome: str, counted_as: Caller | None = None) -> None:
+        subject = (counted_as or caller).subject
+        self._refusals.append(scope, caller.subject, caller.request_id, outcome, counted_as=subject)
 
     def _append_audit(self, caller: Caller, what: str, outcome: str) -> None:
         with self._context.transaction() as connection:
@@ -197,7 +241,3 @@ def _is_protected(path: str) -> bool:
 def _bearer(headers: Headers) -> str | None:
     kind, _, token = headers.get("authorization", "").partition(" ")
     return token.strip() or None if kind.lower() == "bearer" else None
-
-
-def _unauthorized(detail: str) -> HTTPException:
-    return HTTPException(HTTPStatus.UNAUTHORIZED, detail, headers={"WWW-Authenticate": _CHALLENGE})

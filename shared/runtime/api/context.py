@@ -7,7 +7,7 @@ loop's consumer.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from queue import Empty, LifoQueue
 from typing import Any, Protocol
@@ -17,6 +17,8 @@ from fastapi import APIRouter
 from shared.broker.contract import Broker
 from shared.database.connection import DbConnection, ReconnectingConnection
 from shared.errors import ConfigError, TransientError
+from shared.ops.tables import tokens as tokens_table
+from shared.runtime.api.token_lookup import FoundToken
 from shared.settings.sections import ServiceSettings
 
 # Requests take milliseconds, so a few connections are enough; all replicas of five services share one database.
@@ -83,6 +85,8 @@ class AdminContext:
         )  # last in, first out: the connection used last is already open
         for link in self._links:
             self._free.put(link)
+        # For requests that are not authenticated yet, so that they take no connection from those that are.
+        self._token_link = ReconnectingConnection(conninfo, f"{settings.name}, tokens", autocommit=True)
 
     @contextmanager
     def transaction(self) -> Iterator[DbConnection]:
@@ -101,6 +105,11 @@ class AdminContext:
         finally:
             self._free.put(link)
 
+    def find_tokens(self, token_ids: Collection[str]) -> dict[str, FoundToken]:
+        """The tokens with these ids, by id. For one caller at a time. Raises TransientError."""
+        with self._token_link.use() as connection:
+            return {token.id: FoundToken(token, now) for token, now in tokens_table.find(connection, token_ids)}
+
     @contextmanager
     def broker(self) -> Iterator[Broker]:
         """The admin app's broker, for one caller at a time. Raises TransientError if it is busy or unavailable."""
@@ -117,7 +126,7 @@ class AdminContext:
 
     def close(self) -> None:
         """Closes the connections and the broker. Call after the last request."""
-        for link in self._links:
+        for link in (*self._links, self._token_link):
             link.drop()
         if self._broker is not None:
             self._broker.close()

@@ -13,6 +13,7 @@ from shared.ops.operations import NotPossible
 from shared.ops.tables import dead_letters as dead_letters_table
 from shared.ops.tables import operations as operations_table
 from shared.ops.tables.dead_letters import REDRIVE
+from shared.runtime.api.auth import ADMIN_ONLY
 from shared.runtime.api.context import AdminContext
 from shared.runtime.api.dead_letter_bodies import DeadLetterPlanBody, DiscardRequest, PartitionRange, RedriveRequest
 from shared.runtime.api.idempotent_change import (
@@ -53,7 +54,7 @@ def add_changes(context: AdminContext, router: APIRouter, index: DeadLetterIndex
             context, request, REDRIVE, target, lambda connection: _redrive(connection, context, index, body, request)
         )
 
-    @router.post("/discards", summary="Discard dead letters", **options)
+    @router.post("/discards", summary="Discard dead letters", **options, **ADMIN_ONLY)
     def discard_dead_letters(body: DiscardRequest, request: Request) -> Response:
         """Marks the selected open letters as discarded. 409: no letter is selected, or a redrive holds some of them."""
         _refresh(context, index)

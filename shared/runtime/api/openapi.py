@@ -8,16 +8,17 @@ from fastapi import FastAPI
 
 from shared.ops.delegation import MAX_NAME_CHARS, PERSON_PATTERN, PERSON_SCOPES
 from shared.ops.idempotency import KEY_DESCRIPTION, KEY_PATTERN, RETENTION_H
-from shared.runtime.api.auth import PERSON_HEADER, PERSON_SCOPE_HEADER, PROTECTED, READ_METHODS
+from shared.runtime.api.auth import PERSON_HEADER, PERSON_SCOPE_HEADER, PROTECTED, READ_METHODS, SCOPE_EXTENSION
 from shared.runtime.api.problems import Problem, responses
 
 DESCRIPTION = f"""\
-Every endpoint below {PROTECTED} needs a bearer token: scope `read` for reading, scope `operate` for changes. Every
-error is a problem document (RFC 9457, application/problem+json) whose `detail` says what to do. Work that outlasts the
-request is an operation: the response is 202 with `Location` and `Retry-After`. A POST with an `Idempotency-Key` is
-applied once: the same request with the same key gets the stored response for {RETENTION_H} hours. A key is valid at
-one service only; another service treats it as a new key. A delegate token may name the person for whom it acts
-(`{PERSON_HEADER}`); the person is then the author in the audit trail and of operations.
+Every endpoint below {PROTECTED} needs a bearer token: scope `read` for reading, scope `operate` for changes, scope
+`admin` where the endpoint says so. Every error is a problem document (RFC 9457, application/problem+json) whose
+`detail` says what to do. Work that outlasts the request is an operation: the response is 202 with `Location` and
+`Retry-After`. A POST with an `Idempotency-Key` is applied once: the same request with the same key gets the stored
+response for {RETENTION_H} hours. A key is valid at one service only; another service treats it as a new key. A delegate
+token may name the person for whom it acts (`{PERSON_HEADER}`); the person is then the author in the audit trail and of
+operations.
 """
 _SECURITY = {
     "bearer": {
@@ -96,6 +97,8 @@ def _complete(operation: dict[str, Any], method: str, *, protected: bool) -> Non
     operation["responses"] = dict(sorted((common | own).items()))
     for parameter in operation.get("parameters", ()):
         parameter["schema"] = _without_null(parameter["schema"])
+    if operation.get(SCOPE_EXTENSION) is not None:
+        operation["description"] += f"\n\nNeeds scope `{operation[SCOPE_EXTENSION]}`."
     if protected:
         operation["security"] = [{"bearer": []}]
         parameters = operation.setdefault("parameters", [])

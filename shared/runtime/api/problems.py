@@ -31,11 +31,16 @@ TITLES = {
     403: "Forbidden",
     404: "Not found",
     405: "Method not allowed",
+    408: "Request timeout",
     409: "Conflict",
     413: "Body too large",
+    414: "URL too long",
     415: "Not JSON",
+    421: "Misdirected request",
     422: "Invalid input",
+    431: "Headers too large",
     500: "Internal error",
+    501: "Not implemented",
     503: "Unavailable",
 }
 # The only title that differs from its status's: this 503 passes by itself, others may need an operator.
@@ -72,6 +77,13 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route for error statuses."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {status: {"description": _title(status), "content": content} for status in statuses}
+
+
+def problem_bytes(status: int, detail: str, request_id: str) -> bytes:
+    """The body of a problem, for a response that does not come from the app."""
+    title = _title(status)
+    problem = Problem(type=_type_of(title), title=title, status=status, detail=detail, request_id=request_id)
+    return problem.model_dump_json().encode()
 
 
 def install(app: FastAPI) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
@@ -51,12 +51,15 @@ def probes(context: AdminContext, registry: CollectorRegistry) -> APIRouter:
         return Probe(status="alive")
 
     @router.get("/readyz", summary="Check readiness", responses=responses(503))
-    def check_readiness() -> Probe:
+    def check_readiness(request: Request) -> Probe:
         """Tells whether its dependencies answer, its orders are read and it has joined its group. A paused service is
-        ready."""
+        ready. The cause, which may name hosts and records, is only given to a caller with a token."""
         ready, why = view.ready()
         if not ready:
-            raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, f"not ready: {why}")
+            is_stranger = getattr(request.state, "caller", None) is None
+            raise HTTPException(
+                HTTPStatus.SERVICE_UNAVAILABLE, f"not ready: {'send a token to see why' if is_stranger else why}"
+            )
         return Probe(status="ready")
 
     example = {"schema": {"type": "string"}, "example": "headrace_rebalances_total 0.0\n"}

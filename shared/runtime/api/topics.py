@@ -20,6 +20,7 @@ from shared.ops.tables import holds as holds_table
 from shared.ops.tables import orders as orders_table
 from shared.ops.tables import steering as steering_table
 from shared.ops.tables.orders import LiveReplicas
+from shared.runtime.api.auth import ADMIN_ONLY
 from shared.runtime.api.context import AdminContext
 from shared.runtime.api.idempotent_change import (
     ACCEPTED,
@@ -135,7 +136,7 @@ def _add_losses(context: AdminContext, router: APIRouter) -> None:
         target = f"{tp.topic}/{tp.partition}" if tp else "all"
         return apply_change(context, request, "accept loss", target, work)
 
-    change: dict[str, Any] = {"response_model": AcceptedLosses, "responses": responses(409)}
+    change: dict[str, Any] = {"response_model": AcceptedLosses, "responses": responses(409), **ADMIN_ONLY}
 
     @router.put("/accept-loss", summary="Accept all losses", **change)
     def accept_all_losses(request: Request, body: Annotated[PauseRequest | None, Body()] = None) -> Response:
@@ -161,6 +162,7 @@ def _add_skip(context: AdminContext, router: APIRouter) -> None:
         status_code=HTTPStatus.ACCEPTED,
         response_model=HoldBody,
         responses=responses(404, 409),
+        **ADMIN_ONLY,
     )
     def skip_records(
         topic: TopicName,

@@ -31,6 +31,7 @@ from shared.runtime.api.context import AdminContext, ServiceView
 from shared.runtime.api.server import admin_server
 from shared.runtime.exit_codes import CRASHED, MISCONFIGURED, STOPPED, SUPERVISED, Background, Loop
 from shared.runtime.metrics import Metrics
+from shared.runtime.process.descriptors import raise_descriptor_limit
 from shared.runtime.process.replicas import ReplicaHeartbeat
 from shared.runtime.process.stop_signals import stop_signals
 from shared.runtime.process.watchdog import HUNG_S, BackgroundWatch, Watchdog
@@ -48,6 +49,7 @@ log = structlog.get_logger(__name__)
 def launch(model: type[S], start: Callable[[S], int]) -> int:
     """The main function of a service: loads the settings, calls `start` with them, and returns the exit code."""
     configure(model.name)
+    raise_descriptor_limit()
     _request_parent_death_signal(os.environ)
     try:
         settings = load(model, os.environ, _options(model.name))
@@ -91,7 +93,12 @@ def run(
     with (
         stop_signals(threads.stop),
         closing(threads),
-        admin_server(admin_context or AdminContext(settings, view), metrics.registry, metrics.count_request) as admin,
+        admin_server(
+            admin_context or AdminContext(settings, view),
+            metrics.registry,
+            metrics.count_request,
+            metrics.count_response,
+        ) as admin,
         ReplicaHeartbeat(conninfo, view, admin.url, threads.guard, metrics, incarnation=incarnation) as replicas,
         Watchdog(loop, hung_s),
     ):

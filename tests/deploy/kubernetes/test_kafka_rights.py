@@ -22,7 +22,8 @@ from headrace.database.embedded import EmbeddedPostgres
 from headrace.processes.supervisor import Program, Supervisor
 from headrace.run.options import RunOptions
 from headrace.run.programs import common_environment, python, services
-from shared.settings.sections import Settings, read_secret
+from shared.settings.sections import Settings
+from shared.settings.values import read_secret
 from shared.topics import SERVICES, STREAMS, WRITES, dead_letter_topic, retry_topic
 from tests.deploy.kubernetes.chart import documents_of, of_kind
 from tests.faults.observer import Observer

@@ -181,6 +181,8 @@ def test_a_service_accepts_its_settings(values: str, service: str, tmp_path: Pat
     assert (settings.admin.host, settings.admin.port) == ("0.0.0.0", 8080)
     assert settings.service.slot == "auto"
     assert settings.broker.partitions == 6
+    assert settings.admin.refusal_to_send_token("http://10.244.3.7:8080") is None
+    assert settings.admin.refusal_to_send_token("http://192.0.2.1:8080") is not None
 
 
 @each_values

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -16,8 +17,12 @@ import pytest
 
 from headrace.database.access import ROLES, open_database
 from headrace.database.embedded import OWNER, EmbeddedPostgres
+from shared.broker.postgres.broker import PostgresBroker
 from shared.database.migrations import migrations
-from shared.settings.sections import Settings
+from shared.errors import TransientError
+from shared.settings.sections import DatabaseSettings, Settings
+from tests.contract.records import new_record, read_all, values, write
+from tests.waiting import terminate_backends, wait_until
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[3]
@@ -75,6 +80,24 @@ def test_a_service_finds_its_topics(server: EmbeddedPostgres, passwords: Path) -
     with login(server, "headrace_cleaner", "password of headrace_cleaner") as connection:
         topics = {name for (name,) in connection.execute("SELECT name FROM broker.topics")}
     assert {"raw-events", "clean-events", "loaded-events", "predictions", "cleaner.dlq"} <= topics
+
+
+def test_a_running_service_logs_in_with_a_replaced_password(server: EmbeddedPostgres, passwords: Path) -> None:
+    prepare(server, passwords)
+    file = passwords / "headrace_cleaner.password"
+    settings = DatabaseSettings(url=server.url("headrace_cleaner"), password_file=file)
+    with closing(PostgresBroker(settings.conninfo())) as broker:
+        write(broker, [new_record("clean-events", "before")], slot="cleaner-0")
+        assert values(read_all(broker, "clean-events")) == ["before"]
+
+        file.write_text("a new password")
+        prepare(server, passwords)
+        with psycopg.connect(server.url_with_password(), autocommit=True) as owner:
+            assert terminate_backends(owner, "usename = 'headrace_cleaner'")
+
+        assert wait_until(lambda: read_all(broker, "clean-events"), forgive=TransientError)
+        write(broker, [new_record("clean-events", "after")], slot="cleaner-0")
+        assert values(read_all(broker, "clean-events")) == ["before", "after"]
 
 
 def test_a_second_migrate_changes_nothing(server: EmbeddedPostgres, passwords: Path) -> None:

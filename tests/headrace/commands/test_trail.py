@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,7 @@ REQUEST = "5f0c7e0e-9d3e-4f0b-8a55-9d7f6f1f2f3a"
 @pytest.fixture(autouse=True)
 def entry_id(access: Access) -> int:
     with access.connect() as connection:
+        connection.execute("SELECT ops.create_audit_month('2026-03-02')")
         row = connection.execute(
             "INSERT INTO ops.audit (at, service, who, action, target, after, outcome, request_id) VALUES"
             " ('2026-03-02 19:20:31.25+09', 'cleaner', 'token:night-shift', 'pause', 'raw-events, cleaner.retry',"
@@ -51,3 +53,17 @@ def test_json_has_every_field(headrace: Headrace, entry_id: int) -> None:
     [entry] = json.loads(headrace("trail", "-n", "1", "--output", "json")[1])
 
     assert (entry["id"], entry["at"], entry["outcome"]) == (entry_id, "2026-03-02T10:20:31.250000+00:00", OUTCOME)
+
+
+def test_old_months_move_to_a_file(headrace: Headrace, tmp_path: Path) -> None:
+    file = tmp_path / "trail.jsonl"
+
+    code, out, error = headrace("trail", "--archive", str(file), "--older-than", "2026-04")
+    listed = json.loads(headrace("trail", "--output", "json")[1])
+
+    assert code == 0, error
+    assert "lines older than 2026-04" in out
+    assert {json.loads(line)["request_id"] for line in file.read_text().splitlines()} == {REQUEST}
+    assert listed[0]["action"] == "archive"
+    assert all(line["at"] >= "2026-04" for line in listed)
+    assert headrace("trail", "--archive", str(file))[0] == 2

@@ -17,7 +17,8 @@ import pytest
 
 from headrace.database.access import open_database, prepare
 from headrace.database.data_dir import DataDir
-from shared.settings.sections import Settings, read_secret
+from shared.settings.sections import Settings
+from shared.settings.values import read_secret
 from tests.headrace.runs import command, status, write_archive
 from tests.kafka.delayed_server import HELD, release
 from tests.kafka.jars import KafkaMissingError

@@ -15,8 +15,8 @@ from services.notifier.pacing import DeliveryPolicy
 from services.notifier.summaries.postgres_summaries import SummaryComposer
 from shared.broker.postgres.broker import PostgresBroker
 from shared.topics import topic_specs
+from tests.certificates import Certificate, make_certificate
 from tests.services.notifier.books import default_book
-from tests.services.notifier.certificates import Certificate, make_certificate
 from tests.services.notifier.http_receiver import Receiver, receiving
 from tests.services.notifier.samples import Rows
 from tests.services.notifier.sending import open_connection

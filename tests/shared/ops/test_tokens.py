@@ -160,9 +160,8 @@ def test_a_grace_period_does_not_extend_the_expiry(database: Database) -> None:
         before, _ = tokens_table.rotate(database, parts(2), "n", 24 * HOUR)
 
     assert before.expires_at is not None
-    row = tokens_table.find(database, before.id)
-    assert row is not None
-    assert row[0].expires_at == before.expires_at
+    ((found, _),) = tokens_table.find(database, [before.id])
+    assert found.expires_at == before.expires_at
 
 
 def test_a_revocation_also_ends_the_rotated_token(database: Database) -> None:

@@ -19,9 +19,10 @@ from services.predictor.settings import PredictorSettings
 from shared.clock import SystemClock, VirtualClock
 from shared.errors import ConfigError
 from shared.settings.loading import load
-from shared.settings.sections import DatabaseSettings, Settings, read_secret
+from shared.settings.sections import DatabaseSettings, Settings
 from shared.settings.sources import SERVICE_SECTIONS, variable_of
 from shared.settings.tables import effective_values
+from shared.settings.values import read_secret
 from shared.topics import SERVICES
 
 URL = "postgresql://alice@localhost/headrace"

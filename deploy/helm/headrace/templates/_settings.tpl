@@ -70,7 +70,16 @@ The settings of a program as a map of keys: (dict "root" . "login" LOGIN "servic
 {{- $settings := dict "data_dir" "/var/lib/headrace" "admin.token_file" "/run/secrets/headrace/admin.token" -}}
 {{- $_ := set $settings "database.url" (include "headrace.databaseUrl" (dict "root" .root "role" (printf "headrace_%s" .login))) -}}
 {{- $_ := set $settings "database.password_file" (printf "/run/secrets/headrace/headrace_%s.password" .login) -}}
+{{- /* Plain http: network policies let only Headrace and the monitoring reach the port. */ -}}
+{{- $_ := set $settings "admin.behind_proxy" "true" -}}
+{{- $hosts := list -}}
+{{- range $service := include "headrace.services" .root | fromYamlArray -}}
+{{- $name := printf "%s-%s" (include "headrace.fullname" $.root) $service -}}
+{{- $hosts = concat $hosts (list $name (printf "%s.%s" $name $.root.Release.Namespace) (printf "%s.%s.svc" $name $.root.Release.Namespace)) -}}
+{{- end -}}
+{{- $_ := set $settings "admin.hosts" (concat $hosts (default (list) $values.admin.podNetworks) | join ",") -}}
 {{- if .serves -}}
+{{- $_ := set $settings "admin.allowed_hosts" ($hosts | join ",") -}}
 {{- $_ := set $settings "admin.host" "0.0.0.0" -}}
 {{- $_ := set $settings "admin.port" "8080" -}}
 {{- $_ := set $settings "admin.advertised_url" "http://$(POD_IP):8080" -}}

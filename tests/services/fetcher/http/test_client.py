@@ -19,9 +19,9 @@ from shared.errors import TransientError
 from simulator.hostile.attacks import ATTACKS
 from simulator.hostile.script import JSON, Action, Attack, HostileRequest, response
 from simulator.hostile.server import HostileServer
+from tests.certificates import make_certificate
 from tests.services.fetcher.site import Answer, Handler, Site, page
 from tests.services.fetcher.synthetic_documents import body, event, made_source
-from tests.services.notifier.certificates import make_certificate
 from tests.serving import serving
 from tests.waiting import DEADLINE_S, wait_until
 

@@ -11,7 +11,7 @@ from services.notifier.channels.base import ChannelBusy, ChannelRefused, Channel
 from services.notifier.channels.email import EmailChannel, MailSecurity, MailServer
 from services.notifier.texts.content import Content
 from shared.errors import ConfigError
-from tests.services.notifier.certificates import Certificate
+from tests.certificates import Certificate
 from tests.services.notifier.mail_server import MailBox, mail_server
 
 MESSAGE = Message("id/tip", UUID(int=5), "tip", "k", "**Tip** · 1 < 2\nmore")

@@ -21,11 +21,12 @@ from shared.runtime.api.context import AdminContext, ServiceView
 from shared.runtime.api.problems import MEDIA_TYPE
 from shared.runtime.api.server import admin_server
 from shared.runtime.metrics import Metrics
-from shared.settings.sections import AdminSettings, DatabaseSettings, ServiceSettings
+from shared.settings.admin import AdminSettings
+from shared.settings.sections import DatabaseSettings, ServiceSettings
 from shared.topics import RAW
 from tests.shared.runtime.views import GivenView
 
-FILE_TOKEN = "open sesame"
+FILE_TOKEN = "open sesame, and let the forty thieves come in"
 UNREACHABLE_DATABASE = DatabaseSettings(url="postgresql://nobody@127.0.0.1:1/nowhere")
 
 
@@ -38,6 +39,7 @@ def as_role(postgres: EmbeddedPostgres, database_url: str, role: str) -> Databas
 
 def write_token_file(directory: Path) -> Path:
     file = directory / "token"
+    file.touch(0o600)
     file.write_text(f"{FILE_TOKEN}\n")
     return file
 

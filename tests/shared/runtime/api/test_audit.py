@@ -18,7 +18,7 @@ REWRITES = (
     "UPDATE ops.audit SET who = 'nobody'",
     "DELETE FROM ops.audit",
     "TRUNCATE ops.audit",
-    "INSERT INTO ops.audit OVERRIDING SYSTEM VALUE TABLE ops.audit ON CONFLICT (id) DO UPDATE SET who = 'nobody'",
+    "INSERT INTO ops.audit OVERRIDING SYSTEM VALUE TABLE ops.audit ON CONFLICT (id, at) DO UPDATE SET who = 'nobody'",
     "MERGE INTO ops.audit a USING (SELECT 1) x ON true WHEN MATCHED THEN DELETE",
 )
 

@@ -110,7 +110,7 @@ def test_a_token_that_is_no_delegate_may_name_no_person(client: httpx2.Client, d
             assert "--delegate" in detail
 
     outcome = "forbidden: On-Behalf-Of needs a delegate token"
-    assert who_did_what(database) == [("file token", outcome)] * 4 + [("token:plain", outcome)] * 4
+    assert who_did_what(database) == [("file token", outcome), ("token:plain", outcome)]
 
 
 MALFORMED: list[list[tuple[str, str]]] = [
@@ -140,13 +140,13 @@ def test_any_other_form_is_refused_and_recorded_as_the_token(client: httpx2.Clie
 
             assert "On-Behalf-Of: discord:USERID (NAME)" in assert_problem(response, 400, "bad-request")
 
-    assert set(who_did_what(database)) == {("token:bot", "refused (400): invalid On-Behalf-Of")}
-    assert len(who_did_what(database)) == 2 * len(MALFORMED)
+    # One line a minute for each kind of target: that of the first GET, and that of the first POST.
+    assert who_did_what(database) == [("token:bot", "refused (400): invalid On-Behalf-Of")] * 2
 
 
 def test_a_hostile_name_is_one_printable_line_in_the_trail(client: httpx2.Client, database: Database) -> None:
     bot = auth_headers(create_token(database, "bot", "read", delegate=True))
-    name = "x%29%0Atoken%3Aroot%00%1B%5B2K%20on%20behalf%20of%20discord%3A9%20%28root" + "A" * 20_000
+    name = "x%29%0Atoken%3Aroot%00%1B%5B2K%20on%20behalf%20of%20discord%3A9%20%28root" + "A" * 8_000
 
     client.post(CANCEL, headers=bot | {"On-Behalf-Of": f"discord:1 ({name})"})
 

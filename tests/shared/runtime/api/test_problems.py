@@ -218,7 +218,8 @@ def test_a_huge_body_is_refused_before_it_is_sent(client: httpx2.Client) -> None
     url = client.base_url
     with socket.create_connection((url.host, url.port or 80), 10) as connection:
         connection.sendall(
-            f"POST /v1/items HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {FILE_TOKEN}\r\nExpect: 100-continue\r\n"
+            f"POST /v1/items HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {FILE_TOKEN}\r\n"
+            "Expect: 100-continue\r\n"
             f"Content-Type: application/json\r\nContent-Length: {10**9}\r\n\r\n".encode()
         )
         assert re.match(rb"HTTP/1.1 413 ", connection.recv(100))

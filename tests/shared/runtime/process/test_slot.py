@@ -26,6 +26,7 @@ from shared.ops.tables.slots import Holder
 from shared.runtime.process.slot import FOLDER_ID, folder_id
 from shared.settings.sections import Settings
 from tests.faults.faulty_proxies import FaultyProxies, is_postgres_commit
+from tests.shared.runtime.api.admin_apps import FILE_TOKEN, auth_headers, write_token_file
 from tests.waiting import DEADLINE_S, wait_until
 
 pytestmark = pytest.mark.slow
@@ -46,6 +47,7 @@ def start(tmp_path: Path, postgres: EmbeddedPostgres, database_url: str, reposit
         "HEADRACE_DATA_DIR": str(tmp_path),
         "HEADRACE_DATABASE__URL": postgres.url(database=name),
         "HEADRACE_DATABASE__PASSWORD_FILE": str(postgres.password_file(OWNER)),
+        "HEADRACE_ADMIN__TOKEN_FILE": str(write_token_file(tmp_path)),
     }
 
     def start(service: str = "cleaner", **more: str) -> Process:
@@ -129,7 +131,7 @@ def test_a_replica_waits_for_the_database_and_answers_meanwhile(
     )
 
     def cause() -> str:
-        answer = httpx2.get(f"http://127.0.0.1:{admin}/readyz")
+        answer = httpx2.get(f"http://127.0.0.1:{admin}/readyz", headers=auth_headers(FILE_TOKEN))
         return answer.text if answer.status_code == 503 else ""
 
     assert "waiting for a slot: the database is unavailable" in wait_until(cause, forgive=httpx2.TransportError)
@@ -162,7 +164,10 @@ def test_a_replica_waits_for_the_schema(start: Start, database: Database) -> Non
     database.execute("ALTER TABLE ops.slots RENAME TO slots_of_later")
     process = start(HEADRACE_ADMIN__PORT=str(admin))
     wait_until(
-        lambda: "run `headrace migrate`" in httpx2.get(f"http://127.0.0.1:{admin}/readyz").text,
+        lambda: (
+            "run `headrace migrate`"
+            in httpx2.get(f"http://127.0.0.1:{admin}/readyz", headers=auth_headers(FILE_TOKEN)).text
+        ),
         forgive=httpx2.TransportError,
     )
 

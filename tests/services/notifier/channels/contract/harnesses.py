@@ -17,7 +17,7 @@ from services.notifier.channels.email import EmailChannel, MailServer
 from services.notifier.channels.secret_url import SecretUrl
 from services.notifier.channels.slack import SlackChannel
 from services.notifier.channels.webhook import WebhookChannel
-from tests.services.notifier.certificates import Certificate
+from tests.certificates import Certificate
 from tests.services.notifier.http_receiver import Answer, ReceivedRequest, Receiver, receiving
 from tests.services.notifier.mail_server import MailBox, mail_server
 

@@ -19,7 +19,7 @@ from services.notifier.delivery.channel_loop import ChannelLoop, DeliveryOptions
 from services.notifier.pacing import DeliveryPolicy, RateLimit
 from services.notifier.storage.postgres_ledger import NewNotification, record_notifications
 from services.notifier.texts.message import escape
-from tests.services.notifier.certificates import Certificate
+from tests.certificates import Certificate
 from tests.services.notifier.channels.contract.harnesses import SECRET, Harness, harness_of
 from tests.services.notifier.sending import open_connection
 

@@ -14,6 +14,7 @@ class Certificate(NamedTuple):
     """A self-signed certificate for 127.0.0.1: clients trust `file`, the server uses `context`."""
 
     file: Path
+    key: Path
     context: ssl.SSLContext
 
 
@@ -28,4 +29,4 @@ def make_certificate(directory: Path) -> Certificate:
     assert result.returncode == 0, result.stderr
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
-    return Certificate(certificate, context)
+    return Certificate(certificate, key, context)
