@@ -14,22 +14,31 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
-from psycopg.errors import CardinalityViolation, DataError, ProgramLimitExceeded
+from psycopg.errors import (
+    CardinalityViolation,
+    CheckViolation,
+    DataError,
+    ForeignKeyViolation,
+    NotNullViolation,
+    ProgramLimitExceeded,
+)
 
 from services.loader import postgres_base, postgres_events, resolve
-from services.loader.apply import Effects, FactApplier, LoadedFact, entity_rows, rate_rows
+from services.loader.apply import Effects, FactApplier, LoadedFact, entity_rows, profile_rows, rate_rows
 from services.loader.fact_age import live_age_s
-from services.loader.parking import FACT_KINDS, PREDICTION, park, release
+from services.loader.parking import FACT_KINDS, PREDICTION, kind_of, park, release
+from services.loader.postgres_entities import fold_entities
 from services.loader.postgres_merge import delete, merge, prepare_staging
 from services.loader.postgres_state import read_states
+from services.loader.refusal import refusal_of
 from services.loader.rows import Row, json_text
-from services.loader.schema import DEAD_LETTERS, ENTITIES, PREDICTIONS, RETURN_RATES
+from services.loader.schema import DEAD_LETTERS, ENTITIES, PREDICTIONS, PROFILES, RETURN_RATES
 from services.loader.state import EventState
 from shared.broker.contract import NewRecord, Record
 from shared.clock import Clock
-from shared.database.connection import DbConnection, ReconnectingConnection, first_line
+from shared.database.connection import DbConnection, ReconnectingConnection
 from shared.errors import InvalidEvent
-from shared.events import Listed, LoadedEvent, Prediction, Reference
+from shared.events import Listed, LoadedEvent, Prediction, Reference, Withdrawal
 from shared.records import DecodedRecord, encode, revision_of
 from shared.runtime.metrics import Metrics
 from shared.topics import CLEAN, LOADED, partition_of
@@ -37,8 +46,11 @@ from shared.topics import CLEAN, LOADED, partition_of
 HOP = "loader"
 
 # Errors caused by the record, not by the database: numbers and texts that do not fit a column, keys too long for an
-# index, the same key twice in one fact.
-_INVALID_VALUE_ERRORS = (DataError, CardinalityViolation, ProgramLimitExceeded)
+# index, the same key twice in one fact, values that a constraint refuses. UniqueViolation is not one of them: two
+# loaders may cause it.
+_INVALID_VALUE_ERRORS = (
+    DataError, CardinalityViolation, ProgramLimitExceeded, CheckViolation, ForeignKeyViolation, NotNullViolation,
+)  # fmt: skip
 
 T = TypeVar("T")
 
@@ -69,7 +81,7 @@ class Loader:
         try:
             return self._handle(batch, connection)
         except _INVALID_VALUE_ERRORS as error:
-            raise InvalidEvent(f"PostgreSQL rejects a value of the record: {first_line(error)}") from error
+            raise InvalidEvent(f"PostgreSQL rejects a value of the record: {refusal_of(error)}") from error
 
     def _handle(self, batch: Sequence[DecodedRecord], connection: DbConnection) -> list[NewRecord]:
         lock_event_stripes(connection, batch, self._stripes)
@@ -122,6 +134,8 @@ class Loader:
             return []
         with self._shared_transaction(connection) as shared_connection:
             shared_ids = write_shared(shared_connection, effects)
+        with self._shared_transaction(connection) as shared_connection:  # once the profiles are committed
+            fold_shared(shared_connection, effects)
         ids = write_rows(connection, effects, shared_ids, self._slot)
         for item in ready:
             if item.event_id in ages_s:
@@ -148,11 +162,12 @@ class Loader:
         """The events' states, and the batch preceded by the parked facts of events that it lists for the first time."""
         states = read_states(
             connection,
-            # A card may change the schedule, and with it the `known_at` of the event's other facts.
+            # A card may change the schedule, and with it the `known_at` of the event's other facts. A withdrawal
+            # changes the status, which depends on all kinds.
             (
                 (item.message.event_key, kind)
                 for item in facts
-                for kind in (FACT_KINDS if isinstance(item.message, Listed) else (item.message.kind,))
+                for kind in (FACT_KINDS if isinstance(item.message, Listed | Withdrawal) else (item.message.kind,))
             ),
         )
         newly_listed = {item.message.event_key for item in facts if isinstance(item.message, Listed)} - states.keys()
@@ -187,7 +202,17 @@ def write_shared(connection: DbConnection, effects: Effects) -> dict[str, resolv
     )
     sessions = resolve.sessions(connection, source_ids, effects.sessions)
     merge(connection, {ENTITIES: entity_rows(effects)}, {"sources": source_ids})
+    if effects.removed_profiles:
+        delete(connection, PROFILES, sorted(effects.removed_profiles), {})
+    merge(connection, {PROFILES: profile_rows(effects)}, {})
     return {"sources": source_ids, "sessions": sessions}
+
+
+def fold_shared(connection: DbConnection, effects: Effects) -> None:
+    """Bring the rows of the batch's entities up to date with their profiles."""
+    if effects.profiles or effects.removed_profiles:
+        stated = [profile.stated for profile in effects.profiles.values()]
+        fold_entities(connection, stated, {key for key, _, _ in effects.removed_profiles})
 
 
 def write_rows(
@@ -195,6 +220,7 @@ def write_rows(
 ) -> resolve.IdsByKey:
     """Write all other rows of the batch; returns the ids of its events."""
     postgres_events.write_events(connection, effects.events, shared["sessions"])
+    postgres_events.clear_columns(connection, effects.cleared_kinds)
     keys = {row[0] for rows in effects.rows.values() for row in rows} | effects.events.keys()
     resolved_ids = {"sources": shared["sources"], "events": resolve.events(connection, keys)}
     for table, gone in effects.removed_rows.items():
@@ -285,7 +311,7 @@ def with_own_revision(item: DecodedRecord) -> DecodedRecord:
 def _loaded_event(item: LoadedFact, ids: resolve.IdsByKey, revision: str) -> NewRecord:
     fact = item.received.message
     message = LoadedEvent(
-        source=fact.source, event_key=fact.event_key, kind=fact.kind, version=item.version, known_at=item.known_at,
+        source=fact.source, event_key=fact.event_key, kind=kind_of(fact), version=item.version, known_at=item.known_at,
         scheduled_at=item.scheduled_at, status=item.status, row_id=ids[fact.event_key], changed=item.changed,
     )  # fmt: skip
     return encode(message, LOADED, "loaded-event/1", item.received.event_id, HOP, revision)

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, time
+from functools import lru_cache
+from itertools import combinations, permutations
 from math import comb, perm
 from typing import Any
 
-from shared.events import Settled, Transaction
+from shared.events import Settled, Transaction, day_of
 
 STAKE = 100
 
@@ -24,11 +26,12 @@ Sums = tuple[int, int, int]
 
 
 def contributions(fact: Settled | None) -> dict[Cell, Sums]:
-    """What one event adds to each cell: scopes `all` and `venue`, and for single-entry markets `slot` and `entity`."""
+    """What one event adds to each cell: scopes `all`, `venue` and `month`, for markets of one entry also `slot` and
+    `entity`, for those of several `selection`."""
     if fact is None or fact.status != "settled":
         return {}
     starters = {outcome.slot: outcome.entity_key for outcome in fact.outcomes if not outcome.refunded}
-    venue = fact.event_key.split(":")[2]
+    venue, day = fact.event_key.split(":")[2], day_of(fact.event_key)
     cells: dict[Cell, Sums] = {}
     for market, rows in _by_market(fact.transactions).items():
         if market in fact.missing_markets:
@@ -36,6 +39,8 @@ def contributions(fact: Settled | None) -> dict[Cell, Sums]:
         bets = selection_count(rows[0].selection, len(starters))
         sums = (bets, bets * STAKE, sum(row.amount for row in rows))
         cells["all", "", market] = cells["venue", venue, market] = sums
+        if day is not None:
+            cells["month", day.isoformat()[:7], market] = sums
         if rows[0].selection.isdigit():
             amounts = Counter({int(row.selection): row.amount for row in rows})
             for slot, entity_key in starters.items():
@@ -43,6 +48,10 @@ def contributions(fact: Settled | None) -> dict[Cell, Sums]:
                 cells["slot", str(slot), market] = one
                 if entity_key:
                     cells["entity", entity_key, market] = one
+        else:
+            paid = {row.selection: row.amount for row in rows}
+            for selection in _selections(rows[0].selection, tuple(sorted(starters))):
+                cells["selection", selection, market] = (1, STAKE, paid.get(selection, 0))
     return cells
 
 
@@ -51,6 +60,14 @@ def selection_count(example: str, starters: int) -> int:
     if "-" in example:
         return perm(starters, example.count("-") + 1)
     return comb(starters, example.count("=") + 1)
+
+
+@lru_cache(maxsize=1024)
+def _selections(example: str, slots: tuple[int, ...]) -> tuple[str, ...]:
+    """All selections of a market of several entries, by the format of one. An event has about 200 of them."""
+    if "-" in example:
+        return tuple("-".join(map(str, each)) for each in permutations(slots, example.count("-") + 1))
+    return tuple("=".join(map(str, each)) for each in combinations(slots, example.count("=") + 1))
 
 
 def difference(before: dict[Cell, Sums], after: dict[Cell, Sums]) -> dict[Cell, Sums]:

@@ -21,6 +21,17 @@ def test_every_selection_of_a_market_is_staked_once() -> None:
     assert cells["slot", "2", "place"] == cells["entity", "river:102", "place"] == (1, 100, 190)
     assert cells["slot", "3", "win"] == (1, 100, 0)
     assert ("slot", "1", "exacta") not in cells
+    assert cells["month", "2031-05", "exacta"] == cells["all", "", "exacta"]
+    assert cells["selection", "1-2", "exacta"] == (1, 100, 520)
+    assert cells["selection", "2-1", "exacta"] == (1, 100, 0)
+    assert ("selection", "2=1", "quinella") not in cells
+
+
+def test_the_selections_of_a_market_add_up_to_the_market() -> None:
+    cells = contributions(settled())
+    for market in ("exacta", "quinella"):
+        each = [sums for (scope, _, name), sums in cells.items() if scope == "selection" and name == market]
+        assert tuple(map(sum, zip(*each, strict=True))) == cells["all", "", market]
 
 
 def test_a_dead_heat_returns_to_both_winners() -> None:
@@ -59,6 +70,7 @@ def test_a_correction_changes_only_the_difference() -> None:
     assert difference(before, after) == {
         ("all", "", "win"): (0, 0, 340),
         ("venue", "07", "win"): (0, 0, 340),
+        ("month", "2031-05", "win"): (0, 0, 340),
         ("slot", "1", "win"): (0, 0, -160),
         ("entity", "river:101", "win"): (0, 0, -160),
         ("slot", "2", "win"): (0, 0, 500),
