@@ -41,8 +41,10 @@ def rows_by_table(events: Sequence[KnownEvent]) -> dict[Table, Rows]:
     return rows
 
 
-def event_row(event: KnownEvent) -> Values:
+def event_row(event: KnownEvent, actual: Values) -> Values:
+    """The session and the number of the stored row stay if all cards were withdrawn."""
     columns: dict[str, Any] = {"status": event.status, "version": event.version}
+    columns |= {} if "listed" in event.facts else dict(zip(EVENT_COLUMNS[:2], actual, strict=False))
     for fold in event.facts.values():
         columns |= event_columns(fold.fact, fold.changed_at)
     return tuple(_parsed(name, columns.get(name)) for name in EVENT_COLUMNS)
@@ -52,7 +54,7 @@ def profile_rows(event: KnownEvent) -> Rows:
     """By entity key, known_at and record id."""
     return {
         key: (stated.info.name, _known(stated.info.categories), _known(measures))
-        for version in event.versions["listed"]
+        for version in event.versions.get("listed", ())
         for key, (stated, measures) in profiles_of(version).items()
     }
 

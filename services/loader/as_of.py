@@ -38,8 +38,12 @@ class KnownEvent(NamedTuple):
     versions: dict[str, list[FactVersion]]
 
 
-def known_event(event_key: str, stored: Iterable[StoredVersion], instant: datetime | None) -> KnownEvent | None:
+def known_event(
+    event_key: str, stored: Iterable[StoredVersion], instant: datetime | None, *, unlisted: bool = False
+) -> KnownEvent | None:
     """None if the event was not listed yet: its other facts are then parked, and no rows. `instant` None: everything.
+
+    `unlisted`: also an event whose cards were all withdrawn.
 
     A fact without `known_at` is dated by the schedule that was known at the instant.
     """
@@ -56,9 +60,9 @@ def known_event(event_key: str, stored: Iterable[StoredVersion], instant: dateti
             versions[kind], facts[kind] = accepted, fold(accepted)
             status = status_with(status, facts[kind].fact)
         if kind == "listed":
-            if not accepted:
+            if not accepted and not unlisted:
                 return None
-            scheduled_at = _schedule(facts[kind].fact)
+            scheduled_at = _schedule(facts[kind].fact) if accepted else None
     return KnownEvent(event_key, status, count, facts, versions)
 
 

@@ -71,7 +71,7 @@ def entity_rows(known: Mapping[str, DatedEntityInfo]) -> list[Row]:
     """Rows of `analytics.entities`. `known`: what is known of each entity, by key."""
     return [
         (key, info.name, known_json(info.categories.items()) or "{}", known_at)
-        for key, (known_at, _, info) in known.items()
+        for key, (known_at, _, info, _) in known.items()
     ]
 
 

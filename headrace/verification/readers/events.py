@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from headrace.frames.as_of.known_facts import settled_of
 from headrace.verification import expected_rows
-from headrace.verification.inconsistency import RELOAD, RESTORE, Inconsistency, compare_rows, described
+from headrace.verification.inconsistency import RELOAD, RESTORE, Inconsistency, Values, compare_rows, described
 from services.loader import returns
 from services.loader.as_of import KnownEvent, StoredVersion, known_event
 from services.loader.postgres_state import decode_body
@@ -41,6 +41,8 @@ class EventPart(NamedTuple):
 
     inconsistencies: list[Inconsistency]
     events: list[KnownEvent]
+    is_complete: bool
+    """Whether the versions of all events can be read."""
 
 
 def event_parts(connection: DbConnection, advance: Callable[[int], object]) -> Iterator[EventPart]:
@@ -70,21 +72,18 @@ def _part(connection: DbConnection, start: int, end: int) -> EventPart:
             )
             unreadable.add(key)
             continue
-        event = known_event(key, versions, None)
-        if event is None:  # every card was withdrawn
-            unreadable.add(key)
-            continue
-        events.append(event)
+        if (event := known_event(key, versions, None, unlisted=True)) is not None:
+            events.append(event)
     checked = {event.event_key for event in events}
     actual = {(row[1],): row[2:] for row in rows.values() if row[1] in checked}
-    expected = {(event.event_key,): expected_rows.event_row(event) for event in events}
+    expected = {(event.event_key,): expected_rows.event_row(event, actual[event.event_key,]) for event in events}
     inconsistencies += compare_rows("facts.events", expected_rows.EVENT_COLUMNS, expected, actual, RELOAD)
     for table, table_rows in expected_rows.rows_by_table(events).items():
         stored_rows = {
             key: values for key, values in _actual(connection, table, start, end).items() if key[0] in checked
         }
         inconsistencies += compare_rows(table.qualified, table.values, table_rows, stored_rows, RELOAD)
-    return EventPart(inconsistencies, events)
+    return EventPart(inconsistencies, events, is_complete=len(events) == len(rows))
 
 
 def _stored_versions(
@@ -134,7 +133,7 @@ class Totals:
     def __init__(self) -> None:
         self.rates: dict[str, dict[returns.Cell, list[Any]]] = defaultdict(dict)
         self.profiles: expected_rows.Rows = {}
-        self.sessions: dict[str, expected_rows.Values] = {}
+        self.sessions: dict[str, Values] = {}
         self.titles: dict[str, set[str | None]] = defaultdict(set)
 
     def add(self, event: KnownEvent) -> None:
@@ -143,6 +142,8 @@ class Totals:
             as_of = returns.rates_as_of(day_of(event.event_key))
             returns.add(self.rates[fact.source], returns.contributions(fact), as_of)
         self.profiles |= expected_rows.profile_rows(event)
+        if "listed" not in event.facts:
+            return
         key, values = expected_rows.session_values(event)
         self.sessions[key] = values
         for version in event.versions["listed"]:

@@ -80,7 +80,7 @@ def session_differences(connection: DbConnection, totals: Totals) -> Iterator[In
     yield from compare_rows("facts.sessions", ("source", "date", "venue"), expected, actual, RELOAD)
     stated: dict[str, set[str | None]] = defaultdict(set, totals.titles)
     for key, title in titles.items():
-        known = {each for each in stated[key] if each} or {None}
+        known: set[str | None] = {each for each in stated[key] if each} or {None}
         if title not in known:
             text = " or ".join(sorted(f"title={each}" for each in known))
             yield Inconsistency("facts.sessions", key, text, f"title={title}", RELOAD)

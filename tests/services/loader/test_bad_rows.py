@@ -18,7 +18,7 @@ from shared.records import DecodedRecord
 from shared.runtime.dead_letters.letter import dead_letter
 from shared.runtime.loops.batch import BatchResult, process_batch
 from shared.runtime.metrics import Metrics
-from tests.services.loader.facts import StillClock, entry, listed, outcomes, paid, received, settled
+from tests.services.loader.facts import PAID, StillClock, entry, listed, outcomes, paid, received, settled
 from tests.services.loader.views import ask
 
 Connection = psycopg.Connection[Any]
@@ -39,8 +39,9 @@ class CountingCursor(psycopg.Cursor[Any]):
 
 
 def process(connection: Connection, facts: Sequence[Any]) -> BatchResult:
-    """As the loop does: a savepoint for each attempt."""
+    """As the loop does: a savepoint for each attempt, in a transaction that the caller ends."""
     loader = Loader(StillClock(), Metrics())
+    connection.execute("SELECT")  # begins the transaction
 
     def attempt(batch: Sequence[DecodedRecord]) -> list[NewRecord]:
         with connection.transaction():
@@ -66,7 +67,6 @@ BAD_FACTS = {
         settled(outcomes=outcomes(40_000)),
         ("out of range for type smallint", "SQLSTATE 22003", "table facts.outcomes", "column place"),
     ),
-    "a sum out of range": (settled(transactions=paid(win={"1": 2**63 - 1})), ("SQLSTATE 22003", "bigint out of range")),
     "a number that is too large for its type": (
         listed(2, distance_m=2**31),
         ("SQLSTATE 22003", "table facts.events", "column distance_m"),
@@ -99,7 +99,7 @@ def test_the_dead_letter_has_the_databases_message_and_place(
     ("field", "text", "expected"),
     [
         ("scheduled_at", b'"2031-05-06T03:30:00"', "scheduled_at: Input should have timezone info"),
-        ("title", b'"\\ud800"', "lone leading surrogate"),
+        ("title", b'"\\ud800"', "unexpected end of hex escape"),
         ("title", b'"\xff"', "invalid unicode code point"),
         ("number", b"1e400", "number: "),
     ],
@@ -134,6 +134,17 @@ def test_a_constraint_and_a_reference_are_named(connection: Connection) -> None:
         connection.execute("INSERT INTO facts.observations (event_id, slot) VALUES (-1, 1)")
     text = refusal_of(dangling.value)
     assert "SQLSTATE 23503, constraint observations_event_id_fkey, table facts.observations" in text
+
+
+def test_a_sum_out_of_range_is_refused_for_the_record_that_exceeds_it(connection: Connection) -> None:
+    largest = paid(win={"1": 2**63 - 1})
+
+    result = process(
+        connection, [listed(1), listed(2), settled(1, transactions=largest), settled(2, transactions=PAID)]
+    )
+
+    assert "SQLSTATE 22003" in message_of(result)
+    assert ask(connection, "SELECT status FROM facts.events ORDER BY number") == [("settled",), ("listed",)]
 
 
 def load_one(connection: Connection) -> None:
