@@ -19,7 +19,7 @@ from headrace.database.embedded import OWNER, READER
 from headrace.terminal.arguments import DatabaseOptions, OutputOption, grouped_options
 from headrace.terminal.output import Output, print_json, stderr, stdout
 from headrace.verification.readers.rebuilding import rebuild
-from headrace.verification.readers.verify import Progress, Verification, verify
+from headrace.verification.readers.verify import DatabaseVerification, VerificationProgress, verify
 from services.loader.exports.assembly import target_of
 from services.loader.exports.target import Target
 from services.loader.postgres_packing import FIRST, PackedBatch, pack_batch
@@ -128,7 +128,7 @@ def rebuild_tables(options: DatabaseOptions) -> None:
     stdout().print(f"rebuilt from {count:,} events", markup=False, highlight=False)
 
 
-def verification_lines(result: Verification) -> Iterator[str]:
+def verification_lines(result: DatabaseVerification) -> Iterator[str]:
     for each in result.inconsistencies:
         yield f"{each.table} {each.key}"
         yield f"    expected: {each.expected}"
@@ -150,7 +150,7 @@ class _TerminalProgress:
 
 
 @contextmanager
-def _bars() -> Iterator[Progress]:
+def _bars() -> Iterator[VerificationProgress]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Bars(*columns, console=stderr(), transient=True, disable=not sys.stderr.isatty()) as bars:
         yield _TerminalProgress(bars)

@@ -32,10 +32,10 @@ def rows_by_table(events: Sequence[KnownEvent]) -> dict[Table, Rows]:
     rows: dict[Table, Rows] = {table: {} for table in EVENT_TABLES}
     for event in events:
         for fold in event.facts.values():
-            found = list(rows_of(fold.fact))
-            found += [(CORRECTIONS, change_row(CORRECTIONS, fold.fact, note)) for note in fold.corrections]
-            found += [(REGRESSIONS, change_row(REGRESSIONS, fold.fact, note)) for note in fold.regressions]
-            for table, row in found:
+            pairs = list(rows_of(fold.fact))
+            pairs += [(CORRECTIONS, change_row(CORRECTIONS, fold.fact, note)) for note in fold.corrections]
+            pairs += [(REGRESSIONS, change_row(REGRESSIONS, fold.fact, note)) for note in fold.regressions]
+            for table, row in pairs:
                 plain = tuple(map(_parsed, table.columns, row))
                 rows[table][plain[: len(table.key)]] = plain[len(table.key) :]
     return rows

@@ -51,7 +51,7 @@ ProfileKey = tuple[str, datetime, UUID]
 """Entity key, known_at and record id."""
 
 
-class Profile(NamedTuple):
+class EntityProfile(NamedTuple):
     """What one card states about an entity: a row of facts.profiles."""
 
     stated: DatedEntityInfo
@@ -66,7 +66,7 @@ class Effects:
     removed_rows: dict[Table, list[Row]] = field(default_factory=lambda: defaultdict(list))
     sessions: list[SessionRow] = field(default_factory=list)
     events: dict[str, dict[str, Any]] = field(default_factory=lambda: defaultdict(dict))
-    profiles: dict[ProfileKey, Profile] = field(default_factory=dict)
+    profiles: dict[ProfileKey, EntityProfile] = field(default_factory=dict)
     removed_profiles: set[ProfileKey] = field(default_factory=set)
     cleared_kinds: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))  # kind to event keys
     rates: dict[str, dict[returns.Cell, list[Any]]] = field(default_factory=lambda: defaultdict(dict))  # see rate_rows
@@ -289,12 +289,12 @@ def changes_of(before: FoldedFact | None, after: FoldedFact | None) -> tuple[str
     return () if before is None else changed_fields(before.fact, after.fact)
 
 
-def profiles_of(version: FactVersion) -> dict[ProfileKey, Profile]:
+def profiles_of(version: FactVersion) -> dict[ProfileKey, EntityProfile]:
     """What a card states about its entities."""
     assert isinstance(version.fact, Listed)  # noqa: S101  # callers pass cards
     source, known_at, record_id = version.fact.source, version.known_at, version.record_id
     return {
-        (entry.entity.entity_key, known_at, record_id): Profile(
+        (entry.entity.entity_key, known_at, record_id): EntityProfile(
             DatedEntityInfo(known_at, source, entry.entity, record_id),
             {name: value for name in ENTITY_MEASURES if (value := entry.measures.get(name)) is not None},
         )

@@ -21,7 +21,7 @@ class ForeignKey:
 
 
 @dataclass(frozen=True)
-class Column:
+class TableColumn:
     """`sql_type`: as PostgreSQL's format_type prints it. `refers_to`: the table whose id the column holds."""
 
     name: str
@@ -39,9 +39,9 @@ class Table:
 
     name: str
     meaning: str
-    key_columns: tuple[Column, ...]
-    value_columns: tuple[Column, ...]
-    own_columns: tuple[Column, ...] = ()
+    key_columns: tuple[TableColumn, ...]
+    value_columns: tuple[TableColumn, ...]
+    own_columns: tuple[TableColumn, ...] = ()
     append_only: bool = False
     key: tuple[str, ...] = field(init=False)
     values: tuple[str, ...] = field(init=False)
@@ -61,69 +61,73 @@ class Table:
         return f"facts.{self.name}"
 
     @property
-    def all_columns(self) -> tuple[Column, ...]:
+    def all_columns(self) -> tuple[TableColumn, ...]:
         """With those that the database fills in."""
         return self.own_columns + self.key_columns + self.value_columns
 
 
-_ID = Column("id", "bigint", "Number of the row, given by the database.")
-_SMALL_ID = Column("id", "integer", "Number of the row, given by the database.")
-_EVENT = Column("event_id", "bigint", "The event.", refers_to="events")
-_ENTITY = Column("entity_id", "bigint", "The entity.", refers_to="entities")
-_SOURCE = Column("source_id", "smallint", "The source.", refers_to="sources")
-_SLOT = Column("slot", "smallint", "Number of the entry in the event, from 1.")
-_MEASURES = Column("measures", "jsonb", "Measured values by name; a name ends in its unit.")
-_CATEGORIES = Column("categories", "jsonb", "Codes by name.")
-_KIND = Column("kind", "text", "Kind of the fact: listed, observed or settled.")
-_RECORD = Column("record_id", "uuid", "Id of the record that states it.")
-_KNOWN_AT = Column("known_at", "timestamp with time zone", "From when it could be known.")
-_FIELD = Column("field", "text", "Dotted name of the value, for example outcomes.1.result.")
+_ID = TableColumn("id", "bigint", "Number of the row, given by the database.")
+_SMALL_ID = TableColumn("id", "integer", "Number of the row, given by the database.")
+_EVENT = TableColumn("event_id", "bigint", "The event.", refers_to="events")
+_ENTITY = TableColumn("entity_id", "bigint", "The entity.", refers_to="entities")
+_SOURCE = TableColumn("source_id", "smallint", "The source.", refers_to="sources")
+_SLOT = TableColumn("slot", "smallint", "Number of the entry in the event, from 1.")
+_MEASURES = TableColumn("measures", "jsonb", "Measured values by name; a name ends in its unit.")
+_CATEGORIES = TableColumn("categories", "jsonb", "Codes by name.")
+_KIND = TableColumn("kind", "text", "Kind of the fact: listed, observed or settled.")
+_RECORD = TableColumn("record_id", "uuid", "Id of the record that states it.")
+_KNOWN_AT = TableColumn("known_at", "timestamp with time zone", "From when it could be known.")
+_FIELD = TableColumn("field", "text", "Dotted name of the value, for example outcomes.1.result.")
 
 SOURCES = Table(
     "sources",
     "Sources of documents.",
-    (Column("name", "text", "Name of the source."),),
+    (TableColumn("name", "text", "Name of the source."),),
     (),
-    (Column("id", "smallint", "Number of the row, given by the database."),),
+    (TableColumn("id", "smallint", "Number of the row, given by the database."),),
 )
 SESSIONS = Table(
     "sessions",
     "The events of one venue on one day.",
-    (Column("session_key", "text", "Key: source:date:venue."),),
+    (TableColumn("session_key", "text", "Key: source:date:venue."),),
     (
         _SOURCE,
-        Column("venue_id", "integer", "The venue.", refers_to="venues"),
-        Column("date", "date", "Day in the source's calendar."),
-        Column("title", "text", "Title; that of the last card that arrived and has one.", optional=True),
-        Column("grade", "integer", "Code of the grade.", optional=True),
+        TableColumn("venue_id", "integer", "The venue.", refers_to="venues"),
+        TableColumn("date", "date", "Day in the source's calendar."),
+        TableColumn("title", "text", "Title; that of the last card that arrived and has one.", optional=True),
+        TableColumn("grade", "integer", "Code of the grade.", optional=True),
     ),
     (_ID,),
 )
 EVENTS = Table(
     "events",
     "The current state of each event: the fold of its versions.",
-    (Column("event_key", "text", "Key: source:date:venue:number."),),
+    (TableColumn("event_key", "text", "Key: source:date:venue:number."),),
     (
-        Column("session_id", "bigint", "The session.", refers_to="sessions"),
-        Column("number", "integer", "Number of the event in its session, from 1."),
-        Column("scheduled_at", "timestamp with time zone", "Start (boat races: betting deadline).", optional=True),
-        Column("title", "text", "Title of the event.", optional=True),
-        Column("distance_m", "integer", "Length of the course.", "m", optional=True),
-        Column("card_key", "text", "Equal for the same entries at the same venue and number.", optional=True),
-        Column("status", "text", "listed, observed, provisional, settled, void or cancelled."),
-        Column("technique", "integer", "Code of the winning technique.", optional=True),
-        Column("conditions", "jsonb", "Conditions in the result.", optional=True),
-        Column("observed_conditions", "jsonb", "Conditions before the event.", optional=True),
-        Column("missing_markets", "text[]", "Markets whose payout rows the source lacks.", optional=True),
-        Column("version", "integer", "Number of stored versions."),
-        Column("listed_at", "timestamp with time zone", "known_at of the last card that changed it.", optional=True),
-        Column(
+        TableColumn("session_id", "bigint", "The session.", refers_to="sessions"),
+        TableColumn("number", "integer", "Number of the event in its session, from 1."),
+        TableColumn("scheduled_at", "timestamp with time zone", "Start (boat races: betting deadline).", optional=True),
+        TableColumn("title", "text", "Title of the event.", optional=True),
+        TableColumn("distance_m", "integer", "Length of the course.", "m", optional=True),
+        TableColumn("card_key", "text", "Equal for the same entries at the same venue and number.", optional=True),
+        TableColumn("status", "text", "listed, observed, provisional, settled, void or cancelled."),
+        TableColumn("technique", "integer", "Code of the winning technique.", optional=True),
+        TableColumn("conditions", "jsonb", "Conditions in the result.", optional=True),
+        TableColumn("observed_conditions", "jsonb", "Conditions before the event.", optional=True),
+        TableColumn("missing_markets", "text[]", "Markets whose payout rows the source lacks.", optional=True),
+        TableColumn("version", "integer", "Number of stored versions."),
+        TableColumn(
+            "listed_at", "timestamp with time zone", "known_at of the last card that changed it.", optional=True
+        ),
+        TableColumn(
             "observed_at",
             "timestamp with time zone",
             "known_at of the last observation that changed it.",
             optional=True,
         ),
-        Column("settled_at", "timestamp with time zone", "known_at of the last result that changed it.", optional=True),
+        TableColumn(
+            "settled_at", "timestamp with time zone", "known_at of the last result that changed it.", optional=True
+        ),
     ),
     (_ID,),
 )
@@ -132,7 +136,7 @@ ENTRIES = Table(
     "Who takes part in which slot of an event, and what the card says.",
     (_EVENT, _SLOT),
     (
-        Column("entity_id", "bigint", "The entity; null: the slot is empty.", refers_to="entities", optional=True),
+        TableColumn("entity_id", "bigint", "The entity; null: the slot is empty.", refers_to="entities", optional=True),
         _MEASURES,
         _CATEGORIES,
     ),
@@ -141,91 +145,99 @@ OBSERVATIONS = Table(
     "observations",
     "Measurements of an entry before the event.",
     (_EVENT, _SLOT),
-    (Column("course", "smallint", "Lane in the trial, from 1.", optional=True), _MEASURES),
+    (TableColumn("course", "smallint", "Lane in the trial, from 1.", optional=True), _MEASURES),
 )
 OUTCOMES = Table(
     "outcomes",
     "The result of an entry: a place, or a code for why there is none.",
     (_EVENT, _SLOT),
     (
-        Column("place", "smallint", "Place, from 1.", optional=True),
-        Column("code", "smallint", "The source's code.", optional=True),
-        Column("course", "smallint", "Lane in the event, from 1.", optional=True),
-        Column(
+        TableColumn("place", "smallint", "Place, from 1.", optional=True),
+        TableColumn("code", "smallint", "The source's code.", optional=True),
+        TableColumn("course", "smallint", "Lane in the event, from 1.", optional=True),
+        TableColumn(
             "start_timing_s", "double precision", "Time from the start signal to the start line.", "s", optional=True
         ),
-        Column("refunded", "boolean", "Whether stakes on the entry are paid back."),
+        TableColumn("refunded", "boolean", "Whether stakes on the entry are paid back."),
     ),
 )
 TRANSACTIONS = Table(
     "transactions",
     "The settled amount of a selection.",
-    (_EVENT, Column("market", "text", "Kind of bet."), Column("selection", "text", "Combination, for example 1-2-3.")),
     (
-        Column("amount", "bigint", "Payment for a stake of 100.", "currency of the source"),
-        Column("ordinal", "smallint", "Position of the row in its market, from 1."),
+        _EVENT,
+        TableColumn("market", "text", "Kind of bet."),
+        TableColumn("selection", "text", "Combination, for example 1-2-3."),
+    ),
+    (
+        TableColumn("amount", "bigint", "Payment for a stake of 100.", "currency of the source"),
+        TableColumn("ordinal", "smallint", "Position of the row in its market, from 1."),
     ),
 )
 VERSIONS = Table(
     "versions",
     "Every version of every fact, also withdrawals. The loader never changes or deletes one.",
-    (_EVENT, _KIND, Column("version", "integer", "Number of the version of this kind, from 1, by arrival.")),
+    (_EVENT, _KIND, TableColumn("version", "integer", "Number of the version of this kind, from 1, by arrival.")),
     (
         _KNOWN_AT,
-        Column("revision", "text", "0, or the id of the replay that wrote the record."),
+        TableColumn("revision", "text", "0, or the id of the replay that wrote the record."),
         _RECORD,
-        Column("body", "bytea", "The record's JSON, compressed with zstd."),
-        Column(
+        TableColumn("body", "bytea", "The record's JSON, compressed with zstd."),
+        TableColumn(
             "told", "boolean", "Whether loaded-events announced it; null: stored by an early version.", optional=True
         ),
     ),
-    (Column("written_by", "xid8", "The transaction that stored it; null: stored by an early version.", optional=True),),
+    (
+        TableColumn(
+            "written_by", "xid8", "The transaction that stored it; null: stored by an early version.", optional=True
+        ),
+    ),
     append_only=True,
 )
 REGRESSIONS = Table(
     "regressions",
     "Values that a later fact lacks; the earlier value stays.",
     (_EVENT, _KIND, _RECORD, _FIELD),
-    (Column("kept", "text", "The value that stays."), _KNOWN_AT),
+    (TableColumn("kept", "text", "The value that stays."), _KNOWN_AT),
 )
 CORRECTIONS = Table(
     "corrections",
     "Values that a later fact replaced.",
     (_EVENT, _KIND, _RECORD, _FIELD),
     (
-        Column("old", "text", "The value before."),
-        Column("new", "text", "The value since; null: removed.", optional=True),
+        TableColumn("old", "text", "The value before."),
+        TableColumn("new", "text", "The value since; null: removed.", optional=True),
         _KNOWN_AT,
     ),
 )
 ENTITIES = Table(
     "entities",
     "What is known of each participant: the fold of its profiles.",
-    (Column("entity_key", "text", "Key: source:number."),),
-    (_SOURCE, Column("name", "text", "Name.", optional=True), _CATEGORIES, _KNOWN_AT),
+    (TableColumn("entity_key", "text", "Key: source:number."),),
+    (_SOURCE, TableColumn("name", "text", "Name.", optional=True), _CATEGORIES, _KNOWN_AT),
     (_ID,),
 )
 PROFILES = Table(
     "profiles",
     "What one card states about an entity. Ranges of validity are derived from them.",
     (_ENTITY, _KNOWN_AT, _RECORD),
-    (Column("name", "text", "Name.", optional=True), _CATEGORIES, _MEASURES),
+    (TableColumn("name", "text", "Name.", optional=True), _CATEGORIES, _MEASURES),
 )
 RETURN_RATES = Table(
     "return_rates",
     "Sums of bets on all selections, by loader slot; the view adds the slots up.",
     (
-        Column("slot", "text", "Slot of the loader that adds here."),
+        TableColumn("slot", "text", "Slot of the loader that adds here."),
         _SOURCE,
-        Column("scope", "text", "all, venue, slot, entity, month or selection."),
-        Column("key", "text", "Value of the scope, for example a venue's code or 2026-01; empty for all."),
-        Column("market", "text", "Kind of bet."),
+        TableColumn("scope", "text", "all, venue, slot, entity, month or selection."),
+        TableColumn("key", "text", "Value of the scope, for example a venue's code or 2026-01; empty for all."),
+        TableColumn("market", "text", "Kind of bet."),
     ),
     (
-        Column("bets", "bigint", "Number of bets."),
-        Column("staked", "bigint", "Stakes, 100 for each bet.", "currency of the source"),
-        Column("returned", "bigint", "Payments.", "currency of the source"),
-        Column("as_of", "timestamp with time zone", "Midnight (UTC) of the newest day."),
+        TableColumn("bets", "bigint", "Number of bets."),
+        TableColumn("staked", "bigint", "Stakes, 100 for each bet.", "currency of the source"),
+        TableColumn("returned", "bigint", "Payments.", "currency of the source"),
+        TableColumn("as_of", "timestamp with time zone", "Midnight (UTC) of the newest day."),
     ),
 )
 PREDICTIONS = Table(
@@ -234,35 +246,35 @@ PREDICTIONS = Table(
     (_RECORD,),
     (
         _EVENT,
-        Column("state", "text", "card or observation."),
-        Column("model_version", "text", "The model."),
-        Column("as_of", "timestamp with time zone", "When its newest fact became known."),
-        Column("shadow", "boolean", "Whether the model only shadows the live one."),
-        Column("feature_hash", "text", "Hash of the model's input."),
-        Column("probabilities", "jsonb", "Array of head, slot, label and probability."),
-        Column("decision", "jsonb", "The policy's action and the value of each.", optional=True),
+        TableColumn("state", "text", "card or observation."),
+        TableColumn("model_version", "text", "The model."),
+        TableColumn("as_of", "timestamp with time zone", "When its newest fact became known."),
+        TableColumn("shadow", "boolean", "Whether the model only shadows the live one."),
+        TableColumn("feature_hash", "text", "Hash of the model's input."),
+        TableColumn("probabilities", "jsonb", "Array of head, slot, label and probability."),
+        TableColumn("decision", "jsonb", "The policy's action and the value of each.", optional=True),
     ),
     (
-        Column("layout", "text", "What each of layout_values is, as JSON; null: not packed.", optional=True),
-        Column("layout_values", "double precision[]", "The probabilities in one array.", optional=True),
+        TableColumn("layout", "text", "What each of layout_values is, as JSON; null: not packed.", optional=True),
+        TableColumn("layout_values", "double precision[]", "The probabilities in one array.", optional=True),
     ),
 )
 DEAD_LETTERS = Table(
     "dead_letters",
     "Records that a service could not handle.",
     (
-        Column("service", "text", "The service."),
-        Column("topic", "text", "Topic of the dead letter."),
-        Column("p", "integer", "Its partition."),
-        Column("off", "bigint", "Its offset."),
+        TableColumn("service", "text", "The service."),
+        TableColumn("topic", "text", "Topic of the dead letter."),
+        TableColumn("p", "integer", "Its partition."),
+        TableColumn("off", "bigint", "Its offset."),
     ),
     (
         _RECORD,
-        Column("key", "text", "Key of the record."),
-        Column("error", "text", "Class of the error."),
-        Column("message", "text", "Message of the error."),
-        Column("attempts", "integer", "How often the record was tried."),
-        Column("failed_at", "timestamp with time zone", "When it failed first."),
+        TableColumn("key", "text", "Key of the record."),
+        TableColumn("error", "text", "Class of the error."),
+        TableColumn("message", "text", "Message of the error."),
+        TableColumn("attempts", "integer", "How often the record was tried."),
+        TableColumn("failed_at", "timestamp with time zone", "When it failed first."),
     ),
 )
 PARKED = Table(
@@ -270,31 +282,31 @@ PARKED = Table(
     "Facts and predictions whose event is not listed yet.",
     (_RECORD,),
     (
-        Column("parent_key", "text", "Key of the event."),
-        Column("topic", "text", "Topic of the record."),
-        Column("p", "integer", "Its partition."),
-        Column("off", "bigint", "Its offset."),
-        Column("kind", "text", "Kind of the fact, or prediction."),
-        Column("reason", "text", "Why it is parked."),
-        Column("value", "bytea", "Body of the record."),
-        Column("headers", "jsonb", "Headers of the record."),
-        Column("parked_at", "timestamp with time zone", "When it was parked."),
+        TableColumn("parent_key", "text", "Key of the event."),
+        TableColumn("topic", "text", "Topic of the record."),
+        TableColumn("p", "integer", "Its partition."),
+        TableColumn("off", "bigint", "Its offset."),
+        TableColumn("kind", "text", "Kind of the fact, or prediction."),
+        TableColumn("reason", "text", "Why it is parked."),
+        TableColumn("value", "bytea", "Body of the record."),
+        TableColumn("headers", "jsonb", "Headers of the record."),
+        TableColumn("parked_at", "timestamp with time zone", "When it was parked."),
     ),
 )
 EXPORT_DAYS = Table(
     "export_days",
     "The state of each day's files.",
-    (_SOURCE, Column("date", "date", "Day in the source's calendar.")),
+    (_SOURCE, TableColumn("date", "date", "Day in the source's calendar.")),
     (
-        Column("touched", "bigint", "How often rows of the day changed."),
-        Column("exported", "bigint", "The changes that the files include."),
+        TableColumn("touched", "bigint", "How often rows of the day changed."),
+        TableColumn("exported", "bigint", "The changes that the files include."),
     ),
 )
 HORIZON = Table(
     "horizon",
     "At most one row: nothing is in the database that was not known then.",
-    (Column("one_row", "boolean", "Always true."),),
-    (Column("as_of", "timestamp with time zone", "The instant."),),
+    (TableColumn("one_row", "boolean", "Always true."),),
+    (TableColumn("as_of", "timestamp with time zone", "The instant."),),
 )
 
 FACT_TABLES = (ENTRIES, OBSERVATIONS, OUTCOMES, TRANSACTIONS)
@@ -326,11 +338,11 @@ def _reference_table(name: str, meaning: str) -> Table:
     return Table(
         name,
         f"Reference data: {meaning[0].lower()}{meaning[1:]}",
-        (_SOURCE, Column("code", "text", "The source's code.")),
+        (_SOURCE, TableColumn("code", "text", "The source's code.")),
         (
-            Column("name", "text", "What the code means; null: met in an event, not named yet.", optional=True),
-            Column("attributes", "jsonb", "Further values by name."),
-            Column("known_at", "timestamp with time zone", "Since when it is known as it is.", optional=True),
+            TableColumn("name", "text", "What the code means; null: met in an event, not named yet.", optional=True),
+            TableColumn("attributes", "jsonb", "Further values by name."),
+            TableColumn("known_at", "timestamp with time zone", "Since when it is known as it is.", optional=True),
         ),
         (_SMALL_ID,),
     )

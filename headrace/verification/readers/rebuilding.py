@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 from headrace.verification.readers.events import Totals, event_parts
-from headrace.verification.readers.verify import Progress
+from headrace.verification.readers.verify import VerificationProgress
 from services.loader.entity_info import ANY_RECORD, DatedEntityInfo, fold_profiles
 from services.loader.postgres_entities import write_folds
 from services.loader.postgres_merge import merge, prepare_staging
@@ -18,7 +18,7 @@ SLOT = "rebuilt"
 """In facts.return_rates: loaders add to rows of their own slots."""
 
 
-def rebuild(connection: DbConnection, progress: Progress) -> int:
+def rebuild(connection: DbConnection, progress: VerificationProgress) -> int:
     """One transaction. Loaders wait until it ends. Returns the number of events."""
     with connection.transaction():
         connection.execute("SET LOCAL timezone = 'UTC'")

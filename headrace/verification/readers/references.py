@@ -15,7 +15,7 @@ _PARKED = "restart the loader; if it stays, restore a backup (headrace restore)"
 _PACK = "headrace db pack-predictions after setting the row's layout to NULL"
 
 
-class Check(NamedTuple):
+class ConsistencyCheck(NamedTuple):
     """A query whose rows are inconsistencies: key, expected, actual."""
 
     table: str
@@ -23,7 +23,7 @@ class Check(NamedTuple):
     remedy: str
 
 
-def reference_checks() -> Iterator[Check]:
+def reference_checks() -> Iterator[ConsistencyCheck]:
     """One for each column that refers to another table."""
     for table in ALL_TABLES:
         for column, target in ((each.column, each.table) for each in table.foreign_keys):
@@ -33,37 +33,37 @@ def reference_checks() -> Iterator[Check]:
                 f" FROM {table.qualified} t WHERE t.{column} IS NOT NULL"
                 f" AND NOT EXISTS (SELECT FROM facts.{target} r WHERE r.id = t.{column})"
             )
-            yield Check(table.qualified, query, RESTORE)
+            yield ConsistencyCheck(table.qualified, query, RESTORE)
 
 
 CONTRADICTIONS = (
-    Check(
+    ConsistencyCheck(
         "facts.parked",
         "SELECT p.record_id::text, 'released: ' || p.parent_key || ' is listed', 'parked'"
         " FROM facts.parked p JOIN facts.events e ON e.event_key = p.parent_key",
         _PARKED,
     ),
-    Check(
+    ConsistencyCheck(
         "facts.predictions",
         "SELECT p.record_id::text, 'values of probabilities', 'other values in layout_values' FROM facts.predictions p"
         " WHERE p.layout IS NOT NULL AND p.layout_values IS DISTINCT FROM (SELECT"
         " array_agg((h ->> 'probability')::double precision) FROM jsonb_array_elements(p.probabilities) AS i(h))",
         _PACK,
     ),
-    Check(
+    ConsistencyCheck(
         "facts.export_days",
         "SELECT s.name || ' ' || d.date, 'exported <= touched', 'exported ' || d.exported || ', touched ' || d.touched"
         " FROM facts.export_days d JOIN facts.sources s ON s.id = d.source_id WHERE d.exported > d.touched",
         EXPORT,
     ),
-    Check(
+    ConsistencyCheck(
         "facts.export_days",
         "SELECT DISTINCT so.name || ' ' || s.date, 'a row', 'absent' FROM facts.sessions s"
         " JOIN facts.sources so ON so.id = s.source_id JOIN facts.events e ON e.session_id = s.id"
         " WHERE NOT EXISTS (SELECT FROM facts.export_days d WHERE d.source_id = s.source_id AND d.date = s.date)",
         "load an event of the day again, or insert the row",
     ),
-    Check(
+    ConsistencyCheck(
         "broker.positions",
         "SELECT concat_ws(' ', pos.grp, t.name, pos.p), 'at most ' || part.end_off, pos.next_off::text"
         " FROM broker.positions pos JOIN broker.topics t ON t.id = pos.topic_id"
@@ -71,7 +71,7 @@ CONTRADICTIONS = (
         " WHERE pos.next_off > part.end_off AND (SELECT kind FROM broker.kind) = 'embedded'",
         _SKIP,
     ),
-    Check(
+    ConsistencyCheck(
         "broker.log",
         "SELECT concat_ws(' ', name, p, base_off), 'offset ' || expected, 'offset ' || base_off FROM ("
         " SELECT t.name, l.p, l.base_off, lag(l.base_off + l.n) OVER (PARTITION BY l.topic_id, l.p ORDER BY l.base_off)"
@@ -79,7 +79,7 @@ CONTRADICTIONS = (
         " WHERE base_off <> expected",
         RESTORE,
     ),
-    Check(
+    ConsistencyCheck(
         "broker.partitions",
         "SELECT concat_ws(' ', t.name, part.p), 'end_off ' || log.end_off, 'end_off ' || part.end_off"
         " FROM broker.partitions part JOIN broker.topics t ON t.id = part.topic_id"
@@ -87,7 +87,7 @@ CONTRADICTIONS = (
         " WHERE l.topic_id = part.topic_id AND l.p = part.p) log WHERE NOT t.compacted AND log.end_off <> part.end_off",
         RESTORE,
     ),
-    Check(
+    ConsistencyCheck(
         "broker.partitions",
         "SELECT concat_ws(' ', t.name, part.p), 'a batch at begin_off ' || part.begin_off, 'first batch at '"
         " || log.base_off FROM broker.partitions part JOIN broker.topics t ON t.id = part.topic_id"

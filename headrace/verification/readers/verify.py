@@ -28,21 +28,23 @@ _OPEN_UNITS = (
 )
 
 
-class Progress(Protocol):
+class VerificationProgress(Protocol):
     """Shows how far a check has come."""
 
     def begin(self, name: str, total: int) -> Callable[[int], object]:
         """Returns the function that is called with the number of items that are done."""
 
 
-class Verification(NamedTuple):
+class DatabaseVerification(NamedTuple):
     """The result: what is wrong, and how many events were compared."""
 
     inconsistencies: list[Inconsistency]
     event_count: int
 
 
-def verify(snapshot: DbConnection, current: DbConnection, target: Target | None, progress: Progress) -> Verification:
+def verify(
+    snapshot: DbConnection, current: DbConnection, target: Target | None, progress: VerificationProgress
+) -> DatabaseVerification:
     """`target`: where the exports are; None: they are not compared. Both connections are in autocommit mode."""
     with repeatable_read(snapshot):
         result, event_count = _compare(snapshot, progress)
@@ -55,7 +57,7 @@ def verify(snapshot: DbConnection, current: DbConnection, target: Target | None,
         with repeatable_read(snapshot):
             again = set(_compare(snapshot, progress)[0])
         result = [each for each in result if each.table not in _SHARED_TABLES or each in again]
-    return Verification(sorted(result), event_count)
+    return DatabaseVerification(sorted(result), event_count)
 
 
 @contextmanager
@@ -67,7 +69,7 @@ def repeatable_read(connection: DbConnection) -> Iterator[None]:
         yield
 
 
-def _compare(connection: DbConnection, progress: Progress) -> tuple[list[Inconsistency], int]:
+def _compare(connection: DbConnection, progress: VerificationProgress) -> tuple[list[Inconsistency], int]:
     event_count = connection.execute("SELECT count(*) FROM facts.events").fetchall()[0][0]
     totals, result, is_complete = Totals(), list[Inconsistency](), True
     for part in event_parts(connection, progress.begin("events", event_count)):

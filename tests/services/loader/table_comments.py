@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from services.loader.schema import Column, Table
+from services.loader.schema import Table, TableColumn
 
 
-def comment_of(column: Column) -> str:
+def comment_of(column: TableColumn) -> str:
     """The meaning, with the unit."""
     return f"{column.meaning} Unit: {column.unit}." if column.unit else column.meaning
 
