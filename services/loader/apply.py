@@ -365,4 +365,8 @@ def rate_rows(effects: Effects, slot: str) -> list[Row]:
 
     Each slot has rows of its own, so that loaders do not wait for each other; the totals of all slots are summed.
     """
-    return [(slot, source, *cell, *sums) for source, cells in effects.rates.items() for cell, sums in cells.items()]
+    return [
+        (slot, source, *cell, *sums)
+        for source, cells in effects.rates.items()
+        for cell, sums in returns.expand(cells).items()
+    ]

@@ -109,7 +109,7 @@ def rate_rows(rates: Rates) -> list[Row]:
     return [
         (source, *cell, bets, staked, returned, returned / staked if staked > 0 else None, as_of)
         for source, cells in sorted(rates.items())
-        for cell, (bets, staked, returned, as_of) in sorted(cells.items())
+        for cell, (bets, staked, returned, as_of) in sorted(returns.expand(cells).items())
         if bets > 0
     ]
 

@@ -9,6 +9,7 @@ from headrace.verification.readers.verify import VerificationProgress
 from services.loader.entity_info import ANY_RECORD, DatedEntityInfo, fold_profiles
 from services.loader.postgres_entities import write_folds
 from services.loader.postgres_merge import merge, prepare_staging
+from services.loader.returns import expand
 from services.loader.rows import known_json
 from services.loader.schema import PROFILES, RETURN_RATES
 from shared.database.connection import DbConnection
@@ -36,7 +37,9 @@ def rebuild(connection: DbConnection, progress: VerificationProgress) -> int:
 
 def _replace_rates(connection: DbConnection, totals: Totals) -> None:
     connection.execute("DELETE FROM facts.return_rates")
-    rows = [(SLOT, source, *cell, *sums) for source, cells in totals.rates.items() for cell, sums in cells.items()]
+    rows = [
+        (SLOT, source, *cell, *sums) for source, cells in totals.rates.items() for cell, sums in expand(cells).items()
+    ]
     merge(connection, {RETURN_RATES: rows}, {})
 
 

@@ -11,6 +11,7 @@ from headrace.verification.expected_rows import PROFILE_COLUMNS
 from headrace.verification.inconsistency import REBUILD, RELOAD, Inconsistency, compare_rows
 from headrace.verification.readers.events import Totals
 from services.loader.entity_info import ANY_RECORD, DatedEntityInfo, fold_profiles
+from services.loader.returns import expand
 from shared.database.connection import DbConnection
 from shared.events import EntityInfo
 
@@ -35,7 +36,7 @@ def rate_differences(connection: DbConnection, totals: Totals) -> Iterator[Incon
     expected = {
         (source, *cell): tuple(sums[:3])
         for source, cells in totals.rates.items()
-        for cell, sums in cells.items()
+        for cell, sums in expand(cells).items()
         if any(sums[:3])
     }
     actual = {row[:4]: row[4:] for row in connection.execute(_RATES)}

@@ -1,4 +1,4 @@
-"""The headers of cleaned records."""
+"""The headers of cleaned records, and withdrawals."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from shared.records import FETCHED_AT, LIVE, DecodedRecord
 from shared.topics import RAW
 from tests.services.cleaner.synthetic_slices import FETCHED_AT as FETCH_TIME
 from tests.services.cleaner.synthetic_slices import card, raw
+
+NOTHING_OBSERVED = {"boats": {}}
 
 
 @pytest.mark.parametrize(
