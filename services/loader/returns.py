@@ -52,11 +52,8 @@ def contributions(fact: Settled | None) -> dict[Cell, Sums]:
                     cells["entity", entity_key, market] = one
         else:
             # All selections of a line-up are staked alike, so an event has one cell for them (see `expand`).
-            cells[LINE_UP, f"{_format_of(rows[0].selection)}|{' '.join(map(str, sorted(starters)))}", market] = (
-                1,
-                STAKE,
-                0,
-            )
+            slots = " ".join(map(str, sorted(starters)))
+            cells[LINE_UP, f"{_format_of(rows[0].selection)}|{slots}", market] = (1, STAKE, 0)
             for row in rows:
                 cells["selection", row.selection, market] = (0, 0, row.amount)
     return cells
