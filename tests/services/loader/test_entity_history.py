@@ -22,7 +22,7 @@ RANGES = "SELECT value, valid_from, valid_to FROM analytics.entity_history WHERE
 
 
 def card(number: int, minutes: float, **categories: int) -> Any:
-    return listed(number, known=minutes, entries=(entry(1, categories_of=categories),))
+    return listed(number, known=minutes, entries=(entry(1, categories_of={**categories}),))
 
 
 def test_a_value_is_valid_until_a_card_states_another(connection: Connection, load: Load) -> None:
