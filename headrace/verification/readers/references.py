@@ -60,7 +60,8 @@ CONTRADICTIONS = (
         "facts.export_days",
         "SELECT DISTINCT so.name || ' ' || s.date, 'a row', 'absent' FROM facts.sessions s"
         " JOIN facts.sources so ON so.id = s.source_id JOIN facts.events e ON e.session_id = s.id"
-        " WHERE split_part(e.event_key, ':', 2) = s.date::text AND NOT EXISTS (SELECT FROM facts.export_days d WHERE d.source_id = s.source_id AND d.date = s.date)",
+        " WHERE split_part(e.event_key, ':', 2) = s.date::text"
+        " AND NOT EXISTS (SELECT FROM facts.export_days d WHERE d.source_id = s.source_id AND d.date = s.date)",
         "load an event of the day again, or insert the row",
     ),
     ConsistencyCheck(
