@@ -16,8 +16,8 @@ from rich.progress import Progress as Bars
 from headrace.database.access import Access, access_of, connection_uri, open_existing_database, service_settings
 from headrace.database.data_dir import DataDir
 from headrace.database.embedded import OWNER, READER
-from headrace.terminal.arguments import DatabaseOptions, OutputOption, grouped_options
-from headrace.terminal.output import Output, print_json, stderr, stdout
+from headrace.terminal.arguments import DatabaseOptions, Output, OutputOption, grouped_options
+from headrace.terminal.output import print_json, stderr, stdout
 from headrace.verification.readers.rebuilding import rebuild
 from headrace.verification.readers.verify import DatabaseVerification, VerificationProgress, verify
 from services.loader.exports.assembly import target_of

@@ -8,12 +8,12 @@ from typing import Any
 
 import orjson
 
-from headrace.frames.as_of.known_facts import listed_of
 from headrace.verification.inconsistency import Key, Values
 from services.loader.apply import change_row, profiles_of
 from services.loader.as_of import KnownEvent, StoredVersion
 from services.loader.rows import event_columns, rows_of
 from services.loader.schema import CORRECTIONS, FACT_TABLES, REGRESSIONS, Table
+from shared.events import Listed, Settled
 
 EVENT_COLUMNS = (
     "session", "number", "scheduled_at", "title", "distance_m", "card_key", "status", "technique", "conditions",
@@ -61,8 +61,14 @@ def profile_rows(event: KnownEvent) -> Rows:
 
 def session_values(event: KnownEvent) -> tuple[str, Values]:
     """The session's key, with its source, day and venue."""
-    card = listed_of(event)
+    card = event.facts["listed"].fact
+    assert isinstance(card, Listed)  # noqa: S101  # callers pass listed events
     return card.session.session_key, (card.source, card.session.date, card.session.venue)
+
+
+def settled_of(event: KnownEvent) -> Settled | None:
+    fact = event.facts["settled"].fact if "settled" in event.facts else None
+    return fact if isinstance(fact, Settled) else None
 
 
 def gap_in(versions: Sequence[StoredVersion]) -> str | None:

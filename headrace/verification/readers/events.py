@@ -11,7 +11,6 @@ from uuid import UUID
 import zstandard
 from pydantic import ValidationError
 
-from headrace.frames.as_of.known_facts import settled_of
 from headrace.verification import expected_rows
 from headrace.verification.inconsistency import RELOAD, RESTORE, Inconsistency, Values, compare_rows, described
 from services.loader import returns
@@ -137,7 +136,7 @@ class Totals:
         self.titles: dict[str, set[str | None]] = defaultdict(set)
 
     def add(self, event: KnownEvent) -> None:
-        fact = settled_of(event)
+        fact = expected_rows.settled_of(event)
         if fact is not None:
             as_of = returns.rates_as_of(day_of(event.event_key))
             returns.add(self.rates[fact.source], returns.contributions(fact), as_of)

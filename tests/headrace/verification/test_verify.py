@@ -11,6 +11,8 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.types.json import Jsonb
 
 from headrace.database.embedded import EmbeddedPostgres
 from headrace.verification.inconsistency import Inconsistency
@@ -81,7 +83,7 @@ def template(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture
 def loaded(template: Loaded, postgres: EmbeddedPostgres, tmp_path: Path) -> Iterator[Loaded]:
-    source = psycopg.conninfo.conninfo_to_dict(template.url)["dbname"]
+    source = conninfo_to_dict(template.url)["dbname"]
     name = f"verify_{uuid4().hex}"
     shutil.copytree(template.exports, tmp_path / "exports")
     with psycopg.connect(postgres.url_with_password(database="postgres"), autocommit=True) as owner:
@@ -237,9 +239,7 @@ def test_a_profile_that_is_missing_changed_or_extra_is_found(loaded: Loaded) -> 
 
             connection.execute("TRUNCATE facts.profiles")
             with connection.cursor() as cursor:
-                rows = [
-                    (*row[:4], psycopg.types.json.Jsonb(row[4]), psycopg.types.json.Jsonb(row[5])) for row in before
-                ]
+                rows = [(*row[:4], Jsonb(row[4]), Jsonb(row[5])) for row in before]
                 cursor.executemany("INSERT INTO facts.profiles VALUES (%s, %s, %s, %s, %s, %s)", rows)
     assert found_in(loaded) == []
 

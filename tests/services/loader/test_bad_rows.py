@@ -12,7 +12,7 @@ import pytest
 from psycopg.errors import CheckViolation, ForeignKeyViolation
 
 from services.loader.load import Loader
-from services.loader.refusal import refusal_of
+from services.loader.postgres_refusal import refusal_of
 from shared.broker.contract import NewRecord
 from shared.records import DecodedRecord
 from shared.runtime.dead_letters.letter import dead_letter
