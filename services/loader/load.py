@@ -202,10 +202,16 @@ def write_shared(connection: DbConnection, effects: Effects) -> dict[str, resolv
     )
     sessions = resolve.sessions(connection, source_ids, effects.sessions)
     merge(connection, {ENTITIES: entity_rows(effects)}, {"sources": source_ids})
-    if effects.removed_profiles:
-        delete(connection, PROFILES, sorted(effects.removed_profiles), {})
+    _delete_profiles(connection, effects)
     merge(connection, {PROFILES: profile_rows(effects)}, {})
     return {"sources": source_ids, "sessions": sessions}
+
+
+def _delete_profiles(connection: DbConnection, effects: Effects) -> None:
+    """An entity has no row if its only card is withdrawn in the batch that lists it."""
+    entity_ids = resolve.entities(connection, {key for key, _, _ in effects.removed_profiles})
+    if keys := sorted(key for key in effects.removed_profiles if key[0] in entity_ids):
+        delete(connection, PROFILES, keys, {"entities": entity_ids})
 
 
 def fold_shared(connection: DbConnection, effects: Effects) -> None:

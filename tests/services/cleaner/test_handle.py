@@ -12,8 +12,7 @@ from shared.events import Withdrawal
 from shared.records import FETCHED_AT, LIVE, DecodedRecord, decode
 from shared.topics import RAW
 from tests.services.cleaner.synthetic_slices import FETCHED_AT as FETCH_TIME
-from tests.services.cleaner.synthetic_slices import blank_preview_boat, card, preview, raw
-from tests.services.cleaner.test_previews import NO_WEATHER
+from tests.services.cleaner.synthetic_slices import NO_WEATHER, blank_preview_boat, card, preview, raw
 
 
 @pytest.mark.parametrize(
