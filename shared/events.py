@@ -189,6 +189,20 @@ class Reference(Frozen):
     rows: tuple[ReferenceRow, ...]
 
 
+FactKind = Literal["listed", "observed", "settled"]
+
+
+class Withdrawal(Frozen):
+    """A replayed record that contains no fact under the current rules: what earlier rules made of it is withdrawn."""
+
+    schema_version: Literal[1] = 1
+    source: Key
+    event_key: Key
+    fact: FactKind = Field(description="the kind of fact that earlier rules made of the record")
+    reason: str = Field(description="why the record contains no fact")
+    document_hash: str
+
+
 CleanEvent = Annotated[Listed | Observed | Settled | Reference, Field(discriminator="kind")]
 
 
@@ -248,10 +262,13 @@ class Prediction(Frozen):
 CLEAN_EVENT: TypeAdapter[Listed | Observed | Settled | Reference] = TypeAdapter(CleanEvent)
 
 RAW_SCHEMA = "raw-event/1"
+STORED_VERSION: TypeAdapter[Listed | Observed | Settled | Reference | Withdrawal] = TypeAdapter(CleanEvent | Withdrawal)
+"""The messages in facts.versions."""
 
 MESSAGE_TYPES: dict[str, TypeAdapter[Any]] = {
     RAW_SCHEMA: TypeAdapter(RawEvent),
     "clean-event/1": CLEAN_EVENT,
+    "withdrawal/1": TypeAdapter(Withdrawal),
     "loaded-event/1": TypeAdapter(LoadedEvent),
     "prediction/1": TypeAdapter(Prediction),
 }

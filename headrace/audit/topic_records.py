@@ -21,7 +21,7 @@ from services.cleaner.clean import Filtered, clean
 from services.loader.apply import is_blank_result
 from shared.broker.contract import Record
 from shared.errors import InvalidEvent
-from shared.events import RawEvent, Reference, as_utc_ms
+from shared.events import RawEvent, Reference, Withdrawal, as_utc_ms
 from shared.records import decode
 from shared.topics import CLEAN, RAW, SERVICES, dead_letter_topic, retry_topic
 
@@ -127,6 +127,8 @@ def _explain_missing_version(record: Record, event_id: str, tables: TableContent
         return
     if isinstance(message, Reference):
         clean_records.reference_states[event_id] = tables.reference_state(message)
+    elif isinstance(message, Withdrawal):
+        clean_records.filter_reasons[event_id] = "nothing to withdraw"
     elif tables.is_after_as_of(message):
         clean_records.filter_reasons[event_id] = "known after the as-of time of this database"
     elif is_blank_result(message):

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
 
-from headrace.database.access import access_of, connection_uri, open_existing_database
+from headrace.database.access import Access, access_of, connection_uri, open_existing_database, service_settings
 from headrace.database.data_dir import DataDir
 from headrace.database.embedded import OWNER, READER
-from headrace.terminal.arguments import DatabaseOptions, grouped_options
-from headrace.terminal.output import stderr, stdout
+from headrace.terminal.arguments import DatabaseOptions, Output, OutputOption, grouped_options
+from headrace.terminal.output import print_json, stderr, stdout
+from headrace.verification.readers.rebuilding import rebuild
+from headrace.verification.readers.verify import DatabaseVerification, VerificationProgress, verify
+from services.loader.exports.assembly import target_of
+from services.loader.exports.target import Target
 from services.loader.postgres_packing import FIRST, PackedBatch, pack_batch
+from services.loader.settings import LoaderSettings
 from shared.errors import ConfigError
 
 app = typer.Typer(help="The database.", no_args_is_help=True, rich_markup_mode=None)
@@ -70,3 +80,82 @@ def pack_predictions(
             if done.rows:
                 stderr().print(f"{total:,} predictions packed", markup=False, highlight=False)
     stdout().print(f"{total:,} predictions packed; none is left", markup=False, highlight=False)
+
+
+@app.command("verify")
+@grouped_options
+def verify_database(
+    options: DatabaseOptions,
+    exports: Annotated[bool, typer.Option("--exports/--no-exports", help="Compare the daily files too.")] = True,
+    output: OutputOption = Output.TABLE,
+) -> int:
+    """Compute again what the rows must be, and report each difference with what to do. Exit code 1: there are some.
+
+    It folds all stored versions, adds up the return rates, checks references, counts and the embedded log, and compares
+    the daily files. It reads one snapshot and blocks no writer, so services may run meanwhile.
+    """
+    with (
+        open_existing_database(options.settings) as access,
+        access.connect("headrace db") as snapshot,
+        access.connect("headrace db") as current,
+        _bars() as progress,
+    ):
+        target = _exports_target(access, options.settings.data_dir, options.config) if exports else None
+        result = verify(snapshot, current, target, progress)
+    if output is Output.JSON:
+        items = [each._asdict() for each in result.inconsistencies]
+        print_json({"ok": not items, "events": result.event_count, "inconsistencies": items})
+    else:
+        stdout().print("\n".join(verification_lines(result)), markup=False, highlight=False)
+    return 1 if result.inconsistencies else 0
+
+
+@app.command("rebuild")
+@grouped_options
+def rebuild_tables(options: DatabaseOptions) -> None:
+    """Compute return rates, profiles and entities again from the stored versions.
+
+    Needed once after an upgrade from a version without profiles or rates by month and selection, and if `headrace db
+    verify` says so.
+    Loaders wait meanwhile.
+    """
+    with (
+        open_existing_database(options.settings) as access,
+        access.connect("headrace db") as connection,
+        _bars() as progress,
+    ):
+        count = rebuild(connection, progress)
+    stdout().print(f"rebuilt from {count:,} events", markup=False, highlight=False)
+
+
+def verification_lines(result: DatabaseVerification) -> Iterator[str]:
+    for each in result.inconsistencies:
+        yield f"{each.table} {each.key}"
+        yield f"    expected: {each.expected}"
+        yield f"    actual:   {each.actual}"
+        yield f"    remedy:   {each.remedy}"
+    count = len(result.inconsistencies)
+    yield f"{result.event_count:,} events verified: {f'{count:,} inconsistencies' if count else 'no inconsistency'}"
+
+
+class _TerminalProgress:
+    """Bars on standard error; on a file there are none."""
+
+    def __init__(self, bars: Bars) -> None:
+        self._bars = bars
+
+    def begin(self, name: str, total: int) -> Callable[[int], object]:
+        task = self._bars.add_task(name, total=total)
+        return lambda count: self._bars.advance(task, count)
+
+
+@contextmanager
+def _bars() -> Iterator[VerificationProgress]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Bars(*columns, console=stderr(), transient=True, disable=not sys.stderr.isatty()) as bars:
+        yield _TerminalProgress(bars)
+
+
+def _exports_target(access: Access, data_dir: Path, config: Path | None) -> Target | None:
+    settings = service_settings(LoaderSettings, access, data_dir, config)
+    return target_of(settings) if settings.loader.exports else None

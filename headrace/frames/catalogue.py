@@ -248,8 +248,8 @@ RETURN_RATES = View(
     "One row per market and group: what bets on all selections cost and paid back, over all settled events.",
     (
         _SOURCE,
-        Column("scope", "text", "Kind of group.", values=("all", "venue", "slot", "entity")),
-        Column("key", "text", "Venue, slot or entity key; empty for `all`."),
+        Column("scope", "text", "Kind of group.", values=("all", "venue", "slot", "entity", "month", "selection")),
+        Column("key", "text", "Venue, slot, entity key, month (2026-01) or selection; empty for `all`."),
         Column("market", "text", "Kind of bet.", category=True),
         Column("bets", "bigint", "Number of bets."),
         Column("staked", "bigint", "Sum of stakes.", "currency of the source, 100 per bet"),

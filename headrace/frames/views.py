@@ -277,7 +277,7 @@ class Views(ABC):
         Columns:
             source (category): Name of the source.
             scope (category): Kind of group.
-            key (str): Venue, slot or entity key; empty for `all`.
+            key (str): Venue, slot, entity key, month (2026-01) or selection; empty for `all`.
             market (category): Kind of bet.
             bets (Int64): Number of bets.
             staked (Int64): Sum of stakes. Unit: currency of the source, 100 per bet.

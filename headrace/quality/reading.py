@@ -170,10 +170,10 @@ def _dead_letters(frames: Frames) -> pd.DataFrame:
 def _first_measured(rows: pd.DataFrame) -> pd.DataFrame:
     """When each event was known first with a lane of an entry: weather and weights are known hours before.
 
-    `body` is that of facts.versions.
+    `body` is that of facts.versions; a withdrawal has no entries.
     """
     decompress = zstandard.ZstdDecompressor().decompress
-    entries = (orjson.loads(decompress(body))["entries"] for body in rows["body"])
+    entries = (orjson.loads(decompress(body)).get("entries", ()) for body in rows["body"])
     is_measured = [any(each.get("course") for each in listed) for listed in entries]
     known = rows[pd.Series(is_measured, index=rows.index, dtype="bool")].groupby("event_key")["known_at"].min()
     return known.reset_index().assign(kind="measured")

@@ -17,7 +17,7 @@ from services.loader.rows import known_at_of
 from services.notifier.findings.finding import EventDetails
 from services.notifier.storage.postgres_facts import read_events
 from shared.database.connection import DbConnection
-from shared.events import Prediction
+from shared.events import Prediction, Withdrawal
 
 EVENTS = """
 SELECT e.event_key FROM facts.events e JOIN facts.sessions s ON s.id = e.session_id
@@ -58,6 +58,9 @@ def read_history(connection: DbConnection, first: date, last: date) -> DayHistor
     results: dict[str, list[FactVersion]] = defaultdict(list)
     for key, scheduled_at, revision, record_id, body in _rows(connection, RESULTS, keys):
         fact = decode_body(body)
+        if isinstance(fact, Withdrawal):
+            results[key] = [version for version in results[key] if version.record_id != record_id]
+            continue
         version = FactVersion(known_at_of(fact, scheduled_at), revision, record_id, fact)
         results[key] = supersede(results[key], version)
     predictions = [_prediction(*row) for row in _rows(connection, PREDICTIONS, keys)]

@@ -11,10 +11,10 @@ from services.cleaner import boatrace
 from services.cleaner.filtered import Filtered
 from services.cleaner.reference import read_reference
 from shared.errors import InvalidEvent
-from shared.events import CleanEvent, RawEvent
+from shared.events import CleanEvent, FactKind, RawEvent
 from shared.records import reason_of
 
-__all__ = ["Filtered", "clean"]
+__all__ = ["FACT_KINDS", "Filtered", "clean"]
 
 Feeds = dict[str, Callable[[RawEvent], CleanEvent | Filtered]]
 
@@ -24,6 +24,9 @@ BOATRACE: Feeds = {
     "results": boatrace.read_result,
     "reference": read_reference,
 }
+
+FACT_KINDS: dict[str, FactKind] = {"programs": "listed", "previews": "observed", "results": "settled"}
+"""The kind of fact that each feed contains. Reference data is none."""
 
 FORMATS: dict[str, Feeds] = {"boatrace": BOATRACE, "simulator": BOATRACE}
 """The format of a source, by the part of its name before the first hyphen (`simulator`, `simulator-2`)."""

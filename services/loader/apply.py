@@ -6,16 +6,18 @@ The result (`Effects`) is the rows to write, the rows to delete and the records 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Any
+from functools import reduce
+from typing import Any, NamedTuple
+from uuid import UUID
 
 import zstandard
 
 from services.loader import returns
-from services.loader.entity_info import DatedEntityInfo, merge
-from services.loader.fact_tree import FactEvent
+from services.loader.entity_info import DatedEntityInfo, fold_profiles
+from services.loader.fact_tree import FactEvent, leaves, tree_of
 from services.loader.fold import FactVersion, FoldedFact, VersionChange, changed_fields, fold, supersede
 from services.loader.rows import (
     Row,
@@ -27,9 +29,9 @@ from services.loader.rows import (
     session_row,
     status_with,
 )
-from services.loader.schema import CORRECTIONS, FACT_TABLES, REGRESSIONS, VERSIONS, Table
+from services.loader.schema import CORRECTIONS, ENTITY_MEASURES, FACT_TABLES, REGRESSIONS, VERSIONS, Table
 from services.loader.state import EventState
-from shared.events import Listed, Settled, day_of
+from shared.events import Listed, Measures, Settled, Withdrawal, day_of
 from shared.records import DecodedRecord
 
 
@@ -45,6 +47,17 @@ class LoadedFact:
     changed: tuple[str, ...]
 
 
+ProfileKey = tuple[str, datetime, UUID]
+"""Entity key, known_at and record id."""
+
+
+class EntityProfile(NamedTuple):
+    """What one card states about an entity: a row of facts.profiles."""
+
+    stated: DatedEntityInfo
+    measures: Measures
+
+
 @dataclass
 class Effects:
     """All changes of one batch to the tables, in memory."""
@@ -55,7 +68,9 @@ class Effects:
     removed_rows: dict[Table, list[Row]] = field(default_factory=lambda: defaultdict(list))
     sessions: list[SessionRow] = field(default_factory=list)
     events: dict[str, dict[str, Any]] = field(default_factory=lambda: defaultdict(dict))
-    entities: dict[str, DatedEntityInfo] = field(default_factory=dict)
+    profiles: dict[ProfileKey, EntityProfile] = field(default_factory=dict)
+    removed_profiles: set[ProfileKey] = field(default_factory=set)
+    cleared_kinds: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))  # kind to event keys
     rates: dict[str, dict[returns.Cell, list[Any]]] = field(default_factory=lambda: defaultdict(dict))  # see rate_rows
     changed_days: set[tuple[str, date]] = field(default_factory=set)
     loaded_facts: list[LoadedFact] = field(default_factory=list)
@@ -73,11 +88,16 @@ class FactApplier:
         # Level 1 compresses a fact of 2 KB in 9 us. Creating a compressor takes as long, so the batch shares one.
         self._compressor = zstandard.ZstdCompressor(level=1)
         self._folds_before: dict[tuple[str, str], FoldedFact | None] = {}
-        self._folds_after: dict[tuple[str, str], FoldedFact] = {}
+        self._folds_after: dict[tuple[str, str], FoldedFact | None] = {}  # None: withdrawn
+        self._cards: dict[str, Listed] = {}
+        self._stored: set[str] = set()  # events with a new version
         self.effects = Effects()
 
     def apply(self, received: DecodedRecord) -> None:
         """Every version is stored, even if it changes nothing: a version that arrives later may sort before it."""
+        if isinstance(received.message, Withdrawal):
+            self._withdraw(received, received.message)
+            return
         fact: FactEvent = received.message
         state = self._states.setdefault(fact.event_key, EventState(fact.event_key))
         scheduled_at = fact.scheduled_at if isinstance(fact, Listed) else None
@@ -86,34 +106,65 @@ class FactApplier:
             self.effects.withheld_count += 1
             return
         version = FactVersion(known_at, received.revision, received.event_id, fact)
-        versions = accept(state.versions.get(fact.kind, ()), version)
+        history = state.versions.get(fact.kind, ())
+        versions = accept(history, version, state.withdrawn.get(fact.kind, {}))
         if versions is None:
             return
         before, after = self._refold(state, fact.kind, versions)
-        if isinstance(fact, Listed) and isinstance(after.fact, Listed):
-            self._reschedule(state, after.fact.scheduled_at)
-            self._collect_entities(fact, known_at)
-        changed = () if before is None else changed_fields(before.fact, after.fact)
-        number = self._store_version(state, version, received, is_published=changed is not None)
-        if changed is not None:
-            self.effects.loaded_facts.append(
-                LoadedFact(received, known_at, number, state.status, state.scheduled_at, changed)
-            )
+        if isinstance(fact, Listed):
+            self._cards[state.event_key] = fact
+            self._reschedule(state, after.fact.scheduled_at if after and isinstance(after.fact, Listed) else None)
+            self._replace_profiles(history, version)
+        self._publish(state, received, fact.kind, known_at, before, after)
 
     def finish(self) -> Effects:
         """Compute the changed rows, the events' columns and the changes to return rates. Call once, at the end."""
         for (event_key, kind), after in self._folds_after.items():
             before = self._folds_before[event_key, kind]
-            self._diff_rows(before.fact if before else None, after.fact)
-            if before or after.corrections or after.regressions:
+            some = after or before
+            if some is None:  # a fact and its withdrawal
+                continue
+            self._diff_rows(before.fact if before else None, after.fact if after else None)
+            if before or some.corrections or some.regressions:
                 self._record_changes(before, after)
-            self._set_event_columns(self._states[event_key], after.fact, after.changed_at)
+            self._set_event_columns(event_key, kind, after)
             day = day_of(event_key)
-            if isinstance(after.fact, Settled):
-                self._add_returns(before.fact if before else None, after.fact, day)
+            self._add_returns(before.fact if before else None, after.fact if after else None, some.fact.source, day)
             if day is not None:
-                self.effects.changed_days.add((after.fact.source, day))
+                self.effects.changed_days.add((some.fact.source, day))
+        for event_key in self._stored:
+            self._complete_columns(self._states[event_key])
         return self.effects
+
+    def _withdraw(self, received: DecodedRecord, message: Withdrawal) -> None:
+        """Remove the version of a record. The withdrawal is a version too: the record's fact may arrive after it."""
+        state, kind = self._states.setdefault(message.event_key, EventState(message.event_key)), message.fact
+        record_id, revision = received.event_id, received.revision
+        history = state.versions.get(kind, ())
+        own = next((version for version in history if version.record_id == record_id), None)
+        newest = max(state.withdrawn.get(kind, {}).get(record_id, ""), own.revision if own else "")
+        if newest > revision or (own is None and (newest == revision or self._as_of_limit is not None)):
+            return
+        rest = [version for version in history if version is not own]
+        before, after = self._refold(state, kind, rest) if own else (None, None)
+        state.withdraw(kind, record_id, revision)
+        if kind == "listed" and own:
+            self._reschedule(state, after.fact.scheduled_at if after and isinstance(after.fact, Listed) else None)
+            self._replace_profiles([own], None)
+        known_at = own.known_at if own else withdrawn_at(message.event_key, state.scheduled_at)
+        self._publish(state, received, kind, known_at, before, after)
+
+    def _publish(
+        self, state: EventState, received: DecodedRecord, kind: str, known_at: datetime, before: FoldedFact | None,
+        after: FoldedFact | None,
+    ) -> None:  # fmt: skip
+        """Store the version, and announce it if it changes the fold."""
+        changed = changes_of(before, after)
+        number = self._store_version(state, received, kind, known_at, is_published=changed is not None)
+        if changed is not None:
+            self.effects.loaded_facts.append(
+                LoadedFact(received, known_at, number, state.status, state.scheduled_at, changed)
+            )
 
     def _is_beyond_limit(self, as_of_limit: datetime, state: EventState, fact: FactEvent, known_at: datetime) -> bool:
         """Also true for a fact whose event is not listed within the limit: it would have no event row to refer to."""
@@ -122,17 +173,25 @@ class FactApplier:
 
     def _refold(
         self, state: EventState, kind: str, versions: list[FactVersion]
-    ) -> tuple[FoldedFact | None, FoldedFact]:
+    ) -> tuple[FoldedFact | None, FoldedFact | None]:
         """Replace the versions of this kind of fact; returns the fold before (None if there was none) and after."""
         fold_key = (state.event_key, kind)
-        before = self._folds_after.get(fold_key)
-        if before is None and state.versions.get(kind):
-            before = fold(state.versions[kind])
+        before = self._fold_of(state, kind)
         self._folds_before.setdefault(fold_key, before)
-        after = self._folds_after[fold_key] = fold(versions)
+        after = self._folds_after[fold_key] = fold(versions) if versions else None
         state.versions[kind] = versions
-        state.status = status_with(state.status, after.fact)
+        if after:
+            state.status = status_with(state.status, after.fact)
+        else:
+            folds = [self._fold_of(state, other) for other in ("observed", "settled")]
+            state.status = reduce(status_with, (each.fact for each in folds if each), "listed")
         return before, after
+
+    def _fold_of(self, state: EventState, kind: str) -> FoldedFact | None:
+        fold_key = (state.event_key, kind)
+        if fold_key in self._folds_after:
+            return self._folds_after[fold_key]
+        return fold(state.versions[kind]) if state.versions.get(kind) else None
 
     def _reschedule(self, state: EventState, scheduled_at: datetime | None) -> None:
         """Set the schedule. Versions whose fact has no `known_at` are dated by the schedule, so they get a new date."""
@@ -145,25 +204,28 @@ class FactApplier:
                 self._refold(state, kind, redated)
 
     def _store_version(
-        self, state: EventState, version: FactVersion, received: DecodedRecord, is_published: bool
+        self, state: EventState, received: DecodedRecord, kind: str, known_at: datetime, is_published: bool
     ) -> int:
         """Returns the version's number. `is_published`: the same unit appends a record to loaded-events for it."""
-        kind = version.fact.kind
         number = state.version_counts[kind] = state.version_counts.get(kind, 0) + 1
         state.version += 1
+        self._stored.add(state.event_key)
         self.effects.new_rows[VERSIONS].append(
-            (state.event_key, kind, number, version.known_at, version.revision, version.record_id,
+            (state.event_key, kind, number, known_at, received.revision, received.event_id,
              self._compressor.compress(received.record.value), is_published)
         )  # fmt: skip
         return number
 
-    def _record_changes(self, before: FoldedFact | None, after: FoldedFact) -> None:
+    def _record_changes(self, before: FoldedFact | None, after: FoldedFact | None) -> None:
         """Write new corrections and regressions. A late version may also invalidate those of newer versions."""
-        fact, none = after.fact, frozenset[VersionChange]()
-        self.effects.regression_counts[fact.kind] += len(after.regressions - (before.regressions if before else none))
+        none = frozenset[VersionChange]()
+        corrections, regressions = (before.corrections, before.regressions) if before else (none, none)
+        new_corrections, new_regressions = (after.corrections, after.regressions) if after else (none, none)
+        fact = (after or before).fact  # type: ignore[union-attr]  # one of them exists
+        self.effects.regression_counts[fact.kind] += len(new_regressions - regressions)
         for table, old, new in (
-            (CORRECTIONS, before.corrections if before else none, after.corrections),
-            (REGRESSIONS, before.regressions if before else none, after.regressions),
+            (CORRECTIONS, corrections, new_corrections),
+            (REGRESSIONS, regressions, new_regressions),
         ):
             rows = [change_row(table, fact, note) for note in sorted(new - old)]
             self.effects.rows.setdefault(table, []).extend(rows)
@@ -172,19 +234,26 @@ class FactApplier:
                 if (note.record_id, note.change.field) not in kept_keys:
                     self.effects.removed_rows[table].append(change_row(table, fact, note)[: len(table.key)])
 
-    def _collect_entities(self, fact: Listed, known_at: datetime) -> None:
-        for entry in fact.entries:
-            if entry.entity is not None:
-                current = DatedEntityInfo(known_at, fact.source, entry.entity)
-                previous = self.effects.entities.get(entry.entity.entity_key)
-                self.effects.entities[entry.entity.entity_key] = merge(previous, current) if previous else current
+    def _replace_profiles(self, history: Sequence[FactVersion], version: FactVersion | None) -> None:
+        """Add the profiles of a card, and remove those of the version that it replaces. `version` None: withdrawn."""
+        profiles, removed = self.effects.profiles, self.effects.removed_profiles
+        for old in history:
+            if version is None or old.record_id == version.record_id:
+                gone = profiles_of(old).keys()
+                removed.update(gone)
+                for key in gone:
+                    profiles.pop(key, None)
+        if version is not None:
+            stated = profiles_of(version)
+            profiles |= stated
+            removed.difference_update(stated)
 
-    def _diff_rows(self, before: FactEvent | None, after: FactEvent) -> None:
-        if before is None:
+    def _diff_rows(self, before: FactEvent | None, after: FactEvent | None) -> None:
+        if before is None and after is not None:
             for table, row in rows_of(after):
                 self.effects.new_rows[table].append(row)
             return
-        old, new = set(rows_of(before)), set(rows_of(after))
+        old, new = set(rows_of(before) if before else ()), set(rows_of(after) if after else ())
         for table, row in sorted(new - old, key=lambda item: (item[0].name, item[1][:2])):
             self.effects.rows[table].append(row)
         kept_keys = {(table, row[: len(table.key)]) for table, row in new}
@@ -192,24 +261,64 @@ class FactApplier:
             if (table, row[: len(table.key)]) not in kept_keys:
                 self.effects.removed_rows[table].append(row[: len(table.key)])
 
-    def _set_event_columns(self, state: EventState, after: FactEvent, known_at: datetime) -> None:
+    def _set_event_columns(self, event_key: str, kind: str, after: FoldedFact | None) -> None:
+        columns = self.effects.events[event_key]
+        if after is None:
+            self.effects.cleared_kinds[kind].append(event_key)
+            return
+        if isinstance(after.fact, Listed):
+            self.effects.sessions.append(session_row(after.fact))
+        columns |= event_columns(after.fact, after.changed_at)
+
+    def _complete_columns(self, state: EventState) -> None:
         columns = self.effects.events[state.event_key]
         columns |= {"status": state.status, "version": state.version}
-        if isinstance(after, Listed):
-            self.effects.sessions.append(session_row(after))
-        columns |= event_columns(after, known_at)
+        if state.id is None and "session" not in columns:  # listed and withdrawn in one batch
+            card = self._cards[state.event_key]
+            self.effects.sessions.append(session_row(card))
+            columns |= {"session": card.session.session_key, "number": card.number}
 
-    def _add_returns(self, before: FactEvent | None, after: Settled, day: date | None) -> None:
-        contributions_before = returns.contributions(before if isinstance(before, Settled) else None)
-        returns.add(
-            self.effects.rates[after.source],
-            returns.difference(contributions_before, returns.contributions(after)),
-            returns.rates_as_of(day),
+    def _add_returns(self, before: FactEvent | None, after: FactEvent | None, source: str, day: date | None) -> None:
+        old, new = (returns.contributions(fact if isinstance(fact, Settled) else None) for fact in (before, after))
+        if old or new:
+            returns.add(self.effects.rates[source], returns.difference(old, new), returns.rates_as_of(day))
+
+
+def changes_of(before: FoldedFact | None, after: FoldedFact | None) -> tuple[str, ...] | None:
+    """The fields that differ, empty for a first version; None if nothing changed."""
+    if after is None:
+        return None if before is None else tuple(sorted(name for name, _ in leaves(tree_of(before.fact))))
+    return () if before is None else changed_fields(before.fact, after.fact)
+
+
+def profiles_of(version: FactVersion) -> dict[ProfileKey, EntityProfile]:
+    """What a card states about its entities."""
+    assert isinstance(version.fact, Listed)  # noqa: S101  # callers pass cards
+    source, known_at, record_id = version.fact.source, version.known_at, version.record_id
+    return {
+        (entry.entity.entity_key, known_at, record_id): EntityProfile(
+            DatedEntityInfo(known_at, source, entry.entity, record_id),
+            {name: value for name in ENTITY_MEASURES if (value := entry.measures.get(name)) is not None},
         )
+        for entry in version.fact.entries
+        if entry.entity is not None
+    }
 
 
-def accept(history: Sequence[FactVersion], version: FactVersion) -> list[FactVersion] | None:
-    """The versions of one kind of fact, in order of arrival, with a further one; None if it is not to be stored."""
+def withdrawn_at(event_key: str, scheduled_at: datetime | None) -> datetime:
+    """The `known_at` of a withdrawal without a version to withdraw: no fact has it, so it only has to be a time."""
+    return scheduled_at or returns.rates_as_of(day_of(event_key))
+
+
+def accept(
+    history: Sequence[FactVersion], version: FactVersion, withdrawn: Mapping[UUID, str] | None = None
+) -> list[FactVersion] | None:
+    """The versions of one kind of fact, in order of arrival, with a further one; None if it is not to be stored.
+
+    `withdrawn`: the records that state no fact any more, with the revision that withdrew it.
+    """
+    if withdrawn and withdrawn.get(version.record_id, "") >= version.revision:
+        return None
     if any(old.record_id == version.record_id and not replaces(version, old) for old in history):
         return None
     if not history and is_blank_result(version.fact):
@@ -228,10 +337,22 @@ def is_blank_result(fact: FactEvent) -> bool:
 
 
 def entity_rows(effects: Effects) -> list[Row]:
-    """Rows for facts.entities, with the source's name in place of its id."""
+    """Rows for facts.entities, with the source's name in place of its id: each is the fold of the batch's profiles."""
+    by_entity: dict[str, list[DatedEntityInfo]] = defaultdict(list)
+    for (entity_key, _, _), profile in effects.profiles.items():
+        by_entity[entity_key].append(profile.stated)
+    folds = {key: each[0] if len(each) == 1 else fold_profiles(each) for key, each in by_entity.items()}
     return [
-        (key, source, info.name, known_json(info.categories.items()) or "{}", known_at)
-        for key, (known_at, source, info) in effects.entities.items()
+        (key, fold.source, fold.info.name, known_json(fold.info.categories.items()) or "{}", fold.known_at)
+        for key, fold in folds.items()
+    ]
+
+
+def profile_rows(effects: Effects) -> list[Row]:
+    """Rows for facts.profiles, with the entity's key in place of its id."""
+    return [
+        (*key, stated.info.name, *(known_json(each.items()) or "{}" for each in (stated.info.categories, measures)))
+        for key, (stated, measures) in effects.profiles.items()
     ]
 
 
@@ -246,4 +367,8 @@ def rate_rows(effects: Effects, slot: str) -> list[Row]:
 
     Each slot has rows of its own, so that loaders do not wait for each other; the totals of all slots are summed.
     """
-    return [(slot, source, *cell, *sums) for source, cells in effects.rates.items() for cell, sums in cells.items()]
+    return [
+        (slot, source, *cell, *sums)
+        for source, cells in effects.rates.items()
+        for cell, sums in returns.expand(cells).items()
+    ]

@@ -15,7 +15,7 @@ from services.loader.apply import accept
 from services.loader.fact_tree import FactEvent
 from services.loader.fold import FactVersion, FoldedFact, fold
 from services.loader.rows import known_at_of, status_with
-from shared.events import Listed
+from shared.events import Listed, Withdrawal
 
 
 class StoredVersion(NamedTuple):
@@ -25,7 +25,7 @@ class StoredVersion(NamedTuple):
     number: int
     revision: str
     record_id: UUID
-    fact: FactEvent
+    fact: FactEvent | Withdrawal
 
 
 class KnownEvent(NamedTuple):
@@ -38,8 +38,12 @@ class KnownEvent(NamedTuple):
     versions: dict[str, list[FactVersion]]
 
 
-def known_event(event_key: str, stored: Iterable[StoredVersion], instant: datetime | None) -> KnownEvent | None:
+def known_event(
+    event_key: str, stored: Iterable[StoredVersion], instant: datetime | None, *, unlisted: bool = False
+) -> KnownEvent | None:
     """None if the event was not listed yet: its other facts are then parked, and no rows. `instant` None: everything.
+
+    `unlisted`: also an event whose cards were all withdrawn.
 
     A fact without `known_at` is dated by the schedule that was known at the instant.
     """
@@ -51,13 +55,14 @@ def known_event(event_key: str, stored: Iterable[StoredVersion], instant: dateti
     status, count, scheduled_at = "listed", 0, None
     for kind in ("listed", "observed", "settled"):
         accepted, number = _accepted(by_kind.get(kind, ()), scheduled_at, instant)
+        count += number
         if accepted:
             versions[kind], facts[kind] = accepted, fold(accepted)
-            status, count = status_with(status, facts[kind].fact), count + number
+            status = status_with(status, facts[kind].fact)
         if kind == "listed":
-            if not accepted:
+            if not accepted and not unlisted:
                 return None
-            scheduled_at = _schedule(facts[kind].fact)
+            scheduled_at = _schedule(facts[kind].fact) if accepted else None
     return KnownEvent(event_key, status, count, facts, versions)
 
 
@@ -68,6 +73,10 @@ def _accepted(
     accepted: list[FactVersion] = []
     count = 0
     for _, _, revision, record_id, fact in stored:
+        if isinstance(fact, Withdrawal):  # as a replaced version: at every instant
+            count += instant is None or any(version.record_id == record_id for version in accepted)
+            accepted = [version for version in accepted if version.record_id != record_id]
+            continue
         own_schedule = _schedule(fact)
         if isinstance(fact, Listed) and fact.known_at is None and own_schedule is None and accepted:
             own_schedule = _schedule(fold(accepted).fact)

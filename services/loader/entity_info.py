@@ -1,37 +1,63 @@
-"""Merges what several cards state about one entity.
+"""Folds what the cards state about one entity, its profiles, into what is known of it.
 
-The newest card with a different value wins; values that it lacks are kept. `known_at` is the time since which the
-merged info is known, so a card that only repeats it changes no row. Thousands of cards do, and otherwise concurrent
-loaders would wait for each other's row locks on every entity. The price: when two loaders process the cards A, B, A in
-the order A, A, B, the result is B.
+The newest profile with a different value wins; values that it lacks are kept. `known_at` of the result is the time
+since which it is known, so a profile that only repeats it changes nothing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import reduce
 from typing import NamedTuple
+from uuid import UUID
 
 from shared.events import EntityInfo
 
+ANY_RECORD = UUID(int=0)
+
 
 class DatedEntityInfo(NamedTuple):
-    """An entity as one card states it; `known_at` is when the card became known."""
+    """A profile: an entity as the card of one record states it; `known_at` is when the card became known."""
 
     known_at: datetime
     source: str
     info: EntityInfo
+    record_id: UUID = ANY_RECORD
 
 
 def merge(before: DatedEntityInfo, other: DatedEntityInfo) -> DatedEntityInfo:
-    """Merge the two, in either order. `_UPDATE_ENTITIES` in services/loader/postgres_merge.py does the same in SQL."""
-    older, newer = (before, other) if other.known_at >= before.known_at else (other, before)
-    if (newer.info.name, newer.info.categories) == (older.info.name, older.info.categories):  # the usual case
-        return older
-    info = EntityInfo(
-        entity_key=newer.info.entity_key,
-        name=newer.info.name or older.info.name,
-        categories=older.info.categories | newer.info.categories,
-    )
-    if (info.name, info.categories) == (older.info.name, older.info.categories):
-        return older
-    return newer._replace(info=info)
+    """Merge a profile into the fold of older ones."""
+    stated = {name: value for name, value in other.info.categories.items() if value is not None}
+    name, categories = other.info.name or before.info.name, before.info.categories | stated
+    if (name, categories) == (before.info.name, before.info.categories):
+        return before
+    return other._replace(info=other.info.model_copy(update={"name": name, "categories": categories}))
+
+
+def fold_profiles(profiles: Iterable[DatedEntityInfo]) -> DatedEntityInfo:
+    """The fold of one or more profiles of an entity, in any order. Equal `known_at` are ordered by record id."""
+    return reduce(merge, sorted(profiles, key=_order))
+
+
+def refold(before: DatedEntityInfo, part: Sequence[DatedEntityInfo], *, is_start: bool) -> DatedEntityInfo | None:
+    """The fold of all profiles, computed from a part of them; None if the part does not suffice.
+
+    `before` is the stored fold. `part` has all profiles from the newest one before the first new profile (`is_start`
+    if there is none), either to the last one, or to `before.known_at` if all new ones are older. It suffices if its
+    first profile states every value, a later one changes a value, and those that it leaves out still change nothing.
+    """
+    first = min(part, key=_order)
+    after = fold_profiles(part)
+    names = before.info.categories.keys() | after.info.categories.keys()
+    has_name = first.info.name is not None or before.info.name is after.info.name is None
+    states_all = has_name and first.info.categories.keys() >= names
+    if not is_start and (not states_all or after.known_at == first.known_at):
+        return None
+    is_equal = (after.info.name, after.info.categories) == (before.info.name, before.info.categories)
+    covers_all = max(profile.known_at for profile in part) > before.known_at
+    return after if covers_all or is_equal else None
+
+
+def _order(profile: DatedEntityInfo) -> tuple[datetime, UUID]:
+    return profile.known_at, profile.record_id

@@ -15,22 +15,30 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import orjson
-from psycopg.errors import CardinalityViolation, DataError, ProgramLimitExceeded
+from psycopg.errors import (
+    CardinalityViolation,
+    CheckViolation,
+    DataError,
+    ForeignKeyViolation,
+    NotNullViolation,
+    ProgramLimitExceeded,
+)
 
 from services.loader import postgres_base, postgres_events, resolve
-from services.loader.apply import Effects, FactApplier, LoadedFact, entity_rows, rate_rows
+from services.loader.apply import Effects, FactApplier, LoadedFact, entity_rows, profile_rows, rate_rows
 from services.loader.fact_age import live_age_s
-from services.loader.parking import FACT_KINDS, PREDICTION, park, release
+from services.loader.parking import FACT_KINDS, PREDICTION, kind_of, park, release
+from services.loader.postgres_entities import fold_entities
 from services.loader.postgres_merge import delete, insert, merge, prepare_staging
 from services.loader.postgres_state import read_states
 from services.loader.rows import Row, json_text
-from services.loader.schema import DEAD_LETTERS, ENTITIES, PREDICTIONS, RETURN_RATES
+from services.loader.schema import DEAD_LETTERS, ENTITIES, PREDICTIONS, PROFILES, RETURN_RATES
 from services.loader.state import EventState
 from shared.broker.contract import NewRecord, Record
 from shared.clock import Clock
-from shared.database.connection import DbConnection, ReconnectingConnection, first_line
+from shared.database.connection import DbConnection, ReconnectingConnection
 from shared.errors import InvalidEvent
-from shared.events import SCHEMA_VERSION, Listed, LoadedEvent, Prediction, Reference
+from shared.events import SCHEMA_VERSION, Listed, LoadedEvent, Prediction, Reference, Withdrawal
 from shared.records import DecodedRecord, encode, headers_of, revision_of
 from shared.runtime.metrics import Metrics
 from shared.topics import CLEAN, LOADED, partition_of
@@ -38,8 +46,11 @@ from shared.topics import CLEAN, LOADED, partition_of
 HOP = "loader"
 
 # Errors caused by the record, not by the database: numbers and texts that do not fit a column, keys too long for an
-# index, the same key twice in one fact.
-_INVALID_VALUE_ERRORS = (DataError, CardinalityViolation, ProgramLimitExceeded)
+# index, the same key twice in one fact, values that a constraint refuses. UniqueViolation is not one of them: two
+# loaders may cause it.
+_INVALID_VALUE_ERRORS = (
+    DataError, CardinalityViolation, ProgramLimitExceeded, CheckViolation, ForeignKeyViolation, NotNullViolation,
+)  # fmt: skip
 
 T = TypeVar("T")
 
@@ -70,7 +81,7 @@ class Loader:
         try:
             return self._handle(batch, connection)
         except _INVALID_VALUE_ERRORS as error:
-            raise InvalidEvent(f"PostgreSQL rejects a value of the record: {first_line(error)}") from error
+            raise InvalidEvent(f"PostgreSQL rejects a value of the record: {refusal_of(error)}") from error
 
     def _handle(self, batch: Sequence[DecodedRecord], connection: DbConnection) -> list[NewRecord]:
         lock_event_stripes(connection, batch, self._stripes)
@@ -123,6 +134,8 @@ class Loader:
             return []
         with self._shared_transaction(connection) as shared_connection:
             shared_ids = write_shared(shared_connection, effects)
+        with self._shared_transaction(connection) as shared_connection:  # once the profiles are committed
+            fold_shared(shared_connection, effects)
         ids = write_rows(connection, effects, shared_ids, self._slot)
         for item in ready:
             if item.event_id in ages_s:
@@ -149,11 +162,12 @@ class Loader:
         """The events' states, and the batch preceded by the parked facts of events that it lists for the first time."""
         states = read_states(
             connection,
-            # A card may change the schedule, and with it the `known_at` of the event's other facts.
+            # A card may change the schedule, and with it the `known_at` of the event's other facts. A withdrawal
+            # changes the status, which depends on all kinds.
             (
                 (item.message.event_key, kind)
                 for item in facts
-                for kind in (FACT_KINDS if isinstance(item.message, Listed) else (item.message.kind,))
+                for kind in (FACT_KINDS if isinstance(item.message, Listed | Withdrawal) else (item.message.kind,))
             ),
         )
         newly_listed = {item.message.event_key for item in facts if isinstance(item.message, Listed)} - states.keys()
@@ -188,7 +202,23 @@ def write_shared(connection: DbConnection, effects: Effects) -> dict[str, resolv
     )
     sessions = resolve.sessions(connection, source_ids, effects.sessions)
     merge(connection, {ENTITIES: entity_rows(effects)}, {"sources": source_ids})
+    _delete_profiles(connection, effects)
+    merge(connection, {PROFILES: profile_rows(effects)}, {})
     return {"sources": source_ids, "sessions": sessions}
+
+
+def _delete_profiles(connection: DbConnection, effects: Effects) -> None:
+    """An entity has no row if its only card is withdrawn in the batch that lists it."""
+    entity_ids = resolve.entities(connection, {key for key, _, _ in effects.removed_profiles})
+    if keys := sorted(key for key in effects.removed_profiles if key[0] in entity_ids):
+        delete(connection, PROFILES, keys, {"entities": entity_ids})
+
+
+def fold_shared(connection: DbConnection, effects: Effects) -> None:
+    """Bring the rows of the batch's entities up to date with their profiles."""
+    if effects.profiles or effects.removed_profiles:
+        stated = [profile.stated for profile in effects.profiles.values()]
+        fold_entities(connection, stated, {key for key, _, _ in effects.removed_profiles})
 
 
 def write_rows(
@@ -196,6 +226,7 @@ def write_rows(
 ) -> resolve.IdsByKey:
     """Write all other rows of the batch; returns the ids of its events."""
     postgres_events.write_events(connection, effects.events, shared["sessions"])
+    postgres_events.clear_columns(connection, effects.cleared_kinds)
     # Every row belongs to an event of the batch, whose columns are set.
     resolved_ids = {"sources": shared["sources"], "events": resolve.events(connection, effects.events)}
     insert(connection, effects.new_rows, resolved_ids)
@@ -288,7 +319,7 @@ def _loaded_event(item: LoadedFact, ids: resolve.IdsByKey, revision: str) -> New
     """The same bytes as `encode(LoadedEvent(...))` gives, in a third of the time: one is made for almost every fact."""
     fact = item.received.message
     fields = {
-        "schema_version": SCHEMA_VERSION, "source": fact.source, "event_key": fact.event_key, "kind": fact.kind,
+        "schema_version": SCHEMA_VERSION, "source": fact.source, "event_key": fact.event_key, "kind": kind_of(fact),
         "version": item.version, "known_at": item.known_at, "scheduled_at": item.scheduled_at, "status": item.status,
         "row_id": ids[fact.event_key], "changed": item.changed,
     }  # fmt: skip

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
+from typing import Any
 
 import orjson
 
 from shared.broker.contract import Record
 from shared.database.connection import DbConnection
-from shared.events import Prediction
+from shared.events import Prediction, Withdrawal
 from shared.records import DecodedRecord, decode
 
 FACT_KINDS = ("listed", "observed", "settled")
@@ -30,7 +31,7 @@ def park(connection: DbConnection, children: Sequence[DecodedRecord], parked_at:
             [
                 (
                     child.event_id, child.message.event_key, child.record.topic, child.record.partition,
-                    child.record.offset, _kind_of(child), child.record.value,
+                    child.record.offset, kind_of(child.message), child.record.value,
                     orjson.dumps({name: value.decode() for name, value in child.record.headers.items()}).decode(),
                     parked_at,
                 )
@@ -52,5 +53,8 @@ def release(connection: DbConnection, parent_keys: Iterable[str], kinds: Collect
     ]
 
 
-def _kind_of(child: DecodedRecord) -> str:
-    return PREDICTION if isinstance(child.message, Prediction) else str(child.message.kind)
+def kind_of(message: Any) -> str:
+    """The kind of a fact, of the fact that a withdrawal withdraws, or `prediction`."""
+    if isinstance(message, Prediction):
+        return PREDICTION
+    return message.fact if isinstance(message, Withdrawal) else str(message.kind)

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from services.loader.resolve import IdsByKey
+from services.loader.schema import EVENTS
 from shared.database.connection import DbConnection
 
-# Column of facts.events, and its type in the staging table.
-_COLUMNS = {
-    "session_id": "bigint", "number": "integer", "scheduled_at": "timestamptz", "title": "text",
-    "distance_m": "integer", "card_key": "text", "status": "text", "technique": "integer", "conditions": "jsonb",
-    "observed_conditions": "jsonb", "missing_markets": "text", "version": "integer", "listed_at": "timestamptz",
-    "observed_at": "timestamptz", "settled_at": "timestamptz",
-}  # fmt: skip
+# Column of facts.events, and its type in the staging table. An array is staged as text, separated by commas.
+_COLUMNS = {column.name: column.sql_type.removesuffix("[]") for column in EVENTS.value_columns}
 _STAGE = ", ".join(["event_key text", *(f"{name} {kind}" for name, kind in _COLUMNS.items())])
 _NAMES = ", ".join(["event_key", *_COLUMNS])
 _STAGED_EXPRESSIONS = {"missing_markets": "string_to_array(s.missing_markets, ',')"}
@@ -25,6 +21,7 @@ _OWNED_COLUMNS = {
     "observed_at": ("observed_conditions",),
     "settled_at": ("technique", "conditions", "missing_markets"),
 }
+_IDENTITY = ("session_id", "number")
 _SETS = ", ".join(
     [
         "status = s.status",
@@ -57,6 +54,16 @@ def write_events(connection: DbConnection, events: Mapping[str, Mapping[str, Any
         f"INSERT INTO facts.events ({_NAMES}) SELECT {_VALUES} FROM stage_events s WHERE s.session_id IS NOT NULL"
         " AND NOT EXISTS (SELECT FROM facts.events e WHERE e.event_key = s.event_key) ORDER BY event_key"
     )
+
+
+def clear_columns(connection: DbConnection, event_keys: Mapping[str, Sequence[str]]) -> None:
+    """Remove what a kind of fact stated, by kind: all its versions were withdrawn. The event's session and number stay,
+    because its versions refer to its row."""
+    for kind, keys in event_keys.items():
+        stamp = f"{kind}_at"
+        names = [stamp, *(name for name in _OWNED_COLUMNS[stamp] if name not in _IDENTITY)]
+        sets = ", ".join(f"{name} = NULL" for name in names)
+        connection.execute(f"UPDATE facts.events SET {sets} WHERE event_key = ANY(%s)", (list(keys),))
 
 
 def _value(name: str, columns: Mapping[str, Any], sessions: IdsByKey) -> Any:

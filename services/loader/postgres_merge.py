@@ -117,34 +117,15 @@ def _merge_sql(table: Table) -> str:
 
 
 # Inserts new entities. If another loader is inserting the same entity, this waits for its commit and then skips the
-# row, which _UPDATE_ENTITIES then handles.
+# row. services/loader/postgres_entities.py updates the rows.
 _INSERT_ENTITIES = (
     "INSERT INTO facts.entities (entity_key, source_id, name, categories, known_at)"
     " SELECT entity_key, source_id, name, categories, known_at FROM stage_entities s"
     " WHERE NOT EXISTS (SELECT FROM facts.entities t WHERE t.entity_key = s.entity_key) ORDER BY entity_key"
     " ON CONFLICT (entity_key) DO NOTHING"
 )
-# Updates existing entities; rows just inserted are equal and stay unchanged. This is a separate statement because only
-# a new statement sees rows that were committed while the previous one waited. Rows are locked in key order.
-# services/loader/entity_info.py does the same in memory.
-_UPDATE_ENTITIES = (
-    "WITH merges AS ("
-    " SELECT t.id, s.known_at, s.known_at >= t.known_at AS newer, s.name, s.categories,"
-    " coalesce(t.name, s.name) IS NOT DISTINCT FROM s.name AND s.categories @> t.categories AS has_all"
-    " FROM stage_entities s JOIN facts.entities t USING (entity_key) WHERE CASE WHEN s.known_at >= t.known_at"
-    " THEN (coalesce(s.name, t.name), t.categories || s.categories) IS DISTINCT FROM (t.name, t.categories)"
-    " ELSE (t.name, t.categories) IS DISTINCT FROM (coalesce(t.name, s.name), s.categories || t.categories)"
-    " OR s.categories @> t.categories AND coalesce(t.name, s.name) IS NOT DISTINCT FROM s.name END"
-    " ORDER BY entity_key FOR NO KEY UPDATE OF t"
-    ")"
-    " UPDATE facts.entities t SET name = CASE WHEN newer THEN coalesce(m.name, t.name)"
-    " ELSE coalesce(t.name, m.name) END,"
-    " categories = CASE WHEN newer THEN t.categories || m.categories ELSE m.categories || t.categories END,"
-    " known_at = CASE WHEN newer OR has_all THEN m.known_at ELSE t.known_at END"
-    " FROM merges m WHERE m.id = t.id"
-)
-_MERGES: dict[Table, tuple[str, ...]] = {table: (_merge_sql(table),) for table in STAGED_TABLES} | {
-    ENTITIES: (_INSERT_ENTITIES, _UPDATE_ENTITIES),
+_MERGES: Mapping[Table, tuple[str, ...]] = {table: (_merge_sql(table),) for table in STAGED_TABLES} | {
+    ENTITIES: (_INSERT_ENTITIES,),
     RETURN_RATES: (
         (
             "INSERT INTO facts.return_rates AS t SELECT * FROM stage_return_rates"

@@ -11,7 +11,7 @@ from services.loader.fold import FactVersion, supersede
 from services.loader.rows import known_at_of
 from services.loader.state import EventState
 from shared.database.connection import DbConnection
-from shared.events import CLEAN_EVENT
+from shared.events import STORED_VERSION, Reference, Withdrawal
 
 
 def read_states(connection: DbConnection, keys_and_kinds: Iterable[tuple[str, str]]) -> dict[str, EventState]:
@@ -30,12 +30,12 @@ def read_states(connection: DbConnection, keys_and_kinds: Iterable[tuple[str, st
     return states
 
 
-def decode_body(body: bytes) -> FactEvent:
-    """The fact in `facts.versions.body`: the clean event's JSON, compressed with zstd by services/loader/apply.py."""
-    fact = CLEAN_EVENT.validate_json(zstandard.ZstdDecompressor().decompress(body))
-    if fact.kind == "reference":
-        raise ValueError("expected a fact in facts.versions, got reference data")
-    return fact
+def decode_body(body: bytes) -> FactEvent | Withdrawal:
+    """The message in `facts.versions.body`: the record's JSON, compressed with zstd by services/loader/apply.py."""
+    message = STORED_VERSION.validate_json(zstandard.ZstdDecompressor().decompress(body))
+    if isinstance(message, Reference):
+        raise TypeError("expected a fact in facts.versions, got reference data")
+    return message
 
 
 def _read_versions(
@@ -49,7 +49,10 @@ def _read_versions(
     )
     for event_id, kind, number, revision, record_id, body in rows:
         state, fact = states[event_id], decode_body(body)
+        state.version_counts[kind] = number
+        if isinstance(fact, Withdrawal):
+            state.withdraw(kind, record_id, revision)
+            continue
         # Dated by the current schedule, which may differ from the one when the version was stored.
         version = FactVersion(known_at_of(fact, state.scheduled_at), revision, record_id, fact)
         state.versions[kind] = supersede(state.versions.get(kind, ()), version)
-        state.version_counts[kind] = number

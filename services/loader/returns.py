@@ -7,14 +7,18 @@ Refunded entries, void events and markets with a missing payout row do not count
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time
+from functools import lru_cache
+from itertools import combinations, permutations
 from math import comb, perm
 from typing import Any
 
-from shared.events import Settled, Transaction
+from shared.events import Settled, Transaction, day_of
 
 STAKE = 100
+LINE_UP = "line-up"
+"""A scope in memory: the key is `FORMAT|SLOTS`, with the separators of a selection and the slots that started."""
 
 Cell = tuple[str, str, str]
 """scope, key, market"""
@@ -24,11 +28,12 @@ Sums = tuple[int, int, int]
 
 
 def contributions(fact: Settled | None) -> dict[Cell, Sums]:
-    """What one event adds to each cell: scopes `all` and `venue`, and for single-entry markets `slot` and `entity`."""
+    """What one event adds to each cell: scopes `all`, `venue` and `month`, for markets of one entry also `slot` and
+    `entity`, for those of several `selection`, whose stakes are in cells of the scope LINE_UP."""
     if fact is None or fact.status != "settled":
         return {}
     starters = {outcome.slot: outcome.entity_key for outcome in fact.outcomes if not outcome.refunded}
-    venue = fact.event_key.split(":")[2]
+    venue, day = fact.event_key.split(":")[2], day_of(fact.event_key)
     cells: dict[Cell, Sums] = {}
     for market, rows in _by_market(fact.transactions).items():
         if market in fact.missing_markets:
@@ -36,6 +41,8 @@ def contributions(fact: Settled | None) -> dict[Cell, Sums]:
         bets = selection_count(rows[0].selection, len(starters))
         sums = (bets, bets * STAKE, sum(row.amount for row in rows))
         cells["all", "", market] = cells["venue", venue, market] = sums
+        if day is not None:
+            cells["month", day.isoformat()[:7], market] = sums
         if rows[0].selection.isdigit():
             amounts = Counter({int(row.selection): row.amount for row in rows})
             for slot, entity_key in starters.items():
@@ -43,6 +50,12 @@ def contributions(fact: Settled | None) -> dict[Cell, Sums]:
                 cells["slot", str(slot), market] = one
                 if entity_key:
                     cells["entity", entity_key, market] = one
+        else:
+            # All selections of a line-up are staked alike, so an event has one cell for them (see `expand`).
+            slots = " ".join(map(str, sorted(starters)))
+            cells[LINE_UP, f"{_format_of(rows[0].selection)}|{slots}", market] = (1, STAKE, 0)
+            for row in rows:
+                cells["selection", row.selection, market] = (0, 0, row.amount)
     return cells
 
 
@@ -51,6 +64,31 @@ def selection_count(example: str, starters: int) -> int:
     if "-" in example:
         return perm(starters, example.count("-") + 1)
     return comb(starters, example.count("=") + 1)
+
+
+def _format_of(selection: str) -> str:
+    """Equal for all selections of a market: `--` for `1-2-3`."""
+    return "".join(character for character in selection if character in "-=")
+
+
+@lru_cache(maxsize=1024)
+def _selections(example: str, slots: str) -> tuple[str, ...]:
+    """All selections of a market of several entries, by the format of one. `slots`: separated by spaces."""
+    if "-" in example:
+        return tuple("-".join(each) for each in permutations(slots.split(), example.count("-") + 1))
+    return tuple("=".join(each) for each in combinations(slots.split(), example.count("=") + 1))
+
+
+def expand(cells: Mapping[Cell, Sequence[Any]]) -> dict[Cell, list[Any]]:
+    """The totals of `add`, with the stakes of line-ups in the cells of their selections. An event of six entries has
+    200 of these, so they are computed once for a batch, not for each event."""
+    expanded: dict[Cell, list[Any]] = {cell: list(totals) for cell, totals in cells.items() if cell[0] != LINE_UP}
+    for (scope, key, market), (bets, staked, _, as_of) in cells.items():
+        if scope == LINE_UP:
+            example, _, slots = key.partition("|")
+            for selection in _selections(example, slots):
+                add(expanded, {("selection", selection, market): (bets, staked, 0)}, as_of)
+    return expanded
 
 
 def difference(before: dict[Cell, Sums], after: dict[Cell, Sums]) -> dict[Cell, Sums]:

@@ -8,9 +8,10 @@ from uuid import UUID
 
 from headrace.frames.catalogue import KINDS, Column, View
 from services.loader.as_of import StoredVersion, known_event
-from services.loader.fact_tree import tree_of
+from services.loader.fact_tree import FactEvent, tree_of
 from services.loader.fold import FactVersion, FieldChange, FoldedFact, VersionChange, fold, tree_changes
 from services.loader.rows import Row
+from shared.events import Withdrawal
 
 CHANGES = ("first", "correction", "update", "regression", "replay")
 
@@ -83,14 +84,16 @@ def _changes(before: FoldedFact | None, after: FoldedFact) -> Iterator[tuple[Fie
 
 def _replayed_rows(event_key: str, stored: Iterable[StoredVersion], known: Mapping[UUID, datetime]) -> Iterator[Row]:
     """What a replay changed in a record that had been loaded before."""
-    latest: dict[UUID, StoredVersion] = {}
+    latest: dict[UUID, FactEvent] = {}
     for each in sorted(stored, key=lambda version: version.number):
+        if isinstance(each.fact, Withdrawal):
+            continue
         replaced = latest.get(each.record_id)
         if replaced is not None and each.record_id in known:
             version = FactVersion(known[each.record_id], each.revision, each.record_id, each.fact)
-            for change in tree_changes(tree_of(replaced.fact), tree_of(each.fact)):
+            for change in tree_changes(tree_of(replaced), tree_of(each.fact)):
                 yield _row(event_key, version, each.number, change, "replay")
-        latest[each.record_id] = each
+        latest[each.record_id] = each.fact
 
 
 def _row(event_key: str, version: FactVersion, number: int, change: FieldChange, label: str) -> Row:

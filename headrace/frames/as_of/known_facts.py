@@ -11,7 +11,7 @@ import zstandard
 
 from services.loader.as_of import KnownEvent, StoredVersion, known_event
 from services.loader.rows import SessionRow, session_row
-from shared.events import CLEAN_EVENT, Listed, Settled
+from shared.events import STORED_VERSION, Listed, Settled
 
 POSTPONED_DAYS = 3
 """A cancelled event is postponed if the same line-up is on a card of the next days, as in `analytics.events`."""
@@ -42,7 +42,7 @@ def stored_versions(columns: Mapping[str, Sequence[Any]]) -> dict[str, list[Stor
     for event_key, kind, number, revision, record_id, body in zip(
         *(columns[name] for name in VERSION_COLUMNS), strict=True
     ):
-        fact: Any = CLEAN_EVENT.validate_json(decompress(body))
+        fact: Any = STORED_VERSION.validate_json(decompress(body))
         stored.setdefault(event_key, []).append(StoredVersion(kind, number, revision, UUID(str(record_id)), fact))
     return stored
 

@@ -71,7 +71,7 @@ def entity_rows(known: Mapping[str, DatedEntityInfo]) -> list[Row]:
     """Rows of `analytics.entities`. `known`: what is known of each entity, by key."""
     return [
         (key, info.name, known_json(info.categories.items()) or "{}", known_at)
-        for key, (known_at, _, info) in known.items()
+        for key, (known_at, _, info, _) in known.items()
     ]
 
 
@@ -109,7 +109,7 @@ def rate_rows(rates: Rates) -> list[Row]:
     return [
         (source, *cell, bets, staked, returned, returned / staked if staked > 0 else None, as_of)
         for source, cells in sorted(rates.items())
-        for cell, (bets, staked, returned, as_of) in sorted(cells.items())
+        for cell, (bets, staked, returned, as_of) in sorted(returns.expand(cells).items())
         if bets > 0
     ]
 

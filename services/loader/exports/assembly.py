@@ -13,11 +13,11 @@ def make_exporter(settings: LoaderSettings, conninfo: str, clock: Clock) -> Expo
     """Raises ConfigError if a package is missing."""
     if "parquet" in settings.loader.export_formats:
         require_parquet_extra("the setting loader.export_formats: parquet")
-    target = _target_of(settings)
+    target = target_of(settings)
     return Exporter(conninfo, target, settings.export_dir / ".staging", clock, settings.loader.export_formats)
 
 
-def _target_of(settings: LoaderSettings) -> Target:
+def target_of(settings: LoaderSettings) -> Target:
     url = settings.loader.exports_url
     if url is None:
         return FolderTarget(settings.export_dir)

@@ -15,7 +15,7 @@ from tests.headrace.frames.rows import STORED
 from tests.shared.generated import WRITE, compare
 
 # Read by frames only: the same facts in another form.
-INTERNAL = {"packed_predictions", "versions"}
+INTERNAL = {"entity_history", "packed_predictions", "versions"}
 COLUMNS = """
 SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod) FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0

@@ -10,12 +10,12 @@ import psycopg
 import pytest
 
 from services.loader.apply import FactApplier
-from services.loader.load import write_shared
+from services.loader.load import fold_shared, write_shared
 from services.loader.postgres_base import insert_codes, update_codes
 from services.loader.postgres_merge import prepare_staging
 from services.loader.resolve import sources, venues
 from shared.events import Entry, Reference, ReferenceRow
-from tests.services.loader.facts import SOURCE, START, entry, listed, received
+from tests.services.loader.facts import SOURCE, START, at, entry, listed, received
 from tests.services.loader.views import ask
 from tests.waiting import DEADLINE_S, wait_until
 
@@ -68,7 +68,9 @@ def card(number: int, known: float, *entries: Entry, **fields: Any) -> Work:
         prepare_staging(connection)
         applier = FactApplier({})
         applier.apply(received(listed(number, known=known, entries=entries, **fields)))
-        write_shared(connection, applier.finish())
+        effects = applier.finish()
+        write_shared(connection, effects)
+        fold_shared(connection, effects)
 
     return work
 
@@ -112,6 +114,16 @@ def test_a_card_updates_an_entity_that_another_loader_is_inserting(
 
     database.execute("SET timezone = 'UTC'")
     assert ask(database, ENTITIES) == expected
+
+
+def test_a_value_that_returns_is_current_although_the_other_one_arrives_last(
+    database_url: str, database: Connection
+) -> None:
+    first, second = entry_with({"class": 1}), entry_with({"class": 2})
+
+    run_overlapping(database_url, card(3, -200, first), card(2, -300, second), before=card(1, -400, first))
+
+    assert ask(database, "SELECT categories, known_at FROM analytics.entities") == [({"class": 1}, at(-200))]
 
 
 def test_entities_in_opposite_orders_cause_no_deadlock(database_url: str, database: Connection) -> None:

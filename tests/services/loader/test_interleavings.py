@@ -88,6 +88,7 @@ def test_the_compared_tables_are_not_empty(connection: Connection) -> None:
         "sessions",
         "events",
         "entities",
+        "entity_history",
         "entries",
         "observations",
         "outcomes",

@@ -280,6 +280,7 @@ def test_return_rates_follow_a_correction(connection: Connection, load: Load) ->
         ("entity", "river:102", 1, 100, 0, 0.0),
         ("entity", "river:103", 1, 100, 0, 0.0),
         ("entity", "river:104", 1, 100, 0, 0.0),
+        ("month", "2031-05", 4, 400, 200, 0.5),
         ("slot", "1", 1, 100, 200, 2.0),
         ("slot", "2", 1, 100, 0, 0.0),
         ("slot", "3", 1, 100, 0, 0.0),

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from itertools import combinations, permutations
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.loader.returns import contributions, difference, selection_count
-from tests.services.loader.facts import PAID, outcomes, paid, settled
+from services.loader.returns import Cell, add, contributions, difference, expand, selection_count
+from shared.events import Settled
+from tests.services.loader.facts import PAID, START, outcomes, paid, settled
 
 
 def test_every_selection_of_a_market_is_staked_once() -> None:
@@ -21,6 +23,30 @@ def test_every_selection_of_a_market_is_staked_once() -> None:
     assert cells["slot", "2", "place"] == cells["entity", "river:102", "place"] == (1, 100, 190)
     assert cells["slot", "3", "win"] == (1, 100, 0)
     assert ("slot", "1", "exacta") not in cells
+    assert cells["month", "2031-05", "exacta"] == cells["all", "", "exacta"]
+
+
+def totals_of(*facts: Settled) -> dict[Cell, list[Any]]:
+    cells: dict[Cell, list[Any]] = {}
+    for fact in facts:
+        add(cells, contributions(fact), START)
+    return expand(cells)
+
+
+def test_every_selection_of_several_entries_has_a_cell() -> None:
+    cells = totals_of(settled(1), settled(2))
+    assert cells["selection", "1-2", "exacta"] == [2, 200, 1040, START]
+    assert cells["selection", "2-1", "exacta"] == [2, 200, 0, START]
+    assert ("selection", "2=1", "quinella") not in cells
+    assert ("selection", "1", "win") not in cells
+    assert {scope for scope, _, _ in cells} == {"all", "venue", "month", "slot", "entity", "selection"}
+
+
+def test_the_selections_of_a_market_add_up_to_the_market() -> None:
+    cells = totals_of(settled(1), settled(2, outcomes=outcomes(1, 2, 3, None, codes={4: 14})))
+    for market in ("exacta", "quinella"):
+        each = [sums[:3] for (scope, _, name), sums in cells.items() if scope == "selection" and name == market]
+        assert list(map(sum, zip(*each, strict=True))) == cells["all", "", market][:3]
 
 
 def test_a_dead_heat_returns_to_both_winners() -> None:
@@ -59,6 +85,7 @@ def test_a_correction_changes_only_the_difference() -> None:
     assert difference(before, after) == {
         ("all", "", "win"): (0, 0, 340),
         ("venue", "07", "win"): (0, 0, 340),
+        ("month", "2031-05", "win"): (0, 0, 340),
         ("slot", "1", "win"): (0, 0, -160),
         ("entity", "river:101", "win"): (0, 0, -160),
         ("slot", "2", "win"): (0, 0, 500),

@@ -8,15 +8,23 @@ import psycopg
 import pytest
 
 from services.loader.resolve import RESOLVERS
-from services.loader.schema import FACT_TABLES, REFERENCE_TABLES, RETURN_RATES, STAGED_TABLES, Table
+from services.loader.schema import ALL_TABLES, FACT_TABLES, REFERENCE_TABLES, RETURN_RATES, STAGED_TABLES, Table
+from tests.services.loader.table_comments import comments, statements
 from tests.services.loader.views import ask
 
 Connection = psycopg.Connection[Any]
 
 # Tables with an id as primary key: their dictionary key is a constraint of this type.
 KEY_CONSTRAINTS = {"entities": "u"}
-# Columns that the database fills in itself.
-DATABASE_COLUMNS = {"versions": {"written_by"}, "predictions": {"layout", "layout_values"}}
+COMMENTS = """
+SELECT c.relname, a.attname, d.description FROM pg_description d JOIN pg_class c ON c.oid = d.objoid
+LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = d.objsubid AND d.objsubid > 0
+WHERE d.classoid = 'pg_class'::regclass AND c.relnamespace = 'facts'::regnamespace AND c.relkind = 'r'
+"""
+COLUMNS = """
+SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), NOT a.attnotnull FROM pg_attribute a
+WHERE a.attrelid = %s::regclass AND a.attnum > 0 AND NOT a.attisdropped
+"""
 
 
 def constraints(connection: Connection, table: str, kind: str) -> list[tuple[set[str], str]]:
@@ -32,14 +40,28 @@ def constraints(connection: Connection, table: str, kind: str) -> list[tuple[set
 
 
 @pytest.mark.parametrize("table", STAGED_TABLES, ids=lambda table: table.name)
-def test_a_table_has_the_key_and_the_columns_of_its_entry(connection: Connection, table: Table) -> None:
+def test_a_table_has_the_key_of_its_entry(connection: Connection, table: Table) -> None:
     keys = constraints(connection, table.qualified, KEY_CONSTRAINTS.get(table.name, "p"))
     assert [columns for columns, _ in keys] == [set(table.key)]
-    columns = connection.execute(
-        "SELECT attname::text FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND attidentity = ''",
-        (table.qualified,),
-    ).fetchall()
-    assert {name for (name,) in columns} - DATABASE_COLUMNS.get(table.name, set()) == set(table.columns)
+
+
+@pytest.mark.parametrize("table", ALL_TABLES, ids=lambda table: table.name)
+def test_a_table_has_the_columns_of_its_entry(connection: Connection, table: Table) -> None:
+    stored = {name: (kind, optional) for name, kind, optional in connection.execute(COLUMNS, (table.qualified,))}
+    assert {column.name: (column.sql_type, column.optional) for column in table.all_columns} == stored
+
+
+def test_the_dictionary_has_every_table(connection: Connection) -> None:
+    names = ask(connection, "SELECT relname FROM pg_class WHERE relnamespace = 'facts'::regnamespace AND relkind = 'r'")
+    assert {name for (name,) in names} == {table.name for table in ALL_TABLES}
+
+
+def test_the_database_has_the_meanings_as_comments(connection: Connection) -> None:
+    stored = {(table, column): text for table, column, text in connection.execute(COMMENTS)}
+    expected = comments(ALL_TABLES)
+    missing = {key: text for key, text in expected.items() if stored.get(key) != text}
+    assert missing == {}, "add a migration:\n" + "\n".join(statements(missing))
+    assert stored.keys() == expected.keys()
 
 
 @pytest.mark.parametrize("table", STAGED_TABLES, ids=lambda table: table.name)

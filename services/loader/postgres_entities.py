@@ -1,0 +1,142 @@
+"""Writes facts.entities: the fold of the profiles of each entity.
+
+Profiles are committed before the fold is computed, and the fold is computed while its row is locked. Of two loaders
+with profiles of one entity the later one therefore sees those of both, whatever the order in which they arrive.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from services.loader.entity_info import DatedEntityInfo, fold_profiles, refold
+from services.loader.rows import known_json
+from shared.database.connection import DbConnection
+from shared.events import EntityInfo
+
+# Of the given profiles, those that may change the fold: newer ones that repeat it cannot.
+_CHANGES = """
+SELECT t.id, t.known_at, t.name, t.categories, min(w.known_at), bool_or(w.known_at >= t.known_at)
+FROM unnest(%s::text[], %s::timestamptz[], %s::text[], %s::jsonb[]) AS w(key, known_at, name, categories)
+JOIN facts.entities t ON t.entity_key = w.key
+WHERE NOT (w.known_at >= t.known_at AND coalesce(w.name, t.name) IS NOT DISTINCT FROM t.name
+           AND t.categories @> w.categories)
+GROUP BY t.id
+"""
+_PART = """
+SELECT p.entity_id, p.known_at, p.record_id, p.name, p.categories, lower.at IS NULL
+FROM unnest(%s::bigint[], %s::timestamptz[], %s::timestamptz[]) AS w(id, first, until)
+CROSS JOIN LATERAL (
+    SELECT max(q.known_at) AS at FROM facts.profiles q WHERE q.entity_id = w.id AND q.known_at < w.first
+) lower
+JOIN facts.profiles p ON p.entity_id = w.id AND p.known_at >= coalesce(lower.at, '-infinity')
+    AND p.known_at <= w.until
+"""
+_ALL = (
+    "SELECT p.entity_id, p.known_at, p.record_id, p.name, p.categories FROM facts.profiles p"
+    " WHERE p.entity_id = ANY(%s)"
+)
+_UPDATE = """
+UPDATE facts.entities t SET name = w.name, categories = w.categories, known_at = w.known_at
+FROM unnest(%s::bigint[], %s::text[], %s::jsonb[], %s::timestamptz[]) AS w(id, name, categories, known_at)
+WHERE t.id = w.id AND (t.name, t.categories, t.known_at) IS DISTINCT FROM (w.name, w.categories, w.known_at)
+"""
+
+
+class _Fold(NamedTuple):
+    """The stored fold of an entity, and the part of its profiles to read (services/loader/entity_info.py)."""
+
+    stored: DatedEntityInfo
+    first: datetime
+    until: datetime | str
+
+
+def fold_entities(connection: DbConnection, profiles: Sequence[DatedEntityInfo], removed: Collection[str]) -> None:
+    """Fold the entities of new profiles, and those of the keys in `removed`, which lost one.
+
+    Locks their rows until the transaction ends. The profiles must be committed, or be written by this transaction.
+    """
+    keys = sorted({profile.info.entity_key for profile in profiles} | set(removed))
+    connection.execute(
+        "SELECT FROM facts.entities WHERE entity_key = ANY(%s) ORDER BY entity_key FOR NO KEY UPDATE", (keys,)
+    )
+    folds = _changed_folds(connection, profiles)
+    whole = [
+        entity_id
+        for (entity_id,) in connection.execute(
+            "SELECT id FROM facts.entities WHERE entity_key = ANY(%s)", (sorted(removed),)
+        )
+    ] if removed else []  # fmt: skip
+    after, insufficient = _refolded({key: fold for key, fold in folds.items() if key not in whole}, connection)
+    whole += insufficient
+    if whole:
+        grouped = _grouped(row for row in connection.execute(_ALL, (whole,)))
+        after |= {entity_id: fold_profiles(each) for entity_id, each in grouped.items()}
+        unstated = [entity_id for entity_id in whole if entity_id not in grouped]
+        connection.execute("UPDATE facts.entities SET name = NULL, categories = '{}' WHERE id = ANY(%s)", (unstated,))
+    write_folds(connection, after)
+
+
+def write_folds(connection: DbConnection, folds: dict[int, DatedEntityInfo]) -> int:
+    """Update the rows, by id; returns how many changed."""
+    if not folds:
+        return 0
+    infos = [fold.info for fold in folds.values()]
+    return connection.execute(
+        _UPDATE,
+        (
+            list(folds),
+            [info.name for info in infos],
+            [known_json(info.categories.items()) or "{}" for info in infos],
+            [fold.known_at for fold in folds.values()],
+        ),
+    ).rowcount
+
+
+def _changed_folds(connection: DbConnection, profiles: Sequence[DatedEntityInfo]) -> dict[int, _Fold]:
+    rows = connection.execute(
+        _CHANGES,
+        (
+            [profile.info.entity_key for profile in profiles],
+            [profile.known_at for profile in profiles],
+            [profile.info.name for profile in profiles],
+            [known_json(profile.info.categories.items()) or "{}" for profile in profiles],
+        ),
+    ).fetchall()
+    return {
+        entity_id: _Fold(_profile(known_at, None, name, categories), first, "infinity" if is_newer else known_at)
+        for entity_id, known_at, name, categories, first, is_newer in rows
+    }
+
+
+def _refolded(folds: dict[int, _Fold], connection: DbConnection) -> tuple[dict[int, DatedEntityInfo], list[int]]:
+    """The new folds by id, and the ids of those for which all profiles are needed."""
+    if not folds:
+        return {}, []
+    rows = connection.execute(
+        _PART, (list(folds), [fold.first for fold in folds.values()], [str(fold.until) for fold in folds.values()])
+    ).fetchall()
+    starts = {row[0]: row[5] for row in rows}
+    after, insufficient = {}, []
+    for entity_id, part in _grouped(row[:5] for row in rows).items():
+        fold = refold(folds[entity_id].stored, part, is_start=starts[entity_id])
+        if fold is None:
+            insufficient.append(entity_id)
+        else:
+            after[entity_id] = fold
+    return after, insufficient
+
+
+def _grouped(rows: Iterable[tuple[Any, ...]]) -> dict[int, list[DatedEntityInfo]]:
+    grouped: dict[int, list[DatedEntityInfo]] = defaultdict(list)
+    for entity_id, known_at, record_id, name, categories in rows:
+        grouped[entity_id].append(_profile(known_at, record_id, name, categories))
+    return grouped
+
+
+def _profile(known_at: datetime, record_id: UUID | None, name: str | None, categories: Any) -> DatedEntityInfo:
+    info = EntityInfo.model_construct(entity_key="", name=name, categories=categories)
+    return DatedEntityInfo(known_at, "", info, *([] if record_id is None else [record_id]))

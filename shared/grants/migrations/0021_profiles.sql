@@ -1,0 +1,1 @@
+GRANT SELECT, INSERT, UPDATE, DELETE ON facts.profiles TO headrace_loader;
