@@ -30,6 +30,7 @@ from services.loader.fact_age import live_age_s
 from services.loader.parking import FACT_KINDS, PREDICTION, kind_of, park, release
 from services.loader.postgres_entities import fold_entities
 from services.loader.postgres_merge import delete, insert, merge, prepare_staging
+from services.loader.postgres_refusal import refusal_of
 from services.loader.postgres_state import read_states
 from services.loader.rows import Row, json_text
 from services.loader.schema import DEAD_LETTERS, ENTITIES, PREDICTIONS, PROFILES, RETURN_RATES
