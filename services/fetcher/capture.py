@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -30,6 +31,9 @@ DEAD_LETTERS = dead_letter_topic(HOP)
 CAPTURE_FRAME = "services.fetcher.capture"
 # 16 bytes distinguish the versions of one event. Short, because the cursor has one or two hashes per event of a day.
 HASH_BYTES = 16
+# hashlib releases the interpreter's lock for inputs above this size. To get it back from another thread takes longer
+# than to hash a slice, so larger slices are hashed in parts.
+LOCKED_HASH_BYTES = 2047
 # msgspec raises RecursionError for a document nested thousands of levels deep.
 DECODE_ERRORS = (msgspec.DecodeError, RecursionError)
 MAX_VENUE, MAX_NUMBER = 999, 99
@@ -105,7 +109,7 @@ class Capture:
                 dead_letters.append(self._dead_letter(document, slice_))
                 continue
             events += 1
-            findings.add(key, identities.planning_fields(slice_.identity))
+            findings.add(key, partial(identities.field, slice_.identity))
             version = _next_version(previous.get(key), slice_.hash, reemits)
             if version is not None:
                 records.append(raw.record(key, slice_.body, version))
@@ -172,7 +176,7 @@ class Capture:
         events = self._events(document)
         check = slice_check(document.body, self._max_event_bytes)
         for body in events:
-            hash_ = hashlib.blake2b(body, digest_size=HASH_BYTES).hexdigest()
+            hash_ = _hash_of(body)
             if (problem := check(body)) is not None:
                 slices.append(Slice(body, hash_, None, problem))
                 continue
@@ -271,16 +275,28 @@ class _IdentityReader:
 
     def __init__(self, declared: Identity, keys: PlanningKeys) -> None:
         self.keys = keys
-        self._fields = {f"planning_{number}": key for number, key in enumerate(keys.names())}
-        names = {"date": declared.date, "venue": declared.venue, "number": declared.number, **self._fields}
-        optional = [(name, msgspec.Raw, msgspec.Raw()) for name in self._fields]  # empty if the event has no such key
+        self._fields = {key: f"planning_{number}" for number, key in enumerate(keys.names())}
+        names = {"date": declared.date, "venue": declared.venue, "number": declared.number}
+        names |= {name: key for key, name in self._fields.items()}
+        optional = [(name, msgspec.Raw, msgspec.Raw()) for name in self._fields.values()]
         required: list[tuple[str, type]] = [("date", str), ("venue", int), ("number", int)]
         identified: Any = msgspec.defstruct("Identified", [*required, *optional], rename=names)
         self.decode: Callable[[bytes], Any] = msgspec.json.Decoder(identified).decode
 
-    def planning_fields(self, identity: Any) -> dict[str, bytes]:
-        """The JSON texts of the keys that planning reads."""
-        return {key: bytes(getattr(identity, name)) for name, key in self._fields.items()}
+    def field(self, identity: Any, key: str) -> msgspec.Raw:
+        """The JSON text of the value of a key that planning reads; empty if the event does not have it."""
+        raw: msgspec.Raw = getattr(identity, self._fields[key])
+        return raw
+
+
+def _hash_of(body: msgspec.Raw) -> str:
+    if len(body) <= LOCKED_HASH_BYTES:
+        return hashlib.blake2b(body, digest_size=HASH_BYTES).hexdigest()
+    view = memoryview(body)
+    hasher = hashlib.blake2b(digest_size=HASH_BYTES)
+    for begin in range(0, len(view), LOCKED_HASH_BYTES):
+        hasher.update(view[begin : begin + LOCKED_HASH_BYTES])
+    return hasher.hexdigest()
 
 
 def _identity_problem(identity: Any, day: str) -> str | None:

@@ -8,7 +8,7 @@ from services.fetcher.planning.cursor import SliceVersion
 from services.fetcher.sources.documents import Document
 from shared.broker.contract import NewRecord
 from shared.events import event_id_hex_of
-from shared.records import headers_of_hex
+from shared.records import SharedHeaders
 from shared.topics import RAW
 
 SCHEMA = "raw-event/1"
@@ -21,6 +21,7 @@ class DocumentRecords:
     def __init__(self, source: str, document: Document) -> None:
         self._source = source
         self._feed = document.feed
+        self._headers = SharedHeaders(SCHEMA, source, HOP)
         event = {"schema_version": 1, "source": source, "feed": document.feed, "event_key": ""}
         origin = {
             "document_hash": document.hash,
@@ -37,4 +38,4 @@ class DocumentRecords:
         key, ordinal = event_key.encode(), b'","ordinal":%d' % version.ordinal
         value = b"".join((self._before_key, key, ordinal, self._before_body, body, b"}"))
         event_id = event_id_hex_of(self._source, self._feed, event_key, version.hash, version.ordinal)
-        return NewRecord(RAW, key, value, headers_of_hex(event_id, SCHEMA, self._source, HOP))
+        return NewRecord(RAW, key, value, self._headers.of_hex(event_id))

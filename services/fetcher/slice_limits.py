@@ -17,8 +17,9 @@ SliceCheck = Callable[[bytes], str | None]
 INT64 = range(-(2**63), 2**63)
 # A shorter integer fits into 64 bits, and no shorter number with an exponent of two digits is beyond a double.
 SAFE_DIGITS = 19
-_DIGITS = bytes.maketrans(b"123456789E+", b"000000000e-")
-_SUSPECT = (b"0" * SAFE_DIGITS, b"0e000", b"0e-000")
+# A sign counts as a digit, so that one search finds exponents with and without it. Some more documents are suspect.
+_DIGITS = bytes.maketrans(b"123456789E+-", b"000000000e00")
+_SUSPECT = (b"0" * SAFE_DIGITS, b"0e000")
 # A text comes first, so that digits within it are no number.
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|(-?[0-9]+)((?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)')
 MAX_SHOWN = 40

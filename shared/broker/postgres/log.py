@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import psycopg
 
 from shared.broker.contract import NewRecord, Record, TopicPartition
-from shared.broker.postgres.frames import decode_batch, encode_batch
+from shared.broker.postgres.frames import batch_compressor, decode_batch, encode_batch
 from shared.database.connection import query_rows
 from shared.errors import BrokerError, ConfigError
 from shared.topics import partition_of
@@ -68,16 +68,19 @@ class PostgresTopics:
 
 def write(connection: psycopg.Connection[Any], topics: PostgresTopics, records: Sequence[NewRecord]) -> None:
     """Append one batch to each partition. Partitions are always locked in the same order, which avoids deadlocks."""
-    grouped: dict[tuple[int, int], list[NewRecord]] = defaultdict(list)
-    for record in records:
-        topic = topics.get(connection, record.topic)
+    used = {name: topics.get(connection, name) for name in {record.topic for record in records}}
+    for topic in used.values():
         if topic.compacted:
             raise ConfigError(f"topic {topic.name!r} is compacted and holds keyed state: use cursor_set")
-        p = partition_of(record.key, topic.partitions) if record.partition is None else record.partition
-        grouped[topic.id, p].append(record)
+    grouped: dict[tuple[int, int], list[NewRecord]] = defaultdict(list)
+    for record in records:
+        name, key, _, _, p = record
+        topic = used[name]
+        grouped[topic.id, partition_of(key, topic.partitions) if p is None else p].append(record)
     keys = sorted(grouped)
     now_ms = time.time_ns() // 1_000_000
-    payloads = [encode_batch(grouped[tp], now_ms) for tp in keys]
+    compressor = batch_compressor()
+    payloads = [encode_batch(grouped[tp], now_ms, compressor) for tp in keys]
     ids, ps = [tp[0] for tp in keys], [tp[1] for tp in keys]
     ends = connection.execute(
         "SELECT end_off FROM broker.partitions JOIN unnest(%s::int[], %s::int[]) AS w(topic_id, p) USING (topic_id, p)"
