@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import orjson
 
 from services.fetcher.planning.cursor import SliceVersion
@@ -32,10 +33,15 @@ class DocumentRecords:
         }
         self._before_key = orjson.dumps(event).removesuffix(b'"}')
         self._before_body = orjson.dumps(origin).replace(b"{", b",", 1).removesuffix(b"}") + b',"body":'
+        self._after_first_key = self._after_key(1)
 
-    def record(self, event_key: str, body: bytes, version: SliceVersion) -> NewRecord:
+    def _after_key(self, ordinal: int) -> bytes:
+        return b'","ordinal":%d' % ordinal + self._before_body
+
+    def record(self, event_key: str, body: msgspec.Raw, version: SliceVersion) -> NewRecord:
         """The characters of an `event_key` need no escapes in JSON (shared/events.py)."""
-        key, ordinal = event_key.encode(), b'","ordinal":%d' % version.ordinal
-        value = b"".join((self._before_key, key, ordinal, self._before_body, body, b"}"))
+        key = event_key.encode()
+        after_key = self._after_first_key if version.ordinal == 1 else self._after_key(version.ordinal)
+        value = b"".join((self._before_key, key, after_key, body, b"}"))
         event_id = event_id_hex_of(self._source, self._feed, event_key, version.hash, version.ordinal)
         return NewRecord(RAW, key, value, self._headers.of_hex(event_id))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -39,17 +39,23 @@ class DocumentFindings:
         self._starts: dict[str, int] = {}
         self._settled: set[str] = set()
 
-    def add(self, event: str, field: Callable[[str], bytes | None]) -> None:
-        """`event`: its key. `field` returns the JSON text of the value of a planning key."""
+    def add(self, events: Sequence[str], values_of: Callable[[str], Sequence[bytes | None]]) -> None:
+        """`events`: their keys. `values_of` returns the JSON texts of the values of a planning key, in the same order;
+        None if an event does not have it."""
         keys = self._keys
+        without: Sequence[int] = range(len(events))
         for key in keys.values:
-            if has_value(field(key)):
-                self._valued += 1
-                break
-        if keys.start is not None and (start := start_of(field(keys.start), self._zone)) is not None:
-            self._starts[event] = start
-        if keys.settled is not None and has_value(field(keys.settled)):
-            self._settled.add(event)
+            values = values_of(key)
+            without = [number for number in without if not has_value(values[number])]
+        self._valued += len(events) - len(without)
+        if keys.start is not None:
+            starts = (
+                (event, start_of(value, self._zone)) for event, value in zip(events, values_of(keys.start), strict=True)
+            )
+            self._starts |= {event: start for event, start in starts if start is not None}
+        if keys.settled is not None:
+            settled = zip(events, values_of(keys.settled), strict=True)
+            self._settled |= {event for event, value in settled if has_value(value)}
 
     @property
     def valued(self) -> int | None:

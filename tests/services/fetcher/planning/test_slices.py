@@ -37,8 +37,8 @@ def test_anything_else_is_no_start(raw: bytes | None) -> None:
 def test_findings_count_values_and_collect_starts_and_settled_events() -> None:
     findings = DocumentFindings(PlanningKeys(("place",), "start", "place"), TOKYO)
 
-    findings.add("03:01", {"place": b"1", "start": b'"2031-05-04 12:00:00"'}.get)
-    findings.add("03:02", {"place": b"null", "start": b"null"}.get)
+    values = {"place": [b"1", b"null"], "start": [b'"2031-05-04 12:00:00"', b"null"]}
+    findings.add(["03:01", "03:02"], values.__getitem__)
 
     assert findings.valued == 1
     assert findings.timetable(None) == Timetable({"03:01": NOON_S}, frozenset({"03:01"}))
