@@ -164,13 +164,14 @@ class Capture:
             identities = self._identities[document.historical].decode_all(document.body)
         except DECODE_ERRORS:
             return None
-        day = document.date.isoformat()
-        if any(_identity_problem(each, day) for each in identities):
-            return None
         numbers = [(each.venue, each.number) for each in identities]
-        if len(set(numbers)) < len(numbers):
-            return None
-        return Slices(event_keys_of(self._source, document.date, numbers), bodies, identities)
+        distinct = set(numbers)
+        is_valid = (
+            len(distinct) == len(numbers)
+            and {each.date for each in identities} <= {document.date.isoformat()}
+            and all(1 <= venue <= MAX_VENUE and 1 <= number <= MAX_NUMBER for venue, number in distinct)
+        )
+        return Slices(event_keys_of(self._source, document.date, numbers), bodies, identities) if is_valid else None
 
     def _checked(self, document: Document, bodies: Sequence[msgspec.Raw], check: SliceCheck) -> Slices:
         """The slices, each of them checked."""

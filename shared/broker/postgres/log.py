@@ -17,6 +17,28 @@ from shared.topics import partition_of
 
 LOCAL_PREFIX = "kafka:"
 
+# One statement, because each one more is a wait of the thread that commits. The partitions are locked in order first;
+# after a wait for another transaction, the row that the lock returns and the update changes is the newest one.
+APPEND = """
+WITH batches AS (
+  SELECT * FROM unnest(%(ids)s::int[], %(ps)s::int[], %(counts)s::int[], %(payloads)b::bytea[])
+    AS batch(topic_id, p, n, payload)
+), locked AS (
+  SELECT topic_id, p FROM broker.partitions JOIN batches USING (topic_id, p) ORDER BY topic_id, p
+  FOR UPDATE OF partitions
+), moved AS (
+  UPDATE broker.partitions part SET end_off = part.end_off + batch.n
+  FROM locked JOIN batches batch USING (topic_id, p) WHERE part.topic_id = locked.topic_id AND part.p = locked.p
+  RETURNING part.topic_id, part.p, part.end_off - batch.n AS base
+), stored AS (
+  INSERT INTO broker.log (topic_id, p, base_off, n, first_ms, last_ms, payload)
+  SELECT topic_id, p, base, n, %(now_ms)s, %(now_ms)s, payload FROM moved JOIN batches USING (topic_id, p)
+  RETURNING 1
+)
+SELECT (SELECT count(*) FROM stored),
+  (SELECT count(pg_notify(channel, '')) FROM unnest(%(channels)s::text[]) AS channel)
+"""
+
 
 class Topic(NamedTuple):
     id: int
@@ -81,29 +103,20 @@ def write(connection: psycopg.Connection[Any], topics: PostgresTopics, records: 
     now_ms = time.time_ns() // 1_000_000
     compressor = batch_compressor()
     payloads = [encode_batch(grouped[tp], now_ms, compressor) for tp in keys]
-    ids, ps = [tp[0] for tp in keys], [tp[1] for tp in keys]
-    ends = connection.execute(
-        "SELECT end_off FROM broker.partitions JOIN unnest(%s::int[], %s::int[]) AS w(topic_id, p) USING (topic_id, p)"
-        " ORDER BY topic_id, p FOR UPDATE OF partitions",
-        (ids, ps),
-    ).fetchall()
-    if len(ends) != len(keys):
+    channels = [channel_of(topic_id) for topic_id in sorted({topic_id for topic_id, _ in keys})]
+    stored = connection.execute(
+        APPEND,
+        {
+            "ids": [topic_id for topic_id, _ in keys],
+            "ps": [p for _, p in keys],
+            "counts": [len(grouped[tp]) for tp in keys],
+            "payloads": payloads,
+            "now_ms": now_ms,
+            "channels": channels,
+        },
+    ).fetchone()
+    if stored is None or stored[0] != len(keys):
         raise ConfigError(f"a partition among (topic_id, partition) {keys} does not exist")
-    counts = [len(grouped[tp]) for tp in keys]
-    connection.execute(
-        "UPDATE broker.partitions part SET end_off = part.end_off + w.n"
-        " FROM unnest(%s::int[], %s::int[], %s::bigint[]) AS w(topic_id, p, n)"
-        " WHERE part.topic_id = w.topic_id AND part.p = w.p",
-        (ids, ps, counts),
-    )
-    connection.execute(
-        "INSERT INTO broker.log (topic_id, p, base_off, n, first_ms, last_ms, payload)"
-        " SELECT w.topic_id, w.p, w.base, w.n, %s, %s, w.payload"
-        " FROM unnest(%s::int[], %s::int[], %s::bigint[], %s::int[], %b::bytea[]) AS w(topic_id, p, base, n, payload)",
-        (now_ms, now_ms, ids, ps, [end[0] for end in ends], counts, payloads),
-    )
-    for topic_id in sorted(set(ids)):
-        connection.execute("SELECT pg_notify(%s, '')", (channel_of(topic_id),))
 
 
 def channel_of(topic_id: int) -> str:
