@@ -3,8 +3,8 @@
 A server in this process has all documents in memory. The fetcher is the service's own process, with an embedded broker
 in a new data directory. It archives each document, splits it, and commits records and cursors; everything is durable.
 The bare pool uses the same HTTP client and the same number of threads, and writes each document to a file. The durable
-pool is the same, but each document is compressed, synced and copied into a table: no program that keeps its documents
-can be faster, whatever it does with them. All run in turn for several rounds; the results are medians.
+pool is the same, but each document is compressed, synced and copied into a table: the cost of a durable copy alone. All
+run in turn for several rounds; the results are medians.
 
 The time of the fetcher is from its first request to the commit of the last window. CPU per document is listed for the
 pools, for the fetcher without its start, and for the database. On a machine that others use, compare the CPU.
