@@ -195,14 +195,14 @@ class Capture:
             hash_ = _hash_of(body)
             rejected.setdefault(hash_, RejectedSlice(body, hash_, problem))
         if bodies and not days:
-            raise InvalidDocument(f"{document.url}: none of {len(bodies)} slices is an event: {problems[0]}")
+            slices, problem = len(bodies), problems[0]
+            raise InvalidDocument(f"{document.url}: none of {slices} slices is an event: {problem}")
         if days and day not in days:
             raise WrongDay(f"{document.url}: expected events of {document.date}, got events of {min(days)[:10]}")
         allowed = int(max(MAX_REJECTED, MAX_REJECTED_SHARE * len(bodies)))
         if len(problems) > allowed:
-            raise InvalidDocument(
-                f"{document.url}: too many of {len(bodies):,} slices are not events of the day: {problems[allowed]}"
-            )
+            slices, problem = len(bodies), problems[allowed]
+            raise InvalidDocument(f"{document.url}: too many of {slices:,} slices are not events of the day: {problem}")
         return Slices(
             list(events),
             [body for body, _ in events.values()],
