@@ -2,11 +2,12 @@
 
 A server in this process has all documents in memory. The fetcher is the service's own process, with an embedded broker
 in a new data directory. It archives each document, splits it, and commits records and cursors; everything is durable.
-The bare pool uses the same HTTP client and the same number of threads, and writes each document to a file. Both run in
-turn for several rounds; the results are medians.
+The bare pool uses the same HTTP client and the same number of threads, and writes each document to a file. The durable
+pool is the same, but each document is compressed, synced and copied into a table: the cost of a durable copy alone. All
+run in turn for several rounds; the results are medians.
 
 The time of the fetcher is from its first request to the commit of the last window. CPU per document is listed for the
-bare pool, for the fetcher without its start, and for the database. On a machine that others use, compare the CPU.
+pools, for the fetcher without its start, and for the database. On a machine that others use, compare the CPU.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ import psycopg
 import yaml
 
 from bench.broker_site import cpu_s
+from bench.fetch_bare import TABLE
 from bench.fetch_server import SOURCE, RecordedServer, serving_recorded
 from headrace.database.access import Access, open_database, prepare
 from headrace.database.data_dir import DataDir
@@ -50,7 +52,7 @@ DONE = COMMITTED + """ AND convert_from(value, 'UTF8')::json ->> 'state' = 'done
 
 
 class FetchMeasurement(NamedTuple):
-    """`server_cpu_s`: CPU of the database; 0 for the bare pool."""
+    """`server_cpu_s`: CPU of the database; 0 for a pool without one."""
 
     documents: int
     wall_s: float
@@ -70,35 +72,61 @@ def main() -> int:
     options = parser.parse_args()
     if not (options.archive / "v2").is_dir():
         parser.error(f"{options.archive} has no v2/: pass a recorded archive with --archive or HEADRACE_BOATRACE")
-    bare, ours = [], []
+    bare, durable, ours = [], [], []
     with serving_recorded(options.archive) as server:
         for turn in range(options.rounds):
-            bare.append(run_bare(server, options.threads))
+            bare.append(run_pool(server, options.threads))
+            durable.append(run_durable(server, options.threads))
             ours.append(run_fetcher(server, options.threads))
             share = share_of(bare[-1:], ours[-1:])
-            seconds = f"bare {bare[-1].wall_s:.2f} s, fetcher {ours[-1].wall_s:.2f} s"
+            seconds = ", ".join(
+                f"{name} {rounds[-1].wall_s:.2f} s"
+                for name, rounds in (("bare", bare), ("durable", durable), ("fetcher", ours))
+            )
             print(f"round {turn + 1}: {seconds}, share {share:.2f}", flush=True)
-    print(report(bare, ours))
+    print(report(bare, durable, ours))
     return 0 if share_of(bare, ours) >= BAR else 1
 
 
-def run_bare(server: RecordedServer, threads: int) -> FetchMeasurement:
-    urls = "\n".join(server.url + path for path in server.documents)
+def run_pool(server: RecordedServer, threads: int, conninfo: str | None = None) -> FetchMeasurement:
+    """The bare pool; with a database, the durable pool."""
+    urls = [server.url + path for path in server.documents]
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "bench.fetch_bare", folder, str(threads)]
-        output = subprocess.run(command, input=urls, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
+        task = json.dumps({"urls": urls, "threads": threads, "folder": folder, "conninfo": conninfo})
+        command = [sys.executable, "-m", "bench.fetch_bare"]
+        output = subprocess.run(command, input=task, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
     return FetchMeasurement(len(server.documents), **json.loads(output))
+
+
+def run_durable(server: RecordedServer, threads: int) -> FetchMeasurement:
+    with new_site() as (place, _):
+        settings = Settings(data_dir=place / "data")
+        with open_database(settings) as access:
+            assert access.server is not None
+            database = psutil.Process(access.server.pid())
+            with access.connect() as connection:
+                connection.execute(TABLE)
+            began_s = tree_cpu_s(database)
+            measurement = run_pool(server, threads, access.owner().conninfo("headrace bench"))
+            return measurement._replace(server_cpu_s=tree_cpu_s(database) - began_s)
+
+
+@contextmanager
+def new_site() -> Iterator[tuple[Path, DataDir]]:
+    """A new folder, with a data directory in it."""
+    with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder:
+        place = Path(folder)
+        place.chmod(0o755)  # the database server runs as another user
+        data_dir = DataDir(place / "data")
+        data_dir.create()
+        data_dir.create_token()
+        yield place, data_dir
 
 
 def run_fetcher(server: RecordedServer, threads: int) -> FetchMeasurement:
     """Raises SystemExit if a document is missing afterwards."""
-    with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder:
-        place = Path(folder)
-        place.chmod(0o755)  # the database server runs as another user
-        settings = Settings(data_dir=place / "data")
-        data_dir = DataDir(settings.data_dir)
-        data_dir.create()
-        data_dir.create_token()
+    with new_site() as (place, data_dir):
+        settings = Settings(data_dir=data_dir.path)
         with open_database(settings) as access:
             prepare(access, settings)
             server.restart()
@@ -172,7 +200,10 @@ def count(connection: psycopg.Connection[Any], query: str) -> int:
 
 
 def tree_cpu_s(process: psutil.Process) -> float:
-    return cpu_s(process) + sum(cpu_s(child) for child in process.children(recursive=True))
+    """Of a process and its children, also of those that have ended."""
+    ended = process.cpu_times()
+    ended_s = ended.children_user + ended.children_system
+    return ended_s + cpu_s(process) + sum(cpu_s(child) for child in process.children(recursive=True))
 
 
 def share_of(bare: list[FetchMeasurement], ours: list[FetchMeasurement]) -> float:
@@ -180,10 +211,10 @@ def share_of(bare: list[FetchMeasurement], ours: list[FetchMeasurement]) -> floa
     return statistics.median(mine.rate / theirs.rate for mine, theirs in zip(ours, bare, strict=True))
 
 
-def report(bare: list[FetchMeasurement], ours: list[FetchMeasurement]) -> str:
+def report(bare: list[FetchMeasurement], durable: list[FetchMeasurement], ours: list[FetchMeasurement]) -> str:
     lines = ["", f"{bare[0].documents} documents, medians of {len(bare)} rounds", ""]
     lines += ["| | seconds | documents/s | CPU ms/document | database's CPU ms/document |", "|-|-|-|-|-|"]
-    for name, rounds in (("bare pool", bare), ("fetcher", ours)):
+    for name, rounds in (("bare pool", bare), ("durable pool", durable), ("fetcher", ours)):
         wall_s = statistics.median(each.wall_s for each in rounds)
         rate = statistics.median(each.rate for each in rounds)
         cpu, database = (
@@ -191,8 +222,11 @@ def report(bare: list[FetchMeasurement], ours: list[FetchMeasurement]) -> str:
             for used in ([each.cpu_s for each in rounds], [each.server_cpu_s for each in rounds])
         )
         lines.append(f"| {name} | {wall_s:.2f} | {rate:.1f} | {cpu:.1f} | {database:.1f} |")
-    share = f"the fetcher reaches {share_of(bare, ours):.0%} of the bare pool; the bar is {BAR:.0%}"
-    return "\n".join([*lines, "", share])
+    first = f"the fetcher reaches {share_of(bare, ours):.0%} of the bare pool; the bar is {BAR:.0%}"
+    second = (
+        f"the durable pool reaches {share_of(bare, durable):.0%}, the fetcher {share_of(durable, ours):.0%} of that"
+    )
+    return "\n".join([*lines, "", first, second])
 
 
 if __name__ == "__main__":

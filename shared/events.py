@@ -7,6 +7,7 @@ field has a placeholder value. Adding an optional field keeps SCHEMA_VERSION; an
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -17,6 +18,9 @@ SCHEMA_VERSION = 1
 
 # A fixed namespace: the same fact gets the same id on every machine and in every attempt.
 NAMESPACE = UUID("6f0c8a3e-54b3-5f0e-9d0b-7a1d1f6c2b11")
+_NAMESPACE_BYTES = NAMESPACE.bytes
+# By a hex digit of a hash: the digit in its place in a UUID, whose first two bits are the variant.
+_VARIANTS = {f"{digit:x}": f"{digit & 0x3 | 0x8:x}" for digit in range(16)}
 
 Slot = Annotated[int, Field(ge=1, le=99)]
 Key = Annotated[str, Field(min_length=1, max_length=200)]
@@ -287,10 +291,14 @@ def event_id_hex_of(source: str, feed: str, natural_key: str, content_hash: str,
     """The 32 hex digits of `event_id_of`, a version 5 UUID (RFC 9562), without the cost of UUID objects."""
     suffix = "" if ordinal == 1 else f"/{ordinal}"
     name = f"{source}/{feed}/{natural_key}/{content_hash}{suffix}".encode()
-    digest = bytearray(hashlib.sha1(NAMESPACE.bytes + name, usedforsecurity=False).digest()[:16])
-    digest[6] = digest[6] & 0x0F | 0x50
-    digest[8] = digest[8] & 0x3F | 0x80
-    return digest.hex()
+    digest = hashlib.sha1(_NAMESPACE_BYTES + name, usedforsecurity=False).hexdigest()
+    return f"{digest[:12]}5{digest[13:16]}{_VARIANTS[digest[16]]}{digest[17:32]}"
+
+
+def event_keys_of(source: str, day: date, events: Sequence[tuple[int, int]]) -> list[str]:
+    """The keys of events of one day, by venue and number."""
+    prefix = f"{source}:{day.isoformat()}:"
+    return [f"{prefix}{venue:02d}:{number:02d}" for venue, number in events]
 
 
 def event_key_of(source: str, day: date, venue: int, number: int) -> str:

@@ -43,19 +43,26 @@ def headers_of(event_id: UUID, schema: str, source: str, hop: str, revision: str
     The trace id is the event id, so a trace follows one fact through all hops without stored state. The span id is
     derived from the hop (W3C trace context, version 00, sampled).
     """
-    return headers_of_hex(event_id.hex, schema, source, hop, revision)
+    return SharedHeaders(schema, source, hop, revision).of_hex(event_id.hex)
 
 
-def headers_of_hex(event_id: str, schema: str, source: str, hop: str, revision: str = LIVE) -> dict[str, bytes]:
-    """The headers of every record; `event_id` as 32 hex digits."""
-    dashed = f"{event_id[:8]}-{event_id[8:12]}-{event_id[12:16]}-{event_id[16:20]}-{event_id[20:]}"
-    return {
-        "event_id": dashed.encode(),
-        "schema": schema.encode(),
-        "traceparent": f"00-{event_id}-{_span_id(hop)}-01".encode(),
-        "revision": revision.encode(),
-        "source": source.encode(),
-    }
+class SharedHeaders:
+    """What the headers of the records of one schema and source share."""
+
+    def __init__(self, schema: str, source: str, hop: str, revision: str = LIVE) -> None:
+        self._schema, self._revision, self._source = schema.encode(), revision.encode(), source.encode()
+        self._span = f"-{_span_id(hop)}-01"
+
+    def of_hex(self, event_id: str) -> dict[str, bytes]:
+        """The headers of one record; `event_id` as 32 hex digits."""
+        dashed = f"{event_id[:8]}-{event_id[8:12]}-{event_id[12:16]}-{event_id[16:20]}-{event_id[20:]}"
+        return {
+            "event_id": dashed.encode(),
+            "schema": self._schema,
+            "traceparent": f"00-{event_id}{self._span}".encode(),
+            "revision": self._revision,
+            "source": self._source,
+        }
 
 
 def encode(message: BaseModel, topic: str, schema: str, event_id: UUID, hop: str, revision: str = LIVE) -> NewRecord:

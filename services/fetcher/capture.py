@@ -7,8 +7,9 @@ are decoded.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import msgspec
@@ -16,12 +17,12 @@ import msgspec
 from services.fetcher.capture_records import HOP, SCHEMA, DocumentRecords
 from services.fetcher.planning.cursor import KnownVersions, SliceVersion
 from services.fetcher.planning.slices import DocumentFindings, PlanningKeys
-from services.fetcher.slice_limits import slice_check
+from services.fetcher.slice_limits import SliceCheck
 from services.fetcher.sources.declaration import MAX_SLICE_BYTES, EventKey, Feed, Identity, Source
 from services.fetcher.sources.documents import Document
 from shared.broker.contract import NewRecord
 from shared.errors import InvalidDocument
-from shared.events import event_id_of, event_key_of
+from shared.events import event_id_of, event_key_of, event_keys_of
 from shared.ops import dead_letters as names
 from shared.records import headers_of
 from shared.topics import dead_letter_topic
@@ -30,12 +31,16 @@ DEAD_LETTERS = dead_letter_topic(HOP)
 CAPTURE_FRAME = "services.fetcher.capture"
 # 16 bytes distinguish the versions of one event. Short, because the cursor has one or two hashes per event of a day.
 HASH_BYTES = 16
+# hashlib releases the interpreter's lock for inputs above this size. To get it back from another thread takes longer
+# than to hash a slice, so larger slices are hashed in parts.
+LOCKED_HASH_BYTES = 2047
 # msgspec raises RecursionError for a document nested thousands of levels deep.
 DECODE_ERRORS = (msgspec.DecodeError, RecursionError)
 MAX_VENUE, MAX_NUMBER = 999, 99
 # More rejected slices than both fail the document: it is something else than it should be.
 MAX_REJECTED, MAX_REJECTED_SHARE = 20, 0.2
-# A document with fewer commas cannot have more elements than this: about 12 MB as Python objects.
+# A document with fewer commas cannot have more elements than this: about 12 MB as Python objects. An element and its
+# comma have at least two bytes.
 SAFE_ELEMENTS = 200_000
 # The cursor of a window has a hash for each event that was ever seen, in one record.
 MAX_KNOWN_FACTOR = 2
@@ -56,15 +61,22 @@ class CaptureResult(NamedTuple):
     findings: DocumentFindings
 
 
-class Slice(NamedTuple):
-    """The bytes of one event inside its document, the hash of them, and its key or the reason why there is no key.
-    `identity`: the decoded keys of the event, among them those that planning reads."""
+class RejectedSlice(NamedTuple):
+    """The bytes of a slice without a valid key, the hash of them, and the reason."""
 
     body: msgspec.Raw
     hash: str
-    event_key: str | None
-    problem: str = ""
-    identity: Any = None
+    problem: str
+
+
+class Slices(NamedTuple):
+    """The slices of a document: the keys of its events, their bytes and their decoded identities (among them the keys
+    that planning reads) in the same order, and each distinct rejected slice."""
+
+    keys: Sequence[str]
+    bodies: Sequence[msgspec.Raw]
+    identities: Sequence[Any]
+    rejected: Sequence[RejectedSlice] = ()
 
 
 class Capture:
@@ -80,7 +92,9 @@ class Capture:
         keys = planning_keys_of(source, feed)
         self._identities = {
             # Events of a day that is over need no timetable.
-            is_historical: _IdentityReader(source.identity, PlanningKeys(keys.values) if is_historical else keys)
+            is_historical: IdentityReader(
+                source.identity, PlanningKeys(keys.values) if is_historical else keys, self._path
+            )
             for is_historical in (True, False)
         }
 
@@ -93,34 +107,29 @@ class Capture:
         """
         reemits = closing and self._feed.close == "reemit-first"
         versions = versions_of_events(previous)
-        records: list[NewRecord] = []
-        dead_letters: list[NewRecord] = []
-        events = 0
+        slices = self._slices(document)
         raw = DocumentRecords(self._source, document)
-        identities = self._identities[document.historical]
-        findings = DocumentFindings(identities.keys, self._zone)
-        for slice_ in self._distinct(document):
-            key = slice_.event_key
-            if key is None:
-                dead_letters.append(self._dead_letter(document, slice_))
-                continue
-            events += 1
-            findings.add(key, identities.planning_fields(slice_.identity))
-            version = _next_version(previous.get(key), slice_.hash, reemits)
+        records: list[NewRecord] = []
+        for key, body in zip(slices.keys, slices.bodies, strict=True):
+            version = _next_version(previous.get(key), _hash_of(body), reemits)
             if version is not None:
-                records.append(raw.record(key, slice_.body, version))
+                records.append(raw.record(key, body, version))
                 versions[key] = version
         if len(versions) > MAX_KNOWN_FACTOR * self._max_events:
             raise InvalidDocument(
                 f"{document.url}: expected at most {MAX_KNOWN_FACTOR * self._max_events:,} events over all documents of"
                 f" the day, got {len(versions):,}"
             )
-        return CaptureResult(records, versions, dead_letters, events, findings)
+        identities = self._identities[document.historical]
+        findings = DocumentFindings(identities.keys, self._zone)
+        findings.add(slices.keys, identities.fields_of(slices.identities))
+        dead_letters = [self._dead_letter(document, slice_) for slice_ in slices.rejected]
+        return CaptureResult(records, versions, dead_letters, len(slices.keys), findings)
 
     def bodies(self, document: Document) -> dict[str, bytes]:
         """The bytes of each event by its key. Raises InvalidDocument like a call."""
-        distinct = self._distinct(document)
-        return {slice_.event_key: bytes(slice_.body) for slice_ in distinct if slice_.event_key is not None}
+        slices = self._slices(document)
+        return dict(zip(slices.keys, map(bytes, slices.bodies), strict=True))
 
     def new_dead_letters(
         self, result: CaptureResult, document: Document, previous: str | None, read: Callable[[str], bytes]
@@ -139,66 +148,83 @@ class Capture:
             return result.dead_letters
         return [letter for letter in result.dead_letters if letter.value not in known]
 
-    def _distinct(self, document: Document) -> Iterator[Slice]:
-        """Every slice of the document. A second slice of the same event has no key.
+    def _slices(self, document: Document) -> Slices:
+        """Every slice of the document. A second slice of the same event is rejected.
 
-        Each distinct rejected slice is yielded once. Raises InvalidDocument if there are too many.
+        Raises InvalidDocument if there are too many rejected slices, WrongDay if none is of the day.
         """
-        slices = self._slices(document)
-        keys: set[str] = set()
-        rejected: set[str] = set()
-        rejections = 0
-        for slice_ in slices:
-            key = slice_.event_key
-            if key is not None and key not in keys:
-                keys.add(key)
-                yield slice_
-                continue
-            problem = slice_.problem or f"expected each event once, got {key} again"
-            rejections += 1
-            if rejections > max(MAX_REJECTED, MAX_REJECTED_SHARE * len(slices)):
-                raise InvalidDocument(
-                    f"{document.url}: too many of {len(slices):,} slices are not events of the day: {problem}"
-                )
-            if slice_.hash not in rejected:
-                rejected.add(slice_.hash)
-                yield Slice(slice_.body, slice_.hash, None, problem)
+        bodies = self._events(document)
+        check = SliceCheck(document.body, self._max_event_bytes)
+        valid = self._all_valid(document, bodies) if check.passes_all(bodies) else None
+        return valid or self._checked(document, bodies, check)
 
-    def _slices(self, document: Document) -> Sequence[Slice]:
-        slices: list[Slice] = []
+    def _all_valid(self, document: Document, bodies: Sequence[msgspec.Raw]) -> Slices | None:
+        """The slices of a document without any rejected one; None if there is one. Decodes them all in one call."""
+        try:
+            identities = self._identities[document.historical].decode_all(document.body)
+        except DECODE_ERRORS:
+            return None
+        numbers = [(each.venue, each.number) for each in identities]
+        distinct = set(numbers)
+        is_valid = (
+            len(distinct) == len(numbers)
+            and {each.date for each in identities} <= {document.date.isoformat()}
+            and all(1 <= venue <= MAX_VENUE and 1 <= number <= MAX_NUMBER for venue, number in distinct)
+        )
+        return Slices(event_keys_of(self._source, document.date, numbers), bodies, identities) if is_valid else None
+
+    def _checked(self, document: Document, bodies: Sequence[msgspec.Raw], check: SliceCheck) -> Slices:
+        """The slices, each of them checked."""
+        events: dict[str, tuple[msgspec.Raw, Any]] = {}
+        rejected: dict[str, RejectedSlice] = {}
         days: set[str] = set()
+        problems: list[str] = []
         day = document.date.isoformat()
-        decode = self._identities[document.historical].decode
-        events = self._events(document)
-        check = slice_check(document.body, self._max_event_bytes)
-        for body in events:
-            hash_ = hashlib.blake2b(body, digest_size=HASH_BYTES).hexdigest()
-            if (problem := check(body)) is not None:
-                slices.append(Slice(body, hash_, None, problem))
-                continue
-            try:
-                identity = decode(body)
-            except DECODE_ERRORS as error:
-                slices.append(Slice(body, hash_, None, f"expected the date, venue and number of an event: {error}"))
-                continue
-            days.add(identity.date)
-            if wrong := _identity_problem(identity, day):
-                slices.append(Slice(body, hash_, None, wrong))
-            else:
+        for body in bodies:
+            identity, problem = self._identity_of(document, body, check)
+            if identity is not None:
+                days.add(identity.date)
+                problem = _identity_problem(identity, day)
+            if problem is None:
                 key = event_key_of(self._source, document.date, identity.venue, identity.number)
-                slices.append(Slice(body, hash_, key, "", identity))
-        if slices and not days:
-            raise InvalidDocument(f"{document.url}: none of {len(slices)} slices is an event: {slices[0].problem}")
+                if key not in events:
+                    events[key] = body, identity
+                    continue
+                problem = f"expected each event once, got {key} again"
+            problems.append(problem)
+            hash_ = _hash_of(body)
+            rejected.setdefault(hash_, RejectedSlice(body, hash_, problem))
+        if bodies and not days:
+            slices, problem = len(bodies), problems[0]
+            raise InvalidDocument(f"{document.url}: none of {slices} slices is an event: {problem}")
         if days and day not in days:
             raise WrongDay(f"{document.url}: expected events of {document.date}, got events of {min(days)[:10]}")
-        return slices
+        allowed = int(max(MAX_REJECTED, MAX_REJECTED_SHARE * len(bodies)))
+        if len(problems) > allowed:
+            slices, problem = len(bodies), problems[allowed]
+            raise InvalidDocument(f"{document.url}: too many of {slices:,} slices are not events of the day: {problem}")
+        return Slices(
+            list(events),
+            [body for body, _ in events.values()],
+            [identity for _, identity in events.values()],
+            list(rejected.values()),
+        )
+
+    def _identity_of(self, document: Document, body: msgspec.Raw, check: SliceCheck) -> tuple[Any, str | None]:
+        """The decoded identity of a slice, or None and the problem."""
+        if (problem := check(body)) is not None:
+            return None, problem
+        try:
+            return self._identities[document.historical].decode(body), None
+        except DECODE_ERRORS as error:
+            return None, f"expected the date, venue and number of an event: {error}"
 
     def _events(self, document: Document) -> Sequence[msgspec.Raw]:
         body = document.body
         try:
             if not body.isascii():
                 body.decode()  # msgspec does not validate the UTF-8 of values that it skips
-            if len(body) >= SAFE_ELEMENTS and body.count(b",") >= SAFE_ELEMENTS:
+            if len(body) >= 2 * SAFE_ELEMENTS and body.count(b",") >= SAFE_ELEMENTS:
                 _check_count(body, self._path, self._max_events)
             node = msgspec.json.decode(body, type=self._envelope)
         except (*DECODE_ERRORS, UnicodeDecodeError) as error:
@@ -212,7 +238,7 @@ class Capture:
             raise InvalidDocument(f"{document.url}: expected at most {self._max_events:,} events, got {len(events):,}")
         return events
 
-    def _dead_letter(self, document: Document, slice_: Slice) -> NewRecord:
+    def _dead_letter(self, document: Document, slice_: RejectedSlice) -> NewRecord:
         """A dead letter in the runtime's format. The slice was never a record, so the original topic is empty."""
         event_id = event_id_of(self._source, self._feed.name, document.url, slice_.hash)
         is_cut = len(slice_.body) > MAX_SLICE_BYTES
@@ -266,21 +292,43 @@ def _document_type(path: Sequence[str], element: Any = msgspec.Raw) -> Any:
     return kind
 
 
-class _IdentityReader:
+class IdentityReader:
     """Decodes the keys that identify an event, and those that planning reads."""
 
-    def __init__(self, declared: Identity, keys: PlanningKeys) -> None:
+    def __init__(self, declared: Identity, keys: PlanningKeys, path: Sequence[str]) -> None:
+        """`path`: of the events in a document."""
         self.keys = keys
-        self._fields = {f"planning_{number}": key for number, key in enumerate(keys.names())}
-        names = {"date": declared.date, "venue": declared.venue, "number": declared.number, **self._fields}
-        optional = [(name, msgspec.Raw, msgspec.Raw()) for name in self._fields]  # empty if the event has no such key
+        self._depth = len(path)
+        self._fields = {key: f"planning_{number}" for number, key in enumerate(keys.names())}
+        names = {"date": declared.date, "venue": declared.venue, "number": declared.number}
+        names |= {name: key for key, name in self._fields.items()}
+        optional = [(name, msgspec.Raw, msgspec.Raw()) for name in self._fields.values()]
         required: list[tuple[str, type]] = [("date", str), ("venue", int), ("number", int)]
-        identified: Any = msgspec.defstruct("Identified", [*required, *optional], rename=names)
-        self.decode: Callable[[bytes], Any] = msgspec.json.Decoder(identified).decode
+        identified: Any = msgspec.defstruct("Identified", [*required, *optional], rename=names, gc=False)
+        self.decode: Callable[[msgspec.Raw], Any] = msgspec.json.Decoder(identified).decode
+        self._decode_document = msgspec.json.Decoder(_document_type(path, identified)).decode
 
-    def planning_fields(self, identity: Any) -> dict[str, bytes]:
-        """The JSON texts of the keys that planning reads."""
-        return {key: bytes(getattr(identity, name)) for name, key in self._fields.items()}
+    def decode_all(self, document: bytes) -> list[Any]:
+        """The identities of all events of a document. Raises one of DECODE_ERRORS if one of them has none."""
+        node: Any = self._decode_document(document)
+        for _ in range(self._depth):
+            node = node.inner
+        events: list[Any] = node
+        return events
+
+    def fields_of(self, identities: Sequence[Any]) -> Callable[[str], list[bytes]]:
+        """By key that planning reads: the JSON text of its value in each event, empty if the event does not have it."""
+        return lambda key: list(map(attrgetter(self._fields[key]), identities))
+
+
+def _hash_of(body: msgspec.Raw) -> str:
+    if len(body) <= LOCKED_HASH_BYTES:
+        return hashlib.blake2b(body, digest_size=HASH_BYTES).hexdigest()
+    view = memoryview(body)
+    hasher = hashlib.blake2b(digest_size=HASH_BYTES)
+    for begin in range(0, len(view), LOCKED_HASH_BYTES):
+        hasher.update(view[begin : begin + LOCKED_HASH_BYTES])
+    return hasher.hexdigest()
 
 
 def _identity_problem(identity: Any, day: str) -> str | None:

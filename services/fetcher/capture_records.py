@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
 import orjson
 
 from services.fetcher.planning.cursor import SliceVersion
 from services.fetcher.sources.documents import Document
 from shared.broker.contract import NewRecord
 from shared.events import event_id_hex_of
-from shared.records import headers_of_hex
+from shared.records import SharedHeaders
 from shared.topics import RAW
 
 SCHEMA = "raw-event/1"
@@ -21,6 +22,7 @@ class DocumentRecords:
     def __init__(self, source: str, document: Document) -> None:
         self._source = source
         self._feed = document.feed
+        self._headers = SharedHeaders(SCHEMA, source, HOP)
         event = {"schema_version": 1, "source": source, "feed": document.feed, "event_key": ""}
         origin = {
             "document_hash": document.hash,
@@ -31,10 +33,15 @@ class DocumentRecords:
         }
         self._before_key = orjson.dumps(event).removesuffix(b'"}')
         self._before_body = orjson.dumps(origin).replace(b"{", b",", 1).removesuffix(b"}") + b',"body":'
+        self._after_first_key = self._after_key(1)
 
-    def record(self, event_key: str, body: bytes, version: SliceVersion) -> NewRecord:
+    def _after_key(self, ordinal: int) -> bytes:
+        return b'","ordinal":%d' % ordinal + self._before_body
+
+    def record(self, event_key: str, body: msgspec.Raw, version: SliceVersion) -> NewRecord:
         """The characters of an `event_key` need no escapes in JSON (shared/events.py)."""
-        key, ordinal = event_key.encode(), b'","ordinal":%d' % version.ordinal
-        value = b"".join((self._before_key, key, ordinal, self._before_body, body, b"}"))
+        key = event_key.encode()
+        after_key = self._after_first_key if version.ordinal == 1 else self._after_key(version.ordinal)
+        value = b"".join((self._before_key, key, after_key, body, b"}"))
         event_id = event_id_hex_of(self._source, self._feed, event_key, version.hash, version.ordinal)
-        return NewRecord(RAW, key, value, headers_of_hex(event_id, SCHEMA, self._source, HOP))
+        return NewRecord(RAW, key, value, self._headers.of_hex(event_id))

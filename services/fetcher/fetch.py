@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import date, datetime
+from operator import attrgetter
 from queue import SimpleQueue
 from typing import Any
 
@@ -276,7 +277,7 @@ class Fetcher:
         if outcome.changed or (outcome.cursor.state == "done" and outcome.deferred_until is None):
             step.records.extend(outcome.records)
             step.cursors[key] = value
-        return sum(len(record.value) for record in outcome.records)
+        return sum(map(len, map(attrgetter("value"), outcome.records)))
 
     def _log_outcome(self, key: str, outcome: FetchOutcome) -> None:
         cursor = outcome.cursor

@@ -9,36 +9,43 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Sequence
 
-SliceCheck = Callable[[bytes], str | None]
-"""The problem of a slice; None if there is none."""
+import msgspec
 
 INT64 = range(-(2**63), 2**63)
 # A shorter integer fits into 64 bits, and no shorter number with an exponent of two digits is beyond a double.
 SAFE_DIGITS = 19
-_DIGITS = bytes.maketrans(b"123456789E+", b"000000000e-")
-_SUSPECT = (b"0" * SAFE_DIGITS, b"0e000", b"0e-000")
+# A sign counts as a digit, so that one search finds exponents with and without it. Some more documents are suspect.
+_DIGITS = bytes.maketrans(b"123456789E+-", b"000000000e00")
+_SUSPECT = (b"0" * SAFE_DIGITS, b"0e000")
 # A text comes first, so that digits within it are no number.
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|(-?[0-9]+)((?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)')
 MAX_SHOWN = 40
 
 
-def slice_check(document: bytes, max_bytes: int) -> SliceCheck:
+class SliceCheck:
     """The check of the slices of a document. It looks for numbers only if the document may have such a one: that costs
-    about a nanosecond for each of its bytes."""
-    shape = document.translate(_DIGITS)
-    has_numbers = any(each in shape for each in _SUSPECT)
+    about 0.6 nanoseconds for each of its bytes."""
 
-    def problem_of(body: bytes) -> str | None:
-        if len(body) > max_bytes:
-            return f"expected an event of at most {max_bytes:,} bytes, got {len(body):,}"
-        return number_problem(body) if has_numbers else None
+    def __init__(self, document: bytes, max_bytes: int) -> None:
+        shape = document.translate(_DIGITS)
+        # From the end, because CPython's rfind skips more bytes than find: it takes a third of the time.
+        self._has_numbers = any(shape.rfind(each) >= 0 for each in _SUSPECT)
+        self._max_bytes = max_bytes
 
-    return problem_of
+    def __call__(self, body: msgspec.Raw) -> str | None:
+        """The problem of a slice; None if there is none."""
+        if len(body) > self._max_bytes:
+            return f"expected an event of at most {self._max_bytes:,} bytes, got {len(body):,}"
+        return number_problem(body) if self._has_numbers else None
+
+    def passes_all(self, bodies: Sequence[msgspec.Raw]) -> bool:
+        """Whether no slice has a problem. False if that is not known without a look at each of them."""
+        return not self._has_numbers and max(map(len, bodies), default=0) <= self._max_bytes
 
 
-def number_problem(body: bytes) -> str | None:
+def number_problem(body: msgspec.Raw) -> str | None:
     """The first number of a JSON text that is beyond 64 bits or a double."""
     for match in _TOKEN.finditer(body):
         integer, rest = match.groups()

@@ -14,6 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+# The default. Given explicitly, it saves the question whether the file is a terminal.
+BUFFER_BYTES = 8192
+
 
 class Files(Protocol):
     """Every method raises OSError."""
@@ -23,7 +26,7 @@ class Files(Protocol):
         ...
 
     def write(self, path: Path, content: bytes) -> None:
-        """Create a file, or replace its content."""
+        """Create a file, or replace its content. Raises FileNotFoundError if its folder does not exist."""
         ...
 
     def append(self, path: Path, content: bytes) -> None:
@@ -44,7 +47,8 @@ class DiskFiles:
         path.mkdir(exist_ok=True)
 
     def write(self, path: Path, content: bytes) -> None:
-        path.write_bytes(content)
+        with path.open("wb", BUFFER_BYTES) as file:
+            file.write(content)
 
     def append(self, path: Path, content: bytes) -> None:
         with locked(path) as file:
@@ -73,7 +77,7 @@ def locked(path: Path) -> Iterator[BinaryIO]:
     name, and the new one is opened.
     """
     while True:
-        with path.open("ab") as file:
+        with path.open("ab", BUFFER_BYTES) as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             if _is_named(file, path):
                 yield file

@@ -59,6 +59,7 @@ class DocumentArchive:
         self._files = files or DiskFiles()
         self._index = folder / INDEX
         self._lock = threading.Lock()
+        self._thread = threading.local()
         self._newest: dict[tuple[str, date], IndexLine] | None = None
         self._newest_inode: int | None = None
         self._syncs: list[tuple[Path, Future[None]]] = []
@@ -161,7 +162,10 @@ class DocumentArchive:
         return True
 
     def _inode(self) -> int | None:
-        return self._index.stat().st_ino if self._index.exists() else None
+        try:
+            return self._index.stat().st_ino
+        except FileNotFoundError:
+            return None
 
     def _is_stored(self, hash_: str) -> bool:
         return self._path(hash_).exists() or self._broken_link(hash_) is not None
@@ -192,14 +196,24 @@ class DocumentArchive:
 
     def _write(self, path: Path, body: bytes) -> None:
         """Write so that a reader sees the whole file or none. `sync` makes it durable."""
-        self._make_folders(path.parent)
-        packed = zstandard.ZstdCompressor(level=LEVEL).compress(body)
+        packed = self._compressor().compress(body)
         partial = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}.partial")
         try:
-            self._files.write(partial, packed)
+            try:
+                self._files.write(partial, packed)
+            except FileNotFoundError:
+                self._make_folders(path.parent)
+                self._files.write(partial, packed)
             self._files.rename(partial, path)
-        finally:
+        except BaseException:
             partial.unlink(missing_ok=True)
+            raise
+
+    def _compressor(self) -> zstandard.ZstdCompressor:
+        """One for each thread: a new one allocates more than a megabyte, and it is not thread-safe."""
+        if (compressor := getattr(self._thread, "compressor", None)) is None:
+            compressor = self._thread.compressor = zstandard.ZstdCompressor(level=LEVEL)
+        return compressor
 
 
 def body_path(folder: Path, hash_: str) -> Path:

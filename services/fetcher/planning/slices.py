@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -11,7 +12,8 @@ import msgspec
 
 from services.fetcher.planning.cursor import Timetable
 
-EMPTY_VALUES = {b"", b"null", b"[]", b"{}", b'""'}
+# No repetition gives characters back (`*+`), so the time is linear whatever the text is.
+NO_VALUE = re.compile(rb'\s*+(?:null|\[\s*+\]|\{\s*+\}|"\s*+")?\s*+')
 
 
 class PlanningKeys(NamedTuple):
@@ -28,7 +30,7 @@ class PlanningKeys(NamedTuple):
 
 
 class DocumentFindings:
-    """What the events of one document say. `fields` are the JSON texts of the values of the planning keys."""
+    """What the events of one document say."""
 
     def __init__(self, keys: PlanningKeys, zone: ZoneInfo) -> None:
         self._keys = keys
@@ -37,17 +39,23 @@ class DocumentFindings:
         self._starts: dict[str, int] = {}
         self._settled: set[str] = set()
 
-    def add(self, event: str, fields: Mapping[str, bytes]) -> None:
-        """`event`: the part of the event's key after its day."""
+    def add(self, events: Sequence[str], values_of: Callable[[str], Sequence[bytes | None]]) -> None:
+        """`events`: their keys. `values_of` returns the JSON texts of the values of a planning key, in the same order;
+        None if an event does not have it."""
         keys = self._keys
+        without: Sequence[int] = range(len(events))
         for key in keys.values:
-            if has_value(fields.get(key)):
-                self._valued += 1
-                break
-        if keys.start is not None and (start := start_of(fields.get(keys.start), self._zone)) is not None:
-            self._starts[event] = start
-        if keys.settled is not None and has_value(fields.get(keys.settled)):
-            self._settled.add(event)
+            values = values_of(key)
+            without = [number for number in without if not has_value(values[number])]
+        self._valued += len(events) - len(without)
+        if keys.start is not None:
+            starts = (
+                (event, start_of(value, self._zone)) for event, value in zip(events, values_of(keys.start), strict=True)
+            )
+            self._starts |= {event: start for event, start in starts if start is not None}
+        if keys.settled is not None:
+            settled = zip(events, values_of(keys.settled), strict=True)
+            self._settled |= {event for event, value in settled if has_value(value)}
 
     @property
     def valued(self) -> int | None:
@@ -60,7 +68,7 @@ class DocumentFindings:
 
 def has_value(raw: bytes | None) -> bool:
     """Whether the JSON text of a value is neither null nor empty. None: the event does not have the key."""
-    return raw is not None and b"".join(raw.split()) not in EMPTY_VALUES
+    return raw is not None and NO_VALUE.fullmatch(raw) is None
 
 
 def start_of(raw: bytes | None, zone: ZoneInfo) -> int | None:

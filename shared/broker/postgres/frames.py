@@ -25,9 +25,17 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[_Frame])
 
 
-def encode_batch(records: Sequence[NewRecord], timestamp_ms: int) -> bytes:
-    frames = [(timestamp_ms, record.key, record.value, record.headers) for record in records]
-    return FORMAT + zstandard.ZstdCompressor(level=LEVEL, write_checksum=True).compress(_encoder.encode(frames))
+def batch_compressor() -> zstandard.ZstdCompressor:
+    """Not thread-safe. A new one allocates more than a megabyte."""
+    return zstandard.ZstdCompressor(level=LEVEL, write_checksum=True)
+
+
+def encode_batch(
+    records: Sequence[NewRecord], timestamp_ms: int, compressor: zstandard.ZstdCompressor | None = None
+) -> bytes:
+    """`compressor`: to encode several batches with the same one."""
+    frames = [(timestamp_ms, key, value, headers) for _, key, value, headers, _ in records]
+    return FORMAT + (compressor or batch_compressor()).compress(_encoder.encode(frames))
 
 
 def decode_batch(topic: str, partition: int, base_offset: int, payload: bytes) -> list[Record]:

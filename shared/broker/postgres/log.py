@@ -10,12 +10,34 @@ from typing import Any, NamedTuple
 import psycopg
 
 from shared.broker.contract import NewRecord, Record, TopicPartition
-from shared.broker.postgres.frames import decode_batch, encode_batch
+from shared.broker.postgres.frames import batch_compressor, decode_batch, encode_batch
 from shared.database.connection import query_rows
 from shared.errors import BrokerError, ConfigError
 from shared.topics import partition_of
 
 LOCAL_PREFIX = "kafka:"
+
+# One statement, because each one more is a wait of the thread that commits. The partitions are locked in order first;
+# after a wait for another transaction, the row that the lock returns and the update changes is the newest one.
+APPEND = """
+WITH batches AS (
+  SELECT * FROM unnest(%(ids)s::int[], %(ps)s::int[], %(counts)s::int[], %(payloads)b::bytea[])
+    AS batch(topic_id, p, n, payload)
+), locked AS (
+  SELECT topic_id, p FROM broker.partitions JOIN batches USING (topic_id, p) ORDER BY topic_id, p
+  FOR UPDATE OF partitions
+), moved AS (
+  UPDATE broker.partitions part SET end_off = part.end_off + batch.n
+  FROM locked JOIN batches batch USING (topic_id, p) WHERE part.topic_id = locked.topic_id AND part.p = locked.p
+  RETURNING part.topic_id, part.p, part.end_off - batch.n AS base
+), stored AS (
+  INSERT INTO broker.log (topic_id, p, base_off, n, first_ms, last_ms, payload)
+  SELECT topic_id, p, base, n, %(now_ms)s, %(now_ms)s, payload FROM moved JOIN batches USING (topic_id, p)
+  RETURNING 1
+)
+SELECT (SELECT count(*) FROM stored),
+  (SELECT count(pg_notify(channel, '')) FROM unnest(%(channels)s::text[]) AS channel)
+"""
 
 
 class Topic(NamedTuple):
@@ -68,39 +90,33 @@ class PostgresTopics:
 
 def write(connection: psycopg.Connection[Any], topics: PostgresTopics, records: Sequence[NewRecord]) -> None:
     """Append one batch to each partition. Partitions are always locked in the same order, which avoids deadlocks."""
-    grouped: dict[tuple[int, int], list[NewRecord]] = defaultdict(list)
-    for record in records:
-        topic = topics.get(connection, record.topic)
+    used = {name: topics.get(connection, name) for name in {record.topic for record in records}}
+    for topic in used.values():
         if topic.compacted:
             raise ConfigError(f"topic {topic.name!r} is compacted and holds keyed state: use cursor_set")
-        p = partition_of(record.key, topic.partitions) if record.partition is None else record.partition
-        grouped[topic.id, p].append(record)
+    grouped: dict[tuple[int, int], list[NewRecord]] = defaultdict(list)
+    for record in records:
+        name, key, _, _, p = record
+        topic = used[name]
+        grouped[topic.id, partition_of(key, topic.partitions) if p is None else p].append(record)
     keys = sorted(grouped)
     now_ms = time.time_ns() // 1_000_000
-    payloads = [encode_batch(grouped[tp], now_ms) for tp in keys]
-    ids, ps = [tp[0] for tp in keys], [tp[1] for tp in keys]
-    ends = connection.execute(
-        "SELECT end_off FROM broker.partitions JOIN unnest(%s::int[], %s::int[]) AS w(topic_id, p) USING (topic_id, p)"
-        " ORDER BY topic_id, p FOR UPDATE OF partitions",
-        (ids, ps),
-    ).fetchall()
-    if len(ends) != len(keys):
+    compressor = batch_compressor()
+    payloads = [encode_batch(grouped[tp], now_ms, compressor) for tp in keys]
+    channels = [channel_of(topic_id) for topic_id in sorted({topic_id for topic_id, _ in keys})]
+    stored = connection.execute(
+        APPEND,
+        {
+            "ids": [topic_id for topic_id, _ in keys],
+            "ps": [p for _, p in keys],
+            "counts": [len(grouped[tp]) for tp in keys],
+            "payloads": payloads,
+            "now_ms": now_ms,
+            "channels": channels,
+        },
+    ).fetchone()
+    if stored is None or stored[0] != len(keys):
         raise ConfigError(f"a partition among (topic_id, partition) {keys} does not exist")
-    counts = [len(grouped[tp]) for tp in keys]
-    connection.execute(
-        "UPDATE broker.partitions part SET end_off = part.end_off + w.n"
-        " FROM unnest(%s::int[], %s::int[], %s::bigint[]) AS w(topic_id, p, n)"
-        " WHERE part.topic_id = w.topic_id AND part.p = w.p",
-        (ids, ps, counts),
-    )
-    connection.execute(
-        "INSERT INTO broker.log (topic_id, p, base_off, n, first_ms, last_ms, payload)"
-        " SELECT w.topic_id, w.p, w.base, w.n, %s, %s, w.payload"
-        " FROM unnest(%s::int[], %s::int[], %s::bigint[], %s::int[], %b::bytea[]) AS w(topic_id, p, base, n, payload)",
-        (now_ms, now_ms, ids, ps, [end[0] for end in ends], counts, payloads),
-    )
-    for topic_id in sorted(set(ids)):
-        connection.execute("SELECT pg_notify(%s, '')", (channel_of(topic_id),))
 
 
 def channel_of(topic_id: int) -> str:

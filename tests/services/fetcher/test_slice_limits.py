@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import math
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.fetcher.slice_limits import slice_check
+from services.fetcher.slice_limits import SliceCheck
 
 
 def problem_of(text: str, max_bytes: int = 10_000) -> str | None:
     body = text.encode()
-    return slice_check(b'{"events":[' + body + b"]}", max_bytes)(body)
+    return SliceCheck(b'{"events":[' + body + b"]}", max_bytes)(msgspec.Raw(body))
 
 
 def test_a_slice_above_the_limit_has_a_problem() -> None:

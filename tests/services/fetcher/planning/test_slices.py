@@ -14,12 +14,12 @@ TOKYO = ZoneInfo("Asia/Tokyo")
 NOON_S = round(datetime(2031, 5, 4, 3, 0, tzinfo=UTC).timestamp())
 
 
-@pytest.mark.parametrize("raw", [None, b"", b"null", b" null ", b"[ ]", b"{\n}", b'""'])
+@pytest.mark.parametrize("raw", [None, b"", b"null", b" null ", b"[ ]", b"{\n}", b'""', b'" "'])
 def test_null_and_empty_are_no_values(raw: bytes | None) -> None:
     assert not has_value(raw)
 
 
-@pytest.mark.parametrize("raw", [b"0", b"false", b"[null]", b'"x"'])
+@pytest.mark.parametrize("raw", [b"0", b"false", b"[null]", b'"x"', b" " * 1_000_000 + b"1"])
 def test_anything_else_is_a_value(raw: bytes) -> None:
     assert has_value(raw)
 
@@ -37,8 +37,8 @@ def test_anything_else_is_no_start(raw: bytes | None) -> None:
 def test_findings_count_values_and_collect_starts_and_settled_events() -> None:
     findings = DocumentFindings(PlanningKeys(("place",), "start", "place"), TOKYO)
 
-    findings.add("03:01", {"place": b"1", "start": b'"2031-05-04 12:00:00"'})
-    findings.add("03:02", {"place": b"null", "start": b"null"})
+    values = {"place": [b"1", b"null"], "start": [b'"2031-05-04 12:00:00"', b"null"]}
+    findings.add(["03:01", "03:02"], values.__getitem__)
 
     assert findings.valued == 1
     assert findings.timetable(None) == Timetable({"03:01": NOON_S}, frozenset({"03:01"}))
