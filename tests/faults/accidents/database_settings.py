@@ -33,10 +33,10 @@ def admin(access: Access) -> Iterator[Admin]:
         yield connection
 
 
-def limit_connections(access: Access) -> None:
+def limit_connections(access: Access, most: int = MAX_CONNECTIONS) -> None:
     """Takes effect at the next start."""
     with admin(access) as connection:
-        connection.execute(f"ALTER SYSTEM SET max_connections = {MAX_CONNECTIONS}")
+        connection.execute(f"ALTER SYSTEM SET max_connections = {most}")
         connection.execute(f"ALTER SYSTEM SET superuser_reserved_connections = {RESERVED_CONNECTIONS}")
 
 
