@@ -52,7 +52,6 @@ SHORT = {
         Fault(kind=Kind.LOST_REPLY, target="fetcher-kafka", after_s=0.1),
         kill_at("loader", Point.AFTER_COMMIT),
         Fault(kind=Kind.BROKER_RESTART, target="kafka", after_s=0.1),
-        Fault(kind=Kind.READ_ONLY, target="database", after_s=0.1, hold_s=1.0),
     ),
 }
 

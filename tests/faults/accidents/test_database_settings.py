@@ -83,7 +83,7 @@ def test_all_connections_are_taken_until_they_are_released(server: EmbeddedPostg
         with pytest.raises(psycopg.OperationalError):
             connect(server)
         hog.release()
-        wait_until(lambda: connect(server).close() is None, "a free connection", forgive=psycopg.OperationalError)
+        wait_until(lambda: connect(server), "a free connection", forgive=psycopg.OperationalError).close()
 
 
 def test_inserts_are_slow_until_the_end(server: EmbeddedPostgres, access: Access) -> None:
