@@ -73,7 +73,7 @@ test: $(STAMP) ## Run all tests (PYTEST_ARGS= for more)
 test-quick: $(STAMP) ## Run the fast tests, without Kafka and recorded days (under three minutes)
 	@$(BIN)/python -m pytest $(PYTEST_ARGS) -m "not kafka and not recorded and not slow"
 
-faults: $(STAMP) ## Run the fault suite: kills, stops, cut connections, restarts (ARGS=, docs/faults.md)
+faults: $(STAMP) ## Run the fault suite: kills, cut connections, restarts, accidents (ARGS=, docs/faults.md)
 	@$(BIN)/python -m tests.faults $(ARGS)
 
 upgrade-test: $(STAMP) ## Upgrade an earlier version in place, with records in flight (FROM=REVISION ARGS=)

@@ -1,4 +1,4 @@
-"""A database and a Kafka of the test's own, which it may lose."""
+"""A database and a Kafka that a test may lose. Each file starts one of each; a test finds both empty."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from kafka import KafkaAdminClient
 
 from headrace.database.embedded import EmbeddedPostgres
 from shared.broker.contract import Broker
@@ -28,11 +30,24 @@ class Database:
     """A server of its own. A copy of its directory, made while it is stopped, is a backup."""
 
     def __init__(self, directory: Path) -> None:
-        self._backup = directory / "backup"
+        self._backup, self._empty = directory / "backup", directory / "empty"
         self.server = EmbeddedPostgres(directory / "data")
         self.server.start()
         self.url = self.server.url_with_password()
         migrate(self.url)
+
+    def keep_empty(self) -> None:
+        """Remember this state, for `empty`. Its server is stopped."""
+        self.server.stop()
+        _copy(self.server.pgdata, self._empty)
+
+    def empty(self) -> None:
+        """Start with the state of `keep_empty`, which is faster than a new cluster and its migrations."""
+        self.server.stop()
+        shutil.rmtree(self._backup, ignore_errors=True)
+        shutil.rmtree(self.server.pgdata)
+        _copy(self._empty, self.server.pgdata)
+        self.server.start()
 
     def back_up(self) -> None:
         self.server.stop()
@@ -66,23 +81,42 @@ def _copy(source: Path, target: Path) -> None:
     subprocess.run(["cp", "-a", str(source), str(target)], check=True)
 
 
-@pytest.fixture
-def own_database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(tmp_path)
+@pytest.fixture(scope="module")
+def database_of_file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    database = Database(tmp_path_factory.mktemp("database"))
+    database.keep_empty()
     yield database
     database.server.stop()
 
 
 @pytest.fixture
-def own_kafka(tmp_path: Path) -> Iterator[KafkaServer]:
-    (tmp_path / "kafka").mkdir()
+def own_database(database_of_file: Database) -> Iterator[Database]:
+    database_of_file.empty()
+    yield database_of_file
+    database_of_file.server.stop()
+
+
+@pytest.fixture(scope="module")
+def kafka_of_file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
     try:
-        server = KafkaServer(tmp_path / "kafka")
+        server = KafkaServer(tmp_path_factory.mktemp("kafka"))
     except KafkaMissingError as missing:
         pytest.skip(str(missing))
     server.start()
     yield server
     server.kill()
+
+
+@pytest.fixture
+def own_kafka(kafka_of_file: KafkaServer) -> KafkaServer:
+    """Without topics; groups and transactions have another prefix in each test (`kafka_settings`)."""
+    if not kafka_of_file.is_running:  # the test before failed while it was stopped
+        kafka_of_file.start()
+    with closing(KafkaAdminClient(bootstrap_servers=kafka_of_file.bootstrap)) as admin:
+        if topics := [topic for topic in admin.list_topics() if not topic.startswith("__")]:
+            admin.delete_topics(topics)
+            wait_until(lambda: not set(topics) & set(admin.list_topics()), "an empty Kafka")
+    return kafka_of_file
 
 
 @pytest.fixture

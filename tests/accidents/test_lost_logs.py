@@ -160,9 +160,7 @@ def test_a_new_kafka_holds_all_readers_back(
 ) -> None:
     run_first_events(open_kafka, own_database)
     own_kafka.kill()
-    shutil.rmtree(own_kafka.log_file.parent / "data")
-    own_kafka._format()
-    own_kafka.start()
+    own_kafka.start_empty()
 
     with running(open_kafka, own_database.url) as pipeline:
         kinds = {"loader": "recreated", "predictor": "recreated", "notifier": "recreated"}

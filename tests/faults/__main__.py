@@ -12,10 +12,11 @@ import sys
 import time
 from pathlib import Path
 
+from tests.faults.accidents.small_disk import can_mount, use_private_mounts
 from tests.faults.broken import BROKEN
 from tests.faults.churn import churn
 from tests.faults.report import Report, summary
-from tests.faults.schedule import EMBEDDED, KAFKA, Schedule, make_schedule
+from tests.faults.schedule import ACCIDENTS, DISKS, EMBEDDED, KAFKA, Kind, Schedule, make_schedule
 from tests.faults.suite import faulty_run, reference_run, run_directory
 from tests.kafka.jars import KafkaMissingError
 
@@ -34,6 +35,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=1, help="how many seeds are run, one after the other")
     parser.add_argument("--minutes", type=float, default=3.0, help="of faults for each broker and seed, approximately")
     parser.add_argument("--days", type=int, help="the maximum number of days; default: as many as the faults need")
+    parser.add_argument(
+        "--accidents", type=accidents_of, default=(), metavar="KIND[,KIND]|all", help=f"also: {', '.join(ACCIDENTS)}"
+    )
     parser.add_argument("--schedule", help="a printed schedule, or a file that contains one")
     parser.add_argument("--no-predictions", action="store_true", help="train no model, which is faster")
     parser.add_argument("--broken", metavar="SERVICE=KIND", help=f"break a service's units: {', '.join(BROKEN)}")
@@ -47,16 +51,32 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def accidents_of(text: str) -> tuple[Kind, ...]:
+    names = list(ACCIDENTS) if text == "all" else text.split(",")
+    if unknown := [name for name in names if name not in ACCIDENTS]:
+        raise argparse.ArgumentTypeError(f"{unknown[0]} is none of {', '.join(ACCIDENTS)}")
+    return tuple(ACCIDENTS[name] for name in names)
+
+
 def schedules(args: argparse.Namespace) -> list[Schedule]:
     if args.schedule:
         text = args.schedule if args.schedule.startswith("{") else Path(args.schedule).read_text()
         return [Schedule.model_validate_json(text)]
     seed = random.SystemRandom().randrange(10_000) if args.seed is None else args.seed
     return [
-        make_schedule(seed + run, broker, args.minutes, args.days)
+        make_schedule(seed + run, broker, args.minutes, args.days, possible(args.accidents))
         for run in range(args.runs)
         for broker in brokers_of(args)
     ]
+
+
+def possible(accidents: tuple[Kind, ...]) -> tuple[Kind, ...]:
+    """Without those that need small disks, if they cannot be mounted."""
+    if can_mount():
+        return accidents
+    for kind in set(accidents) & DISKS:
+        log(f"LEFT OUT: {kind}, because it needs root on Linux")
+    return tuple(kind for kind in accidents if kind not in DISKS)
 
 
 def brokers_of(args: argparse.Namespace) -> tuple[str, ...]:
@@ -92,6 +112,8 @@ def run_churn(args: argparse.Namespace) -> int:
 
 def main() -> int:
     args = arguments()
+    if can_mount():
+        use_private_mounts()
     if args.churn:
         return run_churn(args)
     try:

@@ -54,10 +54,20 @@ class CommitIgnored(_Breakable):
             self._inner.commit()
 
 
+class Parks(_Breakable):
+    """Leaves every new notification to an operator, as if its sender had been killed: nothing is lost or sent twice,
+    and no message arrives."""
+
+    def commit(self) -> None:
+        self.connection.execute("UPDATE notifier.ledger SET state = 'unknown' WHERE state = 'pending'")
+        self._inner.commit()
+
+
 BROKEN: dict[str, type[_Breakable]] = {
     "advance-first": AdvancedFirst,
     "append-first": AppendedFirst,
     "commit-ignored": CommitIgnored,
+    "parks-all": Parks,
 }
 
 

@@ -6,16 +6,15 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
-from shared.errors import ConfigError
-from shared.topics import SERVICES
-from tests.faults.recovery import Recoveries, Recovery, Sample, has_recovered
+from tests.faults.accidents.of_databases import database_accidents
+from tests.faults.accidents.of_logs import log_accidents
+from tests.faults.programs import replicas_of
+from tests.faults.recovery_meter import RecoveryMeter
+from tests.faults.report import Report
 from tests.faults.schedule import Fault, Kind
-from tests.faults.world import World, replicas_of
+from tests.faults.world import World
 
-# How long the recovery of a stage is awaited; far above the limit that makes a run fail.
-RECOVERY_LIMIT_S = 60.0
 FIRE_LIMIT_S = 20.0
 START_LIMIT_S = 30.0
 PIECE_DELAY_S = 0.05
@@ -24,9 +23,9 @@ PIECE_DELAY_S = 0.05
 class Injector:
     """Injects one fault after the other, and waits for the recovery from each."""
 
-    def __init__(self, world: World, recoveries: Recoveries, log: Callable[[str], None]) -> None:
+    def __init__(self, world: World, report: Report, log: Callable[[str], None]) -> None:
         self._world = world
-        self._recoveries = recoveries
+        self._meter = RecoveryMeter(world, report.recoveries, log)
         self._log = log
         self._actions: dict[Kind, Callable[[Fault], None]] = {
             Kind.KILL: self._kill,
@@ -40,6 +39,8 @@ class Injector:
             Kind.DELAY: self._delay,
             Kind.BLOCK: self._block,
             Kind.LOST_REPLY: self._lose_reply,
+            **database_accidents(world, self._meter, report),
+            **log_accidents(world, self._meter, report),
         }
 
     def inject(self, fault: Fault) -> None:
@@ -48,7 +49,7 @@ class Injector:
 
     def _kill(self, fault: Fault) -> None:
         os.kill(self._pid(fault.target), signal.SIGKILL)
-        self._await_recovery(fault)
+        self._meter.await_recovery(fault)
 
     def _stop(self, fault: Fault) -> None:
         """Recovery is measured from the continuation, and with a second replica also from the stop."""
@@ -57,11 +58,11 @@ class Injector:
         until_s = time.monotonic() + fault.hold_s
         try:
             if self._world.plan.replicas.get(fault.service, 1) > 1:
-                self._await_recovery(fault)
+                self._meter.await_recovery(fault)
             self._world.rest(until_s - time.monotonic())
         finally:
             os.kill(pid, signal.SIGCONT)
-        self._await_recovery(fault, kind="SIGCONT after the lease")
+        self._meter.await_recovery(fault, kind="SIGCONT after the lease")
 
     def _point(self, fault: Fault) -> None:
         """Arms every replica of the service, because only those that own partitions reach the point; one dies."""
@@ -76,7 +77,7 @@ class Injector:
             self._world.wait(fired, FIRE_LIMIT_S, f"{fault.service} to reach {fault.point}")
         finally:
             self._world.disarm(fault.service)
-        self._await_recovery(fault, kind=f"{fault.kind}: {fault.point}")
+        self._meter.await_recovery(fault, kind=f"{fault.kind}: {fault.point}")
 
     def _database(self, fault: Fault, signal_: signal.Signals) -> None:
         """`pg_ctl stop -m immediate` sends SIGQUIT. Recovery is measured from the first accepted connection."""
@@ -84,41 +85,21 @@ class Injector:
         assert pid is not None, "the database is not running"
         os.kill(pid, signal_)
         self._world.wait(lambda: not self._world.server.accepts_connections(), START_LIMIT_S, "the database to be gone")
-        self._in_thread(self._start_database, "the database to start")
-        self._await_recovery(fault)
+        self._world.work(self._world.start_killed_server, 2 * START_LIMIT_S, "the database to start")
+        self._meter.await_recovery(fault)
 
     def _kafka(self, fault: Fault, stop_kafka: Callable[[], None]) -> None:
         """Recovery is measured from the time at which Kafka answers and every partition has a leader."""
         began_s = time.monotonic()
-        self._in_thread(stop_kafka, "Kafka to end")
-        self._in_thread(self._world.required_kafka().start, "Kafka to start")
+        self._world.work(stop_kafka, 2 * START_LIMIT_S, "Kafka to end")
+        self._world.work(self._world.required_kafka().start, 2 * START_LIMIT_S, "Kafka to start")
         # Near the time-out of a transaction (60 s), aborted records may become visible: docs/promises.md, ghosts.
         self._log(f"Kafka was away for {time.monotonic() - began_s:.1f} s")
-        self._await_recovery(fault)
-
-    def _in_thread(self, work: Callable[[], object], what: str) -> None:
-        """In a thread, so that programs that die meanwhile are restarted."""
-        with ThreadPoolExecutor(1) as executor:
-            future = executor.submit(work)
-            self._world.wait(future.done, 2 * START_LIMIT_S, what)
-            future.result()
-
-    def _start_database(self) -> None:
-        """Retries, because the server cannot start until all sessions of the killed one have ended."""
-        deadline_s = time.monotonic() + START_LIMIT_S
-        while True:
-            try:
-                self._world.server.start()
-            except ConfigError:
-                if time.monotonic() > deadline_s:
-                    raise
-                time.sleep(0.2)
-            else:
-                return
+        self._meter.await_recovery(fault)
 
     def _cut(self, fault: Fault) -> None:
         self._world.proxies[fault.target].cut()
-        self._await_recovery(fault)
+        self._meter.await_recovery(fault)
 
     def _delay(self, fault: Fault) -> None:
         """Recovery is measured from the beginning of the delay."""
@@ -126,7 +107,7 @@ class Injector:
         proxy.slow_down(PIECE_DELAY_S)
         until_s = time.monotonic() + fault.hold_s
         try:
-            self._await_recovery(fault)
+            self._meter.await_recovery(fault)
             self._world.rest(until_s - time.monotonic())
         finally:
             proxy.slow_down(0)
@@ -139,7 +120,7 @@ class Injector:
             self._world.rest(fault.hold_s)
         finally:
             proxy.unblock(cut=fault.nth % 2 == 0)
-        self._await_recovery(fault)
+        self._meter.await_recovery(fault)
 
     def _lose_reply(self, fault: Fault) -> None:
         proxy = self._world.proxies[fault.target]
@@ -148,27 +129,7 @@ class Injector:
         self._world.wait(
             lambda: proxy.replies_lost > before, FIRE_LIMIT_S, f"a commit of {fault.target} whose reply is lost"
         )
-        self._await_recovery(fault)
-
-    def _await_recovery(self, fault: Fault, kind: str | None = None) -> None:
-        """Measure the recovery of the affected stages from now on."""
-        began_s = time.monotonic()
-        before = self._world.sample()
-        stages_hit = [fault.service] if fault.service else list(SERVICES)
-        recovered_s: dict[str, float] = {}
-        while len(recovered_s) < len(stages_hit) and time.monotonic() - began_s < RECOVERY_LIMIT_S:
-            self._world.tick()
-            now: Sample | None = self._world.observer.sample()
-            if now is not None:
-                elapsed_s = time.monotonic() - began_s
-                missing = [each for each in stages_hit if each not in recovered_s]
-                recovered_s |= {each: elapsed_s for each in missing if has_recovered(each, before, now)}
-        seconds = max(recovered_s.values()) if len(recovered_s) == len(stages_hit) else None
-        self._recoveries.measured.append(Recovery(kind or str(fault.kind), str(fault), seconds))
-        stages = ", ".join(
-            f"{each} {recovered_s[each]:.2f} s" if each in recovered_s else f"{each} NOT" for each in stages_hit
-        )
-        self._log(f"{fault}: recovered after: {stages}")
+        self._meter.await_recovery(fault)
 
     def _pid(self, target: str) -> int:
         """The pid of a replica; waits for the restart of one that has just died."""

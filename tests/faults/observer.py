@@ -29,17 +29,17 @@ SOURCE = "boatrace"
 class Observer:
     """Connects directly, not through the proxies."""
 
-    def __init__(self, access: Access, settings: Settings, token: str) -> None:
+    def __init__(self, access: Access, settings: Settings, token: str, windows: frozenset[str] = frozenset()) -> None:
+        self.windows = windows
         self.broker: Broker = connect(settings, access.owner().conninfo("headrace faults"))
         self._open_observer = partial(observer.Observer, access, settings, token)
         self._observer: observer.Observer | None = None
         self._partitions: dict[str, list[TopicPartition]] = {}
-        self._windows: frozenset[str] = frozenset()
 
     def expect(self, days: Iterable[date], *, results: bool = True) -> None:
         """Add the windows of these days to those that the fetcher must finish."""
         feeds = FEEDS if results else FEEDS[:2]
-        self._windows |= {f"{SOURCE}/{feed}/{day.isoformat()}" for feed in feeds for day in days}
+        self.windows |= {f"{SOURCE}/{feed}/{day.isoformat()}" for feed in feeds for day in days}
 
     def sample(self) -> Sample | None:
         try:
@@ -51,7 +51,7 @@ class Observer:
     def remaining(self) -> int | None:
         """How many windows are not fetched; if all are, how many records wait and notifications are not sent."""
         try:
-            if (missing := len(self._windows - self._finished_windows())) > 0:
+            if (missing := len(self.windows - self._finished_windows())) > 0:
                 return missing
             self._observer = self._observer or self._open_observer()
             positions = self._observer.positions()
@@ -78,7 +78,7 @@ class Observer:
         return self.broker.end_offsets([tp for topic in topics for tp in self._partitions[topic]])
 
     def _is_drained(self) -> bool:
-        return self._windows <= self._finished_windows()
+        return self.windows <= self._finished_windows()
 
     def _finished_windows(self) -> frozenset[str]:
         cursors = self.broker.cursors(FETCHER_CURSORS)

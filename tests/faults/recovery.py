@@ -36,10 +36,25 @@ class Sample:
         return self.committed[service]
 
 
+def settled_baseline(sample: Sample, begins: Mapping[TopicPartition, int]) -> Sample:
+    """The sample, with positions that point outside their logs moved to the next record that is there. Behind a loss,
+    only a position beyond the baseline is progress."""
+
+    def inside(tp: TopicPartition, position: int) -> int:
+        return min(max(position, begins.get(tp, position)), sample.ends.get(tp, position))
+
+    committed = {
+        service: {tp: inside(tp, position) for tp, position in positions.items()}
+        for service, positions in sample.committed.items()
+    }
+    return Sample(committed, sample.ends, sample.drained)
+
+
 def has_recovered(service: str, before: Sample, now: Sample) -> bool:
     """Whether the stage has made progress in every partition since `before`."""
     then, current = before.positions_of(service), now.positions_of(service)
-    waiting = [tp for tp in then if current[tp] <= then[tp]]
+    # A position behind the end belongs to a log that does not exist any more.
+    waiting = [tp for tp in then if current[tp] <= then[tp] or current[tp] > now.ends[tp]]
     if service == "fetcher":
         return len(waiting) < len(then) or now.drained
     return not waiting or (now.drained and all(current[tp] >= now.ends[tp] - MARKERS for tp in waiting))

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from tests.faults.allowance import Allowance
 from tests.faults.oracle import Outcome
 from tests.faults.recovery import Recoveries, median_and_worst
 from tests.faults.schedule import Schedule
@@ -23,6 +24,7 @@ class Report:
     skipped: int = 0
     deaths: Counter[str] = field(default_factory=Counter)
     outcome: Outcome | None = None
+    allowance: Allowance = field(default_factory=Allowance)
     seconds: float = 0.0
 
     def add_problems(self) -> None:

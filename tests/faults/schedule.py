@@ -6,7 +6,7 @@ A schedule is printed as one line of JSON and can be read from it, so that a fai
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import date, timedelta
 from enum import StrEnum
 
@@ -24,6 +24,8 @@ FIRST_DAY, LAST_DAY = date(2025, 7, 15), date(2026, 3, 31)
 DAY_S = 2.4
 # For planning: the typical recovery time of a stage.
 TYPICAL_S = {EMBEDDED: 3.0, KAFKA: 6.0}
+# For planning: what an accident takes beside its recovery, for example a backup, a restore and starts of programs.
+ACCIDENT_S = 15.0
 
 
 class Kind(StrEnum):
@@ -40,6 +42,34 @@ class Kind(StrEnum):
     DELAY = "connections delayed"
     BLOCK = "connections blocked"
     LOST_REPLY = "reply to commit lost"
+    # Accidents (tests/faults/accidents): each needs more than a process or a connection that comes back.
+    RESTORE = "older backup restored"
+    FAILOVER = "failover that lost commits"
+    READ_ONLY = "database read-only"
+    DATABASE_FULL = "disk of the database full"
+    ARCHIVE_FULL = "disk of the archive full"
+    SLOW = "statements above their limit"
+    CLOCK = "clock jumps by a day"
+    NEW_KAFKA = "new, empty Kafka"
+    RETENTION = "retention overtakes a stopped service"
+    CONNECTIONS = "connections exhausted"
+
+
+# The names of the accidents in the option --accidents.
+ACCIDENTS = {
+    "restore": Kind.RESTORE,
+    "failover": Kind.FAILOVER,
+    "read-only": Kind.READ_ONLY,
+    "database-full": Kind.DATABASE_FULL,
+    "archive-full": Kind.ARCHIVE_FULL,
+    "slow": Kind.SLOW,
+    "clock": Kind.CLOCK,
+    "new-kafka": Kind.NEW_KAFKA,
+    "retention": Kind.RETENTION,
+    "connections": Kind.CONNECTIONS,
+}
+# They need small disks.
+DISKS = frozenset({Kind.DATABASE_FULL, Kind.ARCHIVE_FULL})
 
 
 class Point(StrEnum):
@@ -62,7 +92,7 @@ class Fault(_Frozen):
     """One fault of one `target`: a replica (`cleaner-0`), a service's connections, the database, Kafka.
 
     `after_s`: the time since the previous recovery. `hold_s`: how long the fault lasts. `nth`: the unit in which a
-    named point kills. A block with an even `nth` ends by breaking the connections.
+    named point kills. A block with an even `nth` ends by breaking the connections; a clock with an even one jumps back.
     """
 
     kind: Kind
@@ -100,6 +130,10 @@ class Schedule(_Frozen):
     late: tuple[Fault, ...] = ()
 
     @property
+    def kinds(self) -> frozenset[Kind]:
+        return frozenset(fault.kind for fault in (*self.faults, *self.late))
+
+    @property
     def history(self) -> list[date]:
         return [self.first + timedelta(days=number) for number in range(self.days)]
 
@@ -109,11 +143,17 @@ class Schedule(_Frozen):
         return self.first + timedelta(days=self.days)
 
 
-def make_schedule(seed: int, broker: str, minutes: float, most_days: int | None = None) -> Schedule:
-    """The schedule of a seed. Every kind of fault occurs before one is repeated."""
+def make_schedule(
+    seed: int, broker: str, minutes: float, most_days: int | None = None, accidents: Collection[Kind] = ()
+) -> Schedule:
+    """The schedule of a seed. Every kind of fault occurs before one is repeated. Each of `accidents` occurs once, at a
+    random place among the faults of `minutes`."""
     rng = random.Random(seed)
     replicas = {"cleaner": 2, "loader": 2} | ({"fetcher": 2, "predictor": 2, "notifier": 2} if seed % 2 else {})
-    faults = tuple(_draw_faults(rng, broker, replicas, minutes * 60))
+    drawn = list(_draw_faults(rng, broker, replicas, minutes * 60))
+    for accident in _draw_accidents(rng, broker, accidents):
+        drawn.insert(rng.randint(0, len(drawn)), accident)
+    faults = tuple(drawn)
     cost_s = sum(cost_of(fault, broker) for fault in faults)
     days = min(most_days or 1000, 2 + round(cost_s / DAY_S))
     span = (LAST_DAY - FIRST_DAY).days - days - 1
@@ -146,7 +186,8 @@ def committing_proxy(broker: str, service: str) -> str:
 
 def cost_of(fault: Fault, broker: str) -> float:
     """The approximate duration of a fault and its recovery, in seconds."""
-    return fault.after_s + fault.hold_s + TYPICAL_S[broker]
+    accident_s = ACCIDENT_S if fault.kind in ACCIDENTS.values() else 0.0
+    return fault.after_s + fault.hold_s + accident_s + TYPICAL_S[broker]
 
 
 def _draw_faults(rng: random.Random, broker: str, replicas: dict[str, int], length_s: float) -> Iterator[Fault]:
@@ -191,3 +232,32 @@ def _fault_candidates(rng: random.Random, broker: str, replicas: dict[str, int])
     if broker == KAFKA:
         yield Fault(kind=Kind.BROKER_RESTART, target="kafka", after_s=random_pause_s())
         yield Fault(kind=Kind.BROKER_KILL, target="kafka", after_s=random_pause_s())
+
+
+def _draw_accidents(rng: random.Random, broker: str, kinds: Collection[Kind]) -> list[Fault]:
+    """One of each kind, in random order. `hold_s` is how long it lasts; of a restore and a failover the age of the
+    copy, of a stopped service the time without it."""
+    accidents = [
+        Fault(
+            kind=kind,
+            target=_target_of(rng, kind),
+            after_s=round(rng.uniform(0.2, 1.5), 2),
+            hold_s=round(rng.uniform(2.0, 6.0), 2),
+            nth=rng.randint(1, 2),
+        )
+        for kind in ACCIDENTS.values()
+        if kind in kinds and (broker == KAFKA or kind is not Kind.NEW_KAFKA)
+    ]
+    rng.shuffle(accidents)
+    return accidents
+
+
+def _target_of(rng: random.Random, kind: Kind) -> str:
+    """Retention hits a reader of loaded-events: what it loses is a number of messages and not a number of rows."""
+    targets = {
+        Kind.ARCHIVE_FULL: "fetcher",
+        Kind.CLOCK: "clock",
+        Kind.NEW_KAFKA: "kafka",
+        Kind.RETENTION: rng.choice(["predictor", "notifier"]),
+    }
+    return targets.get(kind, "database")

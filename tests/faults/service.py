@@ -18,7 +18,8 @@ from shared.broker.connect import connect
 from shared.broker.contract import Broker, Producer
 from shared.runtime.process.run import launch
 from shared.runtime.service import service_starter
-from shared.settings.sections import Settings
+from shared.settings.sections import ServiceSettings, Settings
+from tests.faults.accidents.jumping_clock import CLOCK_FILE, InjectedClockSettings
 from tests.faults.broken import BrokenProducer
 from tests.faults.points import KillPoints, Pace, ProducerBroker, ProducerWithKillPoints
 
@@ -50,7 +51,14 @@ def main(name: str) -> int:
         return ProducerBroker(connect(settings, conninfo), producer)
 
     module = import_module(f"services.{name}.__main__")
-    return launch(model, service_starter(module.wire, mined))
+    start = service_starter(module.wire, mined)
+    return launch(
+        model, lambda settings: start(with_injected_clock(settings) if CLOCK_FILE in os.environ else settings)
+    )
+
+
+def with_injected_clock(settings: ServiceSettings) -> ServiceSettings:
+    return settings.model_copy(update={"clock": InjectedClockSettings.model_validate(settings.clock.model_dump())})
 
 
 if __name__ == "__main__":

@@ -10,15 +10,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from shared.topics import SERVICES
 from tests.faults import oracle
+from tests.faults.accidents.jumping_clock import libfaketime
+from tests.faults.accidents.operator import CommandFailedError
 from tests.faults.days import write_archive
 from tests.faults.inject import Injector
+from tests.faults.programs import Plan
 from tests.faults.report import Report
 from tests.faults.schedule import Fault, Kind, Schedule
-from tests.faults.world import Plan, RunStuckError, World
+from tests.faults.world import UNIT_S, RunStuckError, World
 
-# Seconds between two documents. Every stage keeps up, and every fault hits work in progress.
-UNIT_S = 0.8
 # A file with this name keeps the directory of a run.
 KEEP = "keep"
 
@@ -62,7 +64,8 @@ def reference_run(schedule: Schedule, directory: Path, *, predictions: bool, log
             world.settle()
         world.stop()
         with world.connect() as connection:
-            outcome = oracle.read(connection, world.observer.broker, world.received())
+            world.history.read(world.observer.broker)
+            outcome = oracle.read(connection, world.history, world.received())
         if models is not None:
             models = Path(shutil.copytree(models, directory / "models"))
         log(f"reference run without faults: {time.monotonic() - began_s:.0f} s")
@@ -78,25 +81,30 @@ def faulty_run(
     report = Report(schedule, reference.recorded)
     began_s = time.monotonic()
     wrapped = services_to_wrap(schedule) | ({broken[0]} if broken else set())
-    plan = Plan(reference.archive, schedule.replicas, wrapped, broken, schedule.broker)
+    plan = Plan(reference.archive, schedule.replicas, wrapped, broken, schedule.broker, kinds=schedule.kinds)
     with World(directory, plan) as world:
         try:
             _run_days(world, schedule, reference, report, log)
         except RunStuckError as stuck:
             report.problems.append(f"STUCK: {stuck}")
-        world.stop()
+        world.kills.update(world.stop())
         report.deaths = world.deaths
+        report.allowance.undecided += sum(n for replica, n in world.kills.items() if replica.startswith("notifier"))
         with world.connect() as connection:
-            report.outcome = oracle.read(connection, world.observer.broker, world.received())
-    report.problems += oracle.differences(reference.outcome, report.outcome)
+            world.history.read(world.observer.broker)
+            report.outcome = oracle.read(connection, world.history, world.received())
+    report.problems += oracle.differences(reference.outcome, report.outcome, report.allowance)
     report.add_problems()
     report.seconds = time.monotonic() - began_s
     return report
 
 
 def services_to_wrap(schedule: Schedule) -> frozenset[str]:
-    """The fetcher, for its pace, and the services with a named point; all others run unchanged."""
+    """The fetcher, for its pace, and the services with a named point; all others run unchanged. All services, if their
+    clock is injected."""
     faults = (*schedule.faults, *schedule.late)
+    if Kind.CLOCK in schedule.kinds and libfaketime() is None:
+        return frozenset(SERVICES)
     return frozenset({"fetcher"} | {fault.service for fault in faults if fault.kind is Kind.POINT})
 
 
@@ -118,7 +126,7 @@ def _run_days(world: World, schedule: Schedule, reference: ReferenceRun, report:
 
 def _inject_all(world: World, faults: tuple[Fault, ...], report: Report, log: Log) -> None:
     """Inject all faults in order. Those that remain when the source is drained are counted."""
-    injector = Injector(world, report.recoveries, log)
+    injector = Injector(world, report, log)
     world.wait(lambda: started(world), 60, "the first records of every stage")
     for fault in faults:
         if world.sample().drained:
@@ -126,8 +134,9 @@ def _inject_all(world: World, faults: tuple[Fault, ...], report: Report, log: Lo
             continue
         try:
             injector.inject(fault)
-        except RunStuckError as stuck:
+        except (RunStuckError, CommandFailedError) as stuck:
             report.not_injected.append(f"{fault}: {stuck}")
+            world.start_services()
 
 
 def started(world: World) -> bool:

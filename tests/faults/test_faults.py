@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.report import Report
-from tests.faults.schedule import EMBEDDED, KAFKA, Fault, Kind, Point, Schedule, make_schedule
+from tests.faults.schedule import EMBEDDED, KAFKA, Fault, Kind, Point, Schedule
 from tests.faults.suite import KEEP, ReferenceRun, faulty_run, reference_run, run_directory
 from tests.kafka.jars import KafkaMissingError, jars, java
 from tests.recorded_days import VARIABLE
@@ -44,6 +44,7 @@ SHORT = {
         kill_at("fetcher", Point.AFTER_COMMIT),
         Fault(kind=Kind.LOST_REPLY, target="cleaner", after_s=0.1),
         Fault(kind=Kind.DATABASE_KILL, target="database", after_s=0.1),
+        Fault(kind=Kind.FAILOVER, target="database", after_s=0.1, hold_s=2.0),
     ),
     KAFKA: short_schedule(
         KAFKA,
@@ -143,18 +144,10 @@ def test_the_suite_detects_a_broken_unit(
     assert any(problem.startswith("LOST in clean-events") for problem in report.problems)
 
 
-def test_a_seed_always_makes_the_same_schedule() -> None:
-    assert make_schedule(7, EMBEDDED, 3) == make_schedule(7, EMBEDDED, 3) != make_schedule(8, EMBEDDED, 3)
+@pytest.mark.parametrize("broker", [EMBEDDED], indirect=True)
+def test_the_suite_detects_a_notifier_that_leaves_every_message_to_an_operator(
+    broker: str, reference: ReferenceRun, directory: Path
+) -> None:
+    report = run("parks-all", short_schedule(broker), reference, directory, ("notifier", "parks-all"))
 
-
-def test_a_printed_schedule_can_be_run_again() -> None:
-    for seed in range(5):
-        schedule = make_schedule(seed, EMBEDDED, 2)
-        assert Schedule.model_validate_json(schedule.model_dump_json()) == schedule
-
-
-def test_a_long_schedule_has_every_kind_of_fault() -> None:
-    for broker in (EMBEDDED, KAFKA):
-        kinds = {fault.kind for fault in make_schedule(1, broker, 4).faults}
-
-        assert kinds == set(Kind) - (set() if broker == KAFKA else {Kind.BROKER_RESTART, Kind.BROKER_KILL})
+    assert any(problem.startswith("NOTIFICATIONS UNDECIDED") for problem in report.problems)

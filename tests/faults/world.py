@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import os
 import shutil
+import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any, Self
@@ -16,49 +19,43 @@ import psycopg
 
 from headrace.database.access import Access, prepare
 from headrace.database.data_dir import DataDir
-from headrace.database.embedded import DATABASE, EmbeddedPostgres
+from headrace.database.embedded import EmbeddedPostgres
 from headrace.processes.supervisor import Program, Supervisor
 from headrace.run.options import RunOptions, VirtualTime
 from headrace.run.programs import common_environment, python, services
+from shared.errors import ConfigError
 from shared.settings.sections import Settings
 from shared.settings.values import read_secret
 from shared.topics import SERVICES
+from tests.faults.accidents.database_settings import limit_connections, limit_wal
+from tests.faults.accidents.jumping_clock import JumpingClock, libfaketime
+from tests.faults.accidents.small_disk import SmallDisk
 from tests.faults.days import morning
 from tests.faults.faulty_proxies import FaultyProxies, FaultyProxy, is_kafka_commit, is_postgres_commit
 from tests.faults.observer import Observer
+from tests.faults.programs import Plan, Surroundings, faulty_program
 from tests.faults.recovery import Sample
-from tests.faults.schedule import EMBEDDED, KAFKA
+from tests.faults.schedule import EMBEDDED, KAFKA, Kind
 from tests.faults.service import kill_point_file, pace_file
+from tests.faults.topics import TopicHistory
 from tests.kafka.server import KafkaServer
 from tests.services.notifier.http_receiver import receiving
 
 TICK_S = 0.05
+# Seconds between two documents. Every stage keeps up, and every fault hits work in progress.
+UNIT_S = 0.8
 # The longest time without progress while work remains. After a kill between sending and marking, a notification is
 # settled only after the sender's lease of 60 s; after a broken unit, work may remain forever.
 STALL_S, BROKEN_STALL_S = 100.0, 5.0
-SAMPLE_LIMIT_S = 60.0
+SAMPLE_LIMIT_S, START_LIMIT_S = 60.0, 30.0
 # The time between two readings without progress after which nothing can be in flight.
 STILL_S = 1.5
-# Low thresholds, so that there are enough notifications.
-NOTIFIER = {"CHANNELS": "webhook", "BIG_AMOUNT": "30000", "TIP_PROBABILITY": "0.3"}
+# Disks that are filled. The database of a run takes some 300 MB, with 192 MB of WAL.
+DATABASE_DISK_MB, ARCHIVE_DISK_MB = 1024, 32
 
 
 class RunStuckError(Exception):
     """An expected condition did not come true. The message names it."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How a world is set up. `wrapped`: services that run under tests/faults/service.py; `broken`: a service and the
-    kind of its broken units; `claims_slots`: the replicas claim their slots; otherwise their settings name them."""
-
-    archive: Path
-    replicas: Mapping[str, int]
-    wrapped: frozenset[str] = frozenset()
-    broken: tuple[str, str] | None = None
-    broker: str = EMBEDDED
-    proxied: bool = True
-    claims_slots: bool = False
 
 
 class World:
@@ -74,6 +71,10 @@ class World:
         self.proxies: dict[str, FaultyProxy] = {}
         self.supervisor = Supervisor([])
         self.deaths: Counter[str] = Counter()
+        self.kills: Counter[str] = Counter()
+        self.history = TopicHistory()
+        self.disks: dict[Kind, SmallDisk] = {}
+        self.clock: JumpingClock | None = None
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -95,12 +96,15 @@ class World:
             self.kafka = KafkaServer(self.control_dir / "kafka", proxied=len(SERVICES))
             self._stack.callback(self.kafka.kill)
             self.kafka.start()
-        settings = Settings.model_validate({"data_dir": self.data_dir.path, "broker": {"url": self.broker_url}})
-        self.server.start()
+        self._settings = Settings.model_validate({"data_dir": self.data_dir.path, "broker": {"url": self.broker_url}})
+        self._prepare_kinds()
+        self.start_server()
         self._stack.callback(self.server.stop)
-        prepare(self.access, settings)
-        self.observer = Observer(self.access, settings, read_secret(self.data_dir.create_token()))
-        self._stack.callback(self.observer.close)
+        self._limit_server()
+        prepare(self.access, self._settings)
+        self._token = read_secret(self.data_dir.create_token())
+        self.observer = Observer(self.access, self._settings, self._token)
+        self._stack.callback(self.disconnect)
         self._receiver = self._stack.enter_context(receiving())
         self._webhook = self.control_dir / "webhook"
         self._webhook.write_text(self._receiver.url)
@@ -109,6 +113,58 @@ class World:
             self._stack.callback(proxies.close)
             self._open_proxies(proxies)
         self._stack.callback(self.stop)
+
+    def _prepare_kinds(self) -> None:
+        """The disks and the clock that the faults need."""
+        sizes_mb = {
+            Kind.DATABASE_FULL: (self.server.pgdata, DATABASE_DISK_MB),
+            Kind.ARCHIVE_FULL: (self.data_dir.path / "archive", ARCHIVE_DISK_MB),
+        }
+        for kind in self.plan.kinds & sizes_mb.keys():
+            self.disks[kind] = SmallDisk(*sizes_mb[kind])
+            self._stack.callback(self.disks[kind].close)
+        if Kind.CLOCK in self.plan.kinds:
+            self.clock = JumpingClock(self.control_dir / "clock", libfaketime())
+
+    def _limit_server(self) -> None:
+        if Kind.DATABASE_FULL in self.plan.kinds:
+            limit_wal(self.access)
+        if Kind.CONNECTIONS in self.plan.kinds:
+            limit_connections(self.access)
+            self.server.stop()
+            self.start_server()
+
+    def start_server(self) -> None:
+        """Start the database, with the clock that jumps if there is one. Raises ConfigError."""
+        environment = self.clock.environment() if self.clock else {}
+        os.environ.update(environment)
+        try:
+            self.server.start()
+        finally:
+            for name in environment:
+                del os.environ[name]
+
+    def start_killed_server(self) -> None:
+        """Retries, because the server cannot start until all sessions of the killed one have ended."""
+        deadline_s = time.monotonic() + START_LIMIT_S
+        while True:
+            try:
+                self.start_server()
+            except ConfigError:
+                if time.monotonic() > deadline_s:
+                    raise
+                time.sleep(0.2)
+            else:
+                return
+
+    def disconnect(self) -> None:
+        """Close all connections of the suite."""
+        self.observer.close()
+
+    def reconnect(self) -> None:
+        """After `disconnect`, or when the broker is a new one."""
+        self.observer.close()
+        self.observer = Observer(self.access, self._settings, self._token, self.observer.windows)
 
     @property
     def broker_url(self) -> str:
@@ -138,9 +194,15 @@ class World:
             clock=VirtualTime(morning(clock), 1.0, time.time()),
             replicas=dict(self.plan.replicas),
         )
+        surroundings = Surroundings(
+            self.control_dir,
+            {name: proxy.port for name, proxy in self.proxies.items()},
+            self._webhook,
+            self.clock.environment() if self.clock else {},
+        )
         self.supervisor = Supervisor(
             [
-                self._program(each)
+                faulty_program(each, self.plan, surroundings)
                 for each in services(self.access, self.data_dir, options, False, None, self.broker_url)
             ]
         )
@@ -148,6 +210,21 @@ class World:
 
     def stop(self) -> list[str]:
         return self.supervisor.stop()
+
+    def stop_services(self, names: Collection[str] = SERVICES) -> None:
+        """Stop all replicas of these services, until `start_services`."""
+        stopping = [child for child in self.supervisor.children if child.program.name.partition("-")[0] in names]
+        for child in stopping:
+            child.restart_at_s = math.inf
+        apart = Supervisor([])
+        apart.children = stopping
+        self.kills.update(apart.stop())
+
+    def start_services(self) -> None:
+        """Start those that `stop_services` has stopped."""
+        for child in self.supervisor.children:
+            if math.isinf(child.restart_at_s):
+                child.restart_at_s = 0.0
 
     def pace(self, unit_s: float) -> None:
         """Set how long the fetcher waits before each unit from now on. The fetcher must be wrapped."""
@@ -200,12 +277,25 @@ class World:
 
     def tick(self) -> None:
         """Restart programs that died. Raises RunStuckError if a service refuses its settings or keeps failing."""
-        self.deaths.update(program.name for program in self.supervisor.step())
+        dead = {program.name for program in self.supervisor.step()}
+        self.deaths.update(dead)
+        self.kills.update(
+            child.program.name
+            for child in self.supervisor.children
+            if child.program.name in dead and child.last_status == -signal.SIGKILL
+        )
         if misconfigured := self.supervisor.misconfigured_program():
             raise RunStuckError(f"{misconfigured.name} refused its settings: {misconfigured.log.read_text()[-2000:]}")
         if failing := self.supervisor.failing_program():
             raise RunStuckError(f"{failing.name} keeps failing: {failing.log.read_text()[-2000:]}")
         time.sleep(TICK_S)
+
+    def work(self, work: Callable[[], object], limit_s: float, what: str) -> None:
+        """In a thread, so that programs that die meanwhile are restarted."""
+        with ThreadPoolExecutor(1) as executor:
+            future = executor.submit(work)
+            self.wait(future.done, limit_s, what)
+            future.result()
 
     def wait(self, until: Callable[[], bool], limit_s: float, what: str) -> None:
         deadline_s = time.monotonic() + limit_s
@@ -241,33 +331,3 @@ class World:
             since_s = since_s if remaining == before else time.monotonic()
             if time.monotonic() - since_s > stall_s:
                 raise RunStuckError(f"no progress for {stall_s:g} s, and {remaining} records or messages remain")
-
-    def _program(self, program: Program) -> Program:
-        service = program.name.partition("-")[0]
-        environment = {**program.environment, **self._environment(service)}
-        if self.plan.claims_slots:
-            del environment["HEADRACE_SERVICE__SLOT"]
-        command = program.command
-        if service in self.plan.wrapped:
-            command = python("-m", "tests.faults.service", service)
-            environment["FAULTS_DIR"] = str(self.control_dir)
-        if self.plan.broken and self.plan.broken[0] == service:
-            environment["FAULTS_BROKEN"] = self.plan.broken[1]
-        return replace(program, command=command, environment=environment)
-
-    def _environment(self, service: str) -> dict[str, str]:
-        environment: dict[str, str] = {}
-        if proxy := self.proxies.get(service):
-            environment["HEADRACE_DATABASE__URL"] = f"postgresql://headrace_{service}@127.0.0.1:{proxy.port}/{DATABASE}"
-        if proxy := self.proxies.get(f"{service}-kafka"):
-            environment["HEADRACE_BROKER__URL"] = f"kafka://127.0.0.1:{proxy.port}"
-        if service == "fetcher":
-            environment["HEADRACE_FETCHER__BATCH_RECORDS"] = "1"  # a unit then holds one document
-        if service == "notifier":
-            environment |= {f"HEADRACE_NOTIFIER__{name}": value for name, value in NOTIFIER.items()}
-            environment["HEADRACE_NOTIFIER__WEBHOOK_URL_FILE"] = str(self._webhook)
-        return environment
-
-
-def replicas_of(plan: Plan, service: str) -> Iterable[str]:
-    return [f"{service}-{slot}" for slot in range(plan.replicas.get(service, 1))]

@@ -6,6 +6,7 @@ import base64
 import fcntl
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -117,6 +118,12 @@ class KafkaServer:
             raise
         return self
 
+    def start_empty(self) -> Self:
+        """Start after its disk was lost: with the same address, and without any topic."""
+        shutil.rmtree(self.log_file.parent / "data")
+        self._format()
+        return self.start()
+
     def stop(self) -> None:
         """Gracefully, so that the next start is fast."""
         self._end(signal.SIGTERM)
@@ -124,6 +131,10 @@ class KafkaServer:
     def kill(self) -> None:
         """At once, like a crash."""
         self._end(signal.SIGKILL)
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None
 
     def freeze(self) -> None:
         """Stop the process: connections stay open without answers until `thaw`."""

@@ -1,0 +1,28 @@
+"""What the faults of a run may change. Everything else that differs from the reference run is a problem."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Allowance:
+    """Grows with each fault of a run.
+
+    `repeats`: for each topic, how often more than once a record may be there. `received_again`: the same for messages,
+    by their ids. `undecided`: how many notifications may stay without a decision, because their sender was killed or
+    the ledger went back. `unnotified`: ids of the records that were gone before the notifier read them, which were
+    counted and which a person accepted.
+    """
+
+    repeats: Counter[str] = field(default_factory=Counter)
+    received_again: Counter[str] = field(default_factory=Counter)
+    undecided: int = 0
+    unnotified: set[str] = field(default_factory=set)
+
+    def went_back(self, received_then: Counter[str], received_now: Counter[str], senders: int) -> None:
+        """The ledger went back to a time at which `received_then` had arrived: what arrived since may arrive again.
+        Each sender may have had one message in hand."""
+        self.received_again.update((received_now - received_then).keys())
+        self.undecided += senders

@@ -1,0 +1,110 @@
+"""The oracle names every difference that no fault of the run explains."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from shared.topics import LOADED
+from tests.faults.allowance import Allowance
+from tests.faults.oracle import Outcome, differences
+from tests.faults.topics import TOPICS, Entry, Occurrence
+
+RECORD, MESSAGE = "0000", "0000/big-payout"
+
+
+def occurrence(key: str, event_id: str, digest: str = "the bytes") -> Occurrence:
+    return Occurrence(Entry(key.encode(), event_id.encode()), digest.encode(), "partition 0, offset 0")
+
+
+A1, A2, B1 = occurrence("a", "1"), occurrence("a", "2"), occurrence("b", "3")
+
+
+def outcome(*records: Occurrence, state: str = "sent", received: int = 1) -> Outcome:
+    topics = {topic: list[Occurrence]() for topic in TOPICS} | {LOADED: list(records)}
+    return Outcome({"events": ["row"]}, topics, {MESSAGE: (state, "text")}, Counter({MESSAGE: received}))
+
+
+REFERENCE = outcome(A1, A2, B1)
+
+
+def test_equal_outcomes_have_no_difference() -> None:
+    assert differences(REFERENCE, outcome(B1, A1, A2)) == []
+
+
+@pytest.mark.parametrize(
+    ("records", "problem"),
+    [
+        ([A1, B1], "LOST in loaded-events: 1 of 3"),
+        ([A1, A2, B1, A1], "TWICE in loaded-events: 1 of 4"),
+        ([A1, A2, B1, occurrence("c", "4")], "UNEXPECTED in loaded-events: 1"),
+        ([A2, A1, B1], "REORDERED in loaded-events: 1 keys, first a"),
+        ([A1, occurrence("a", "2", "other bytes"), B1], "DIFFERENT BYTES in loaded-events: 1 records: 2 of a"),
+    ],
+)
+def test_each_difference_of_a_topic_is_named(records: list[Occurrence], problem: str) -> None:
+    assert differences(REFERENCE, outcome(*records))[0].startswith(problem)
+
+
+def test_a_repeat_is_allowed_as_often_as_the_log_began_again() -> None:
+    allowance = Allowance(repeats=Counter({LOADED: 1}))
+
+    assert differences(REFERENCE, outcome(A1, A2, B1, A1, A2), allowance) == []
+    assert differences(REFERENCE, outcome(A1, A2, B1, A1, A1), allowance)[0].startswith("TWICE in loaded-events: 1")
+
+
+def test_a_repeat_must_have_the_same_bytes() -> None:
+    repeat = occurrence("a", "1", "other bytes")
+
+    lines = differences(REFERENCE, outcome(A1, A2, B1, repeat), Allowance(repeats=Counter({LOADED: 1})))
+
+    assert lines[0].startswith("DIFFERENT BYTES in loaded-events")
+
+
+def test_a_notifier_that_leaves_every_message_to_an_operator_is_found() -> None:
+    """Nothing is lost, nothing is there twice: only the bound finds it."""
+    parked = outcome(A1, A2, B1, state="unknown", received=0)
+
+    assert differences(REFERENCE, parked)[0].startswith("NOTIFICATIONS UNDECIDED: 1 of 1, and the faults explain 0")
+    assert differences(REFERENCE, parked, Allowance(undecided=1)) == []
+
+
+def test_a_message_may_arrive_again_only_if_the_ledger_went_back_before_it() -> None:
+    again = outcome(A1, A2, B1, received=2)
+    before, after, both = Allowance(), Allowance(), Allowance()
+    before.went_back(Counter({MESSAGE: 1}), Counter({MESSAGE: 1}), senders=0)
+    after.went_back(Counter(), Counter({MESSAGE: 1}), senders=0)
+    both.went_back(Counter(), Counter({MESSAGE: 1}), senders=0)
+    both.went_back(Counter({MESSAGE: 1}), Counter({MESSAGE: 2}), senders=0)
+
+    assert differences(REFERENCE, again, before) == [f"RECEIVED 2 TIMES: {MESSAGE} (sent)"]
+    assert differences(REFERENCE, again, after) == []
+    assert differences(REFERENCE, outcome(A1, A2, B1, received=3), both) == []
+
+
+def test_a_notification_may_be_missing_only_if_its_record_was_lost_and_the_loss_accepted() -> None:
+    missing = replace(outcome(A1, A2, B1), ledger={}, received=Counter())
+
+    assert differences(REFERENCE, missing) == [f"NOTIFICATIONS LOST: 1 missing in the ledger, first {MESSAGE}"]
+    assert differences(REFERENCE, missing, Allowance(unnotified={RECORD})) == []
+    assert differences(REFERENCE, missing, Allowance(unnotified={"another"})) != []
+
+
+@pytest.mark.parametrize(
+    ("state", "received", "problem"),
+    [
+        ("sent", 0, f"NOT RECEIVED: {MESSAGE} (sent)"),
+        ("failed", 1, f"NOT SENT: {MESSAGE} is failed"),
+        ("pending", 1, f"NOT SENT: {MESSAGE} is pending"),
+    ],
+)
+def test_each_difference_of_a_delivery_is_named(state: str, received: int, problem: str) -> None:
+    assert differences(REFERENCE, outcome(A1, A2, B1, state=state, received=received)) == [problem]
+
+
+def test_a_table_with_other_rows_is_named() -> None:
+    other = replace(outcome(A1, A2, B1), tables={"events": ["another"]})
+
+    assert differences(REFERENCE, other)[0].startswith("TABLE events: 1 rows are missing, 1 too many")
