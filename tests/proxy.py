@@ -5,6 +5,8 @@ Subclasses define in `pass_on` what happens to the data.
 
 from __future__ import annotations
 
+import os
+import pwd
 import selectors
 import socket
 import threading
@@ -12,6 +14,8 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
+
+from psycopg.conninfo import make_conninfo
 
 CHUNK_BYTES = 65536
 POSTGRES_SOCKET = ".s.PGSQL.5432"
@@ -105,6 +109,11 @@ def postgres_listener(directory: Path) -> socket.socket:
     listener.bind(str(directory / POSTGRES_SOCKET))
     listener.listen()
     return listener
+
+
+def proxied_conninfo(conninfo: str, directory: Path) -> str:
+    """For clients of a proxy that listens in `directory`. The server's user is that of the proxy: this process."""
+    return make_conninfo(conninfo, host=str(directory), requirepeer=pwd.getpwuid(os.getuid()).pw_name)
 
 
 def connect_postgres(directory: Path) -> socket.socket:

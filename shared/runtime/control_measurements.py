@@ -143,7 +143,7 @@ def measure_log_retention(metrics: Metrics) -> Measurement:
 
 def measure_background(still: Callable[[], Mapping[str, float]], metrics: Metrics) -> Measurement:
     """Measures for how long each background task has not moved. `still`: returns the seconds by task."""
-    seconds = GaugeRows(metrics.background_idle_seconds)
+    seconds = GaugeRows(metrics.background_stall_seconds)
 
     def background(_connection: DbConnection) -> None:
         seconds.replace({(task,): idle_s for task, idle_s in still().items()})

@@ -83,8 +83,8 @@ class StateMetrics(MetricRegistry):
             f" been deleted; 0 if none is due; {USE_MAX}",
             ("what",),
         )
-        self.background_idle_seconds = self._gauge(
-            "background_idle_seconds",
+        self.background_stall_seconds = self._gauge(
+            "background_stall_seconds",
             "for how long a background task has neither moved nor waited for its next turn",
             ("task",),
         )

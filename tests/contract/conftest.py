@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import conninfo_to_dict
 
 from shared.broker.contract import Broker
 from shared.broker.postgres import retention
@@ -25,6 +25,7 @@ from tests.contract.cutting_proxy import cutting_proxy
 from tests.contract.database import empty_log
 from tests.contract.kafka_proxy import KafkaProxy
 from tests.kafka.use import KafkaInUse
+from tests.proxy import proxied_conninfo
 from tests.waiting import terminate_backends
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class EmbeddedHarness:
     @contextmanager
     def proxied(self) -> Iterator[ProxiedBroker]:
         with cutting_proxy(Path(str(conninfo_to_dict(self.conninfo)["host"]))) as proxy:
-            conninfo = make_conninfo(self.conninfo, host=str(proxy.directory))
+            conninfo = proxied_conninfo(self.conninfo, proxy.directory)
             yield ProxiedBroker(PostgresBroker(conninfo, timeouts(self.lease_s)), proxy)
 
     def retain(self) -> None:

@@ -20,6 +20,7 @@ from tests.contract.children import wait_for_line
 from tests.contract.conftest import Harness
 from tests.contract.records import read_all, until, wait_for_records, write
 from tests.contract.replica import READS, SERVICE, WRITES, Operator, Replica, connect_operator, copying, records
+from tests.proxy import proxied_conninfo
 from tests.shared.database.blocking_proxy import silent_proxy
 from tests.waiting import DEADLINE_S
 
@@ -183,9 +184,7 @@ def test_the_last_order_holds_while_the_database_does_not_answer(
         silent_proxy(Path(str(conninfo_to_dict(conninfo)["host"]))) as proxy,
         paused_replicas(
             operator,
-            Replica(
-                harness.new_broker(), conninfo, "a", copying(), make_conninfo(conninfo, host=str(proxy.directory)), 2.0
-            ),
+            Replica(harness.new_broker(), conninfo, "a", copying(), proxied_conninfo(conninfo, proxy.directory), 2.0),
         ),
     ):
         proxy.start_dropping()

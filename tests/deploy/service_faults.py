@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -36,6 +37,7 @@ from services.loader.postgres_measurements import (
     measure_quality,
     measure_started_events,
 )
+from services.notifier.sending_hold import SendingHold, SendingStatus
 from services.predictor.data.events import events_of
 from services.predictor.features.history import History
 from services.predictor.features.inputs import inputs_of
@@ -45,13 +47,28 @@ from services.predictor.monitoring.postgres_scores import PostgresScores
 from services.predictor.monitoring.scoring import Scoring
 from services.predictor.serving.model_metrics import ModelMetrics
 from services.predictor.storage.postgres_facts import read_settled
+from shared.broker.contract import TopicPartition
+from shared.broker.postgres.broker import PostgresBroker
+from shared.broker.postgres.retention import enforce
 from shared.database.connection import ReconnectingConnection
+from shared.ops.holds import Hold
+from shared.ops.orders import Orders
 from shared.ops.tables import audit_results, quality_results
 from shared.records import DecodedRecord
+from shared.runtime.control.mailbox import ControlMailbox
+from shared.runtime.control.partition_gate import PartitionGate
+from shared.runtime.control_measurements import measure_background, measure_log_retention
+from shared.runtime.dead_letters.breaker import Breaker
+from shared.runtime.dead_letters.letter import FailedRecord
+from shared.runtime.loops.batch import BatchResult
+from shared.runtime.loops.metrics_of_unit import record_commit
+from shared.runtime.loops.quarantine import ProcessEnded
 from shared.runtime.measurements import Measurements
 from shared.runtime.metrics import Metrics
+from shared.runtime.process.watchdog import BackgroundWatch
 from shared.runtime.service import PollerWork
 from shared.settings.sections import ClockSettings, DatabaseSettings
+from shared.topics import RAW, TopicSpec
 from tests.services.fetcher.site import Site, serving_site, status
 from tests.services.fetcher.synthetic_documents import FetcherDriver
 from tests.services.loader.facts import StillClock, at, listed, live, prediction, received, settled
@@ -437,6 +454,77 @@ def _ask(program: subprocess.Popen[str], line: str) -> str:
     return program.stdout.readline()
 
 
+def stalled_task(parts: Parts) -> Iterator[Step]:
+    now_s = 0.0
+    watch = BackgroundWatch(clock=lambda: now_s)
+    task = watch.stop_of("Sender.run", threading.Event())
+    measure = measure_background(watch.still, parts.metrics["notifier"])
+    measure(parts.connection)
+    yield HOUR, set()
+    now_s = 200.0
+    measure(parts.connection)
+    yield 5, {"BackgroundTaskStalled"}
+    task.is_set()
+    measure(parts.connection)
+    yield 5, set()
+
+
+def held_messages(parts: Parts) -> Iterator[Step]:
+    metrics = parts.metrics["notifier"]
+    status = SendingStatus(metrics.notifications_held.set)
+    metrics.notifications_oldest_age_seconds.labels("console").set(0)
+    status.update(None)
+    yield HOUR, set()
+    status.update(SendingHold(NOON, "the database went back"))
+    metrics.notifications_oldest_age_seconds.labels("console").set(HOUR * 60)
+    yield 10, {"NotificationsHeld"}
+    metrics.notifications_oldest_age_seconds.labels("console").set(0)
+    status.update(None)
+    yield 5, set()
+
+
+def damaged_and_lost_records(parts: Parts) -> Iterator[Step]:
+    mailbox = ControlMailbox(Orders())
+    gate = PartitionGate("cleaner", (RAW,), mailbox, Breaker("cleaner"), parts.metrics["cleaner"])
+    damaged, lost = TopicPartition(RAW, 0), TopicPartition(RAW, 1)
+    yield HOUR, set()
+    gate.hold(damaged, "damaged", {"message": "offset 7 cannot be decoded"})
+    yield 5, {"PartitionDamaged"}
+    gate.hold(lost, "lost", {"message": "3 records are gone"})
+    yield 5, {"PartitionDamaged", "PartitionLost"}
+    for hold in (Hold(damaged, "damaged", {}, 0, NOON), Hold(lost, "lost", {}, 0, NOON)):
+        gate.end_hold(hold)
+    yield 5, set()
+
+
+def deadly_record(parts: Parts) -> Iterator[Step]:
+    record = received(listed(1)).record
+    failed = FailedRecord(record, ProcessEnded("ended the process 3 times"), "handle", 3)
+    yield HOUR, set()
+    record_commit(parts.metrics["loader"], "loader", [record] * 20, BatchResult(failures=[failed]), 0.1)
+    yield 5, {"RecordQuarantined"}
+    yield 2 * HOUR, set()
+
+
+def records_that_retention_left(parts: Parts) -> Iterator[Step]:
+    measure = measure_log_retention(parts.metrics["loader"])
+    with closing(PostgresBroker(parts.database_url)) as broker:
+        broker.ensure_topics([TopicSpec("one", 1, retention_s=3600)])
+    measure(parts.connection)
+    yield HOUR, set()
+    parts.connection.execute(
+        "INSERT INTO broker.log SELECT id, 0, n, 1, 0, (extract(epoch FROM now()) - 90000) * 1000, 'x'"
+        " FROM broker.topics, generate_series(0, 9) n WHERE name = 'one'"
+    )
+    parts.connection.execute("UPDATE broker.partitions SET end_off = 10")
+    measure(parts.connection)
+    yield HOUR, {"RetentionLags"}
+    while enforce(parts.connection):
+        pass
+    measure(parts.connection)
+    yield 10, set()
+
+
 FAULTS: dict[Fault, set[str]] = {
     late_facts: {"FreshnessBurnsFast", "FreshnessBurnsSlowly"},
     facts_without_their_event: {"ParkedGrowing"},
@@ -453,5 +541,10 @@ FAULTS: dict[Fault, set[str]] = {
     poor_data: {"QualityFindings"},
     lost_session_of_the_bot: {"BotDisconnected"},
     full_disk: {"DiskFull"},
+    stalled_task: {"BackgroundTaskStalled"},
+    held_messages: {"NotificationsHeld"},
+    damaged_and_lost_records: {"PartitionDamaged", "PartitionLost"},
+    deadly_record: {"RecordQuarantined"},
+    records_that_retention_left: {"RetentionLags"},
 }
 """Each fault and the alerts that report it."""

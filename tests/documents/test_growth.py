@@ -30,7 +30,9 @@ def test_each_table_topic_and_folder_is_listed(
     entries: dict[str, list[str]], database: psycopg.Connection[Any]
 ) -> None:
     tables = database.execute(
-        "SELECT schemaname || '.' || tablename FROM pg_tables WHERE schemaname = ANY(%s)", (list(SCHEMAS),)
+        "SELECT relnamespace::regnamespace || '.' || relname FROM pg_class WHERE relkind IN ('r', 'p')"
+        " AND NOT relispartition AND relnamespace::regnamespace::text = ANY(%s)",
+        (list(SCHEMAS),),
     ).fetchall()
     topics = {spec.name for spec in topic_specs()} | {OUTBOX_CURSORS}
 

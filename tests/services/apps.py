@@ -47,9 +47,11 @@ def app_of(name: str, database: DatabaseSettings, data_dir: Path, file_token: st
 
 
 @contextmanager
-def server_of(name: str, database: DatabaseSettings, data_dir: Path, file_token: str) -> Iterator[AdminServer]:
-    """Serves the app of a service, on a database with all topics."""
-    with closing(PostgresBroker(database.conninfo())) as broker:
+def server_of(
+    name: str, owner_url: str, database: DatabaseSettings, data_dir: Path, file_token: str
+) -> Iterator[AdminServer]:
+    """Serves the app of a service, on a database with all topics. `database`: with the login of the service."""
+    with closing(PostgresBroker(owner_url)) as broker:
         broker.ensure_topics(topic_specs())
     with app_of(name, database, data_dir, file_token) as app, AdminServer(app) as server:
         yield server

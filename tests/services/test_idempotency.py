@@ -26,8 +26,8 @@ def clients(postgres: EmbeddedPostgres, database_url: str, tmp_path: Path) -> It
         return as_role(postgres, database_url, f"headrace_{service}")
 
     with (
-        server_of("cleaner", role("cleaner"), tmp_path, FILE_TOKEN) as cleaner,
-        server_of("loader", role("loader"), tmp_path, FILE_TOKEN) as loader,
+        server_of("cleaner", database_url, role("cleaner"), tmp_path, FILE_TOKEN) as cleaner,
+        server_of("loader", database_url, role("loader"), tmp_path, FILE_TOKEN) as loader,
         httpx2.Client(base_url=cleaner.url, headers=auth_headers(FILE_TOKEN), timeout=30) as to_cleaner,
         httpx2.Client(base_url=loader.url, headers=auth_headers(FILE_TOKEN), timeout=30) as to_loader,
     ):

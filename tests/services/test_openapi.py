@@ -54,7 +54,7 @@ VERBS = frozenset(
     [
         *("accept", "acknowledge", "end"),
         *("cancel", "check", "count", "delete", "discard", "explain", "get", "list", "pause", "promote", "redrive"),
-        *("reload", "reset", "resume", "retire", "retry", "roll", "send", "shadow", "skip", "start"),
+        *("hold", "release", "reload", "reset", "resume", "retire", "retry", "roll", "send", "shadow", "skip", "start"),
     ]
 )
 each_service = pytest.mark.parametrize("service", SERVICES)
@@ -68,7 +68,8 @@ def document(service: str, tmp_path: Path) -> dict[str, Any]:
 
 @pytest.fixture
 def server(service: str, postgres: EmbeddedPostgres, database_url: str, tmp_path: Path) -> Iterator[AdminServer]:
-    with server_of(service, as_role(postgres, database_url, f"headrace_{service}"), tmp_path, FILE_TOKEN) as server:
+    login = as_role(postgres, database_url, f"headrace_{service}")
+    with server_of(service, database_url, login, tmp_path, FILE_TOKEN) as server:
         yield server
 
 

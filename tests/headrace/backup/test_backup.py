@@ -361,6 +361,7 @@ def test_joined_indexes_have_each_line_once_in_their_order() -> None:
 
 
 def test_old_lines_of_the_trail_move_to_a_file(installation: Installation, tmp_path: Path) -> None:
+    installation.execute("SELECT ops.create_audit_month('2025-11-30'), ops.create_audit_month('2025-12-01')")
     installation.execute(
         "INSERT INTO ops.audit (at, service, who, action, target, outcome, request_id)"
         " SELECT at, 's', 'w', at::text, 't', 'accepted', 'r'"

@@ -27,7 +27,8 @@ Alerts = Callable[..., tuple[int, str, str]]
 def alerts(
     postgres: EmbeddedPostgres, database_url: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> Iterator[Alerts]:
-    with server_of("notifier", as_role(postgres, database_url, "headrace_notifier"), tmp_path, FILE_TOKEN) as server:
+    login = as_role(postgres, database_url, "headrace_notifier")
+    with server_of("notifier", database_url, login, tmp_path, FILE_TOKEN) as server:
 
         def run(*arguments: str) -> tuple[int, str, str]:
             capfd.readouterr()

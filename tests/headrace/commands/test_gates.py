@@ -26,7 +26,8 @@ Gates = Callable[..., tuple[int, str, str]]
 def gates(
     postgres: EmbeddedPostgres, database_url: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> Iterator[Gates]:
-    with server_of("fetcher", as_role(postgres, database_url, "headrace_fetcher"), tmp_path, FILE_TOKEN) as server:
+    login = as_role(postgres, database_url, "headrace_fetcher")
+    with server_of("fetcher", database_url, login, tmp_path, FILE_TOKEN) as server:
 
         def run(*arguments: str) -> tuple[int, str, str]:
             capfd.readouterr()

@@ -28,7 +28,8 @@ TP = TopicPartition(RAW, 2)
 def skip(
     postgres: EmbeddedPostgres, database_url: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> Iterator[Skip]:
-    with server_of("cleaner", as_role(postgres, database_url, "headrace_cleaner"), tmp_path, FILE_TOKEN) as server:
+    login = as_role(postgres, database_url, "headrace_cleaner")
+    with server_of("cleaner", database_url, login, tmp_path, FILE_TOKEN) as server:
 
         def run(*arguments: str) -> tuple[int, str, str]:
             capfd.readouterr()

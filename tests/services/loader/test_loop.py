@@ -51,10 +51,11 @@ def prediction(number: int) -> NewRecord:
 class Pipe:
     """A loader whose loop a test steps, and its topics."""
 
-    def __init__(self, url: str, *, separate: bool = False) -> None:
+    def __init__(self, url: str, *, separate: bool = False, is_owner: bool = True) -> None:
         self.url = url
         self.broker = PostgresBroker(url)
-        self.broker.ensure_topics(topic_specs())
+        if is_owner:
+            self.broker.ensure_topics(topic_specs())
         self.metrics = Metrics()
         # With a lock timeout, a loader that deadlocks with itself fails instead of hanging.
         self.shared = ReconnectingConnection(
@@ -71,7 +72,7 @@ class Pipe:
         )
         self.consumer = self.broker.consumer("loader", READS, "loader-0")
         self.producer = self.broker.producer("loader-0")
-        self._writer = self.broker.producer("test")
+        self._writer = self.broker.producer("loader-test")
 
     def send(self, *records: NewRecord) -> None:
         with self._writer.unit() as unit:
@@ -106,8 +107,9 @@ class Pipe:
 
 
 @contextmanager
-def open_pipe(url: str, *, separate: bool = False) -> Iterator[Pipe]:
-    pipe = Pipe(url, separate=separate)
+def open_pipe(url: str, *, separate: bool = False, is_owner: bool = True) -> Iterator[Pipe]:
+    """Only the owner of the database creates topics."""
+    pipe = Pipe(url, separate=separate, is_owner=is_owner)
     try:
         yield pipe
     finally:
@@ -201,10 +203,10 @@ def test_dead_letters_of_all_services_are_stored_in_one_table(pipe: Pipe, databa
 def test_the_loaders_role_has_the_rights_it_needs(
     roles: Callable[[str], dict[str, str]], database: psycopg.Connection[Any], database_url: str
 ) -> None:
-    with open_pipe(database_url) as owner:  # the operator's command creates topics
+    with open_pipe(database_url) as owner:
         owner.send(*(record(fact(number)) for number in (1, 2) for fact in (settled, listed, observed)))
         owner.send(record(settled(1, known=30, technique=4, transactions=())), NewRecord("cleaner.dlq", b"k", b"", {}))
-    with open_pipe(roles(database_url)["headrace_loader"]) as pipe:
+    with open_pipe(roles(database_url)["headrace_loader"], is_owner=False) as pipe:
         pipe.drain()
     assert ask(database, "SELECT status FROM analytics.events") == [("settled",)] * 2
     assert ask(database, "SELECT count(*) FROM analytics.corrections") == [(1,)]

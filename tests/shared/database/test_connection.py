@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import conninfo_to_dict
 
 from shared.broker.contract import TopicPartition
 from shared.broker.postgres.broker import PostgresBroker
@@ -19,6 +19,7 @@ from shared.database.connection import TIMEOUTS, DbConnection, ReconnectingConne
 from shared.errors import Aborted, TransientError
 from shared.topics import TopicSpec
 from tests.contract.records import new_record, until
+from tests.proxy import proxied_conninfo
 from tests.shared.database.blocking_proxy import SilentProxy, silent_proxy
 from tests.waiting import DEADLINE_S, terminate_backends
 
@@ -42,7 +43,7 @@ def link(url: str, proxy: SilentProxy) -> Iterator[ReconnectingConnection]:
 
 def connect_through(proxy: SilentProxy, url: str, *, autocommit: bool = True) -> ReconnectingConnection:
     return ReconnectingConnection(
-        make_conninfo(url, host=str(proxy.directory)), "test", autocommit=autocommit, answer_s=DEADLINE_S
+        proxied_conninfo(url, proxy.directory), "test", autocommit=autocommit, answer_s=DEADLINE_S
     )
 
 

@@ -19,7 +19,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import conninfo_to_dict
 
 from services.notifier.channels.base import Channel, Message, Receipt
 from services.notifier.channels.console import ConsoleChannel
@@ -34,7 +34,7 @@ from services.notifier.storage import postgres_ledger as ledger
 from services.notifier.storage.postgres_ledger import NewNotification
 from shared.database.connection import limited_connection
 from tests.contract.database import read_only
-from tests.proxy import CHUNK_BYTES, Proxy, connect_postgres, postgres_listener, received
+from tests.proxy import CHUNK_BYTES, Proxy, connect_postgres, postgres_listener, proxied_conninfo, received
 from tests.services.notifier.http_receiver import Answer, Receiver
 from tests.services.notifier.sending import open_connection
 from tests.shared.database.blocking_proxy import silent_proxy
@@ -308,7 +308,7 @@ def test_a_claim_whose_reply_was_lost_is_given_back_and_sent_once(
     with (
         tempfile.TemporaryDirectory(prefix="hr-") as directory,
         LostReplies(server, Path(directory), statement) as proxy,
-        running_sender(make_conninfo(database_url, host=directory), webhook, delivery=policy, rules=OneDigest()),
+        running_sender(proxied_conninfo(database_url, Path(directory)), webhook, delivery=policy, rules=OneDigest()),
     ):
         wait_until(lambda: states(database) == {"sent": 3})
 
@@ -328,7 +328,7 @@ def test_a_silent_connection_delays_messages_by_the_answer_limit_only(
 ) -> None:
     """The line to the database stays open and passes nothing; without a limit the sender would wait for hours."""
     with silent_proxy(Path(str(conninfo_to_dict(database_url)["host"]))) as proxy:
-        url = make_conninfo(database_url, host=str(proxy.directory))
+        url = proxied_conninfo(database_url, proxy.directory)
         sender = Sender(lambda: limited_connection(url, "sender", 1.0), [webhook], OPTIONS)
         stop = threading.Event()
         thread = threading.Thread(target=sender.run, args=(stop,))

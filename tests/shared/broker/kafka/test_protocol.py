@@ -23,7 +23,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import conninfo_to_dict
 
 from shared.broker.contract import PollResult, TopicPartition
 from shared.broker.postgres.broker import PostgresBroker
@@ -34,6 +34,7 @@ from shared.errors import BrokerError, Fenced, HeadraceError, Unknown
 from shared.topics import TopicSpec
 from tests.contract.cutting_proxy import CuttingProxy, cutting_proxy
 from tests.contract.records import new_record, next_offsets, until, values
+from tests.proxy import proxied_conninfo
 
 pytestmark = pytest.mark.slow
 PARTITIONS = 2
@@ -121,7 +122,7 @@ class ProtocolMachine(RuleBasedStateMachine):
         self.outputs: list[list[str]] = [[] for _ in range(PARTITIONS)]
         self.feeder = self.direct_broker.producer(f"feeder-{self.runs}")
         self.admin = psycopg.connect(self.url, autocommit=True)
-        self.proxied_broker = PostgresBroker(make_conninfo(self.url, host=str(self.proxy.directory)), NO_EXPIRY)
+        self.proxied_broker = PostgresBroker(proxied_conninfo(self.url, self.proxy.directory), NO_EXPIRY)
         self.reference = Reference()
         self.processes: list[Process] = []
         self.crashed: list[UUID] = []

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import conninfo_to_dict
 
 from shared.errors import TransientError
 from shared.runtime.metrics import Metrics
 from shared.runtime.process.replicas import ReplicaHeartbeat
+from tests.proxy import proxied_conninfo
 from tests.shared.database.blocking_proxy import silent_proxy
 from tests.shared.runtime.views import BrokenView, GivenView
 from tests.waiting import DEADLINE_S, terminate_backends, wait_until
@@ -158,7 +159,7 @@ def test_a_database_error_does_not_stop_the_heartbeat(database_url: str, databas
 def test_a_silent_connection_is_replaced(database_url: str, database: Database) -> None:
     with (
         silent_proxy(Path(str(conninfo_to_dict(database_url)["host"]))) as proxy,
-        heartbeat(make_conninfo(database_url, host=str(proxy.directory)), GivenView(), answer_s=1.0),
+        heartbeat(proxied_conninfo(database_url, proxy.directory), GivenView(), answer_s=1.0),
     ):
         wait_until(lambda: rows(database))
         proxy.start_dropping()
