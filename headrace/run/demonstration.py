@@ -122,9 +122,10 @@ def train(environment: RunEnvironment, session: Session) -> None:
         return
     text = "training a model on the loaded season (half a minute on two idle cores)"
     session.monitor.begin(Phase(TRAIN, text, zone=JST))
+    owner = environment.access.owner()
     variables = common_environment(environment.data_dir, environment.config) | {
-        "HEADRACE_DATABASE__URL": predictor.database.url,
-        "HEADRACE_DATABASE__PASSWORD_FILE": str(predictor.database.password_file or ""),
+        "HEADRACE_DATABASE__URL": owner.url,
+        "HEADRACE_DATABASE__PASSWORD_FILE": str(owner.password_file or ""),
     }
     log = environment.data_dir.log("train")
     session.run_task(Program("train", python("-m", "headrace", "train"), log, variables, restart=False))

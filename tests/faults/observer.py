@@ -62,6 +62,15 @@ class Observer:
         records = sum(positions.lag(service) for service in dict.fromkeys(service for service, _ in HOPS))
         return records + positions.outbox + (int(row[0]) if row else 0)
 
+    def is_sending_held(self) -> bool:
+        """Whether messages wait for an operator, because the database went back to an earlier state."""
+        try:
+            self._observer = self._observer or self._open_observer()
+            return self._observer.connection.execute("SELECT FROM notifier.sending_hold").fetchone() is not None
+        except (HeadraceError, psycopg.Error):
+            self._close_observer()
+            return False
+
     def close(self) -> None:
         self._close_observer()
         self.broker.close()

@@ -29,6 +29,7 @@ from shared.settings.values import read_secret
 from shared.topics import SERVICES
 from tests.faults.accidents.database_settings import limit_connections, limit_wal
 from tests.faults.accidents.jumping_clock import JumpingClock, libfaketime
+from tests.faults.accidents.operator import COMMAND_LIMIT_S, Operator
 from tests.faults.accidents.small_disk import SmallDisk
 from tests.faults.days import morning
 from tests.faults.faulty_proxies import FaultyProxies, FaultyProxy, is_kafka_commit, is_postgres_commit
@@ -322,11 +323,15 @@ class World:
         return samples[0]
 
     def settle(self) -> None:
-        """Wait until no work remains. Raises RunStuckError if there is no progress while work remains."""
+        """Wait until no work remains. Raises RunStuckError if there is no progress while work remains.
+
+        Messages that are held after a restore or a failover are released, as a person does."""
         remaining, since_s = self.observer.remaining(), time.monotonic()
         stall_s = BROKEN_STALL_S if self.plan.broken else STALL_S
         while remaining != 0 or time.monotonic() - since_s < STILL_S:
             self.tick()
+            if self.observer.is_sending_held():
+                self.work(Operator(self.data_dir, self.broker_url).release_messages, COMMAND_LIMIT_S, "the release")
             before, remaining = remaining, self.observer.remaining()
             since_s = since_s if remaining == before else time.monotonic()
             if time.monotonic() - since_s > stall_s:

@@ -75,7 +75,6 @@ class _Copies:
             world.disconnect()
             world.work(lambda: self._operator.restore(backup), COMMAND_LIMIT_S, "the restore")
             self._went_back(received, world.received())
-            self._allow_held(received)
         finally:
             world.reconnect()
             before, began_s = world.sample(), time.monotonic()
@@ -104,16 +103,6 @@ class _Copies:
         self._report.allowance.went_back(received_then, received_now, senders)
         if self._world.plan.broker == KAFKA:
             self._report.allowance.repeats[LOADED] += 1
-
-    def _allow_held(self, received: Counter[str]) -> None:
-        """A restore leaves the messages that the backup has as unsent to an operator: none of those that had arrived
-        before the backup."""
-        with self._world.connect() as connection:
-            rows = connection.execute(
-                "SELECT record_id::text || '/' || rule FROM notifier.ledger WHERE state = 'unknown'"
-                " AND error LIKE 'restored from a backup%'"
-            ).fetchall()
-        self._report.allowance.undecided += len({key for (key,) in rows} - received.keys())
 
 
 class _States:

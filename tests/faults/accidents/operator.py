@@ -37,6 +37,9 @@ class Operator:
     def accept_loss(self, service: str) -> None:
         self._command("resume", service, "--accept-loss")
 
+    def release_messages(self) -> None:
+        self._command("notifications", "release")
+
     def _command(self, *words: str) -> None:
         """Raises CommandFailedError."""
         result = subprocess.run(
