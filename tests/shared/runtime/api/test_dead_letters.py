@@ -9,6 +9,7 @@ import httpx2
 import psycopg
 import pytest
 
+from headrace.database.embedded import EmbeddedPostgres
 from services.cleaner.settings import CleanerSettings
 from services.fetcher.settings import FetcherSettings
 from shared.broker.contract import NewRecord
@@ -19,7 +20,7 @@ from shared.runtime.api.server import admin_server
 from shared.runtime.metrics import Metrics
 from shared.settings.sections import ServiceSettings
 from shared.topics import RAW
-from tests.shared.runtime.api.admin_apps import FILE_TOKEN, assert_problem, auth_headers
+from tests.shared.runtime.api.admin_apps import FILE_TOKEN, as_role, assert_problem, auth_headers
 from tests.shared.runtime.loop_harness import append, open_broker
 from tests.shared.runtime.views import GivenView
 
@@ -278,9 +279,10 @@ def test_discarding_needs_a_reason(client: httpx2.Client) -> None:
 
 
 def test_letters_of_the_fetcher_need_a_backfill_instead_of_a_redrive(
-    settings: CleanerSettings, broker: PostgresBroker
+    settings: CleanerSettings, broker: PostgresBroker, postgres: EmbeddedPostgres, database_url: str
 ) -> None:
-    fetcher = FetcherSettings(database=settings.database, admin=settings.admin)
+    login = as_role(postgres, database_url, "headrace_fetcher")
+    fetcher = FetcherSettings(database=login, admin=settings.admin)
     for client in client_of(fetcher, [RAW]):
         append(broker, [NewRecord("fetcher.dlq", b"url", b"{", {})])
 
