@@ -75,6 +75,10 @@ class Installation:
     def migrate(self, version: Path) -> None:
         self.finish(self._popen(version, "migrate"))
 
+    def rebuild(self) -> None:
+        """Add what the earlier version did not compute."""
+        self.finish(self._popen(ROOT, "db", "rebuild"))
+
     def events(self) -> int:
         server = EmbeddedPostgres(self.data_dir)
         if not server.accepts_connections():
@@ -159,6 +163,7 @@ def check(kind: str, earlier: Path, archive: Path, folder: Path) -> list[str]:
         with broker_url(kind, folder / f"kafka-{number}") as url:
             upgraded = installation(str(number), url)
             scenario(upgraded, earlier, total)
+        upgraded.rebuild()
         actual = tables(upgraded.data_dir)
         different = [table for table in expected if actual[table] != expected[table]]
         log(f"{kind}: {name}: {'DIFFERENT ' + ', '.join(different) if different else 'the same tables'}")

@@ -12,6 +12,7 @@ from psycopg import sql
 from headrace.database.access import ROLES, Access, access_of, open_broker, open_database, prepare, topics_of
 from headrace.database.data_dir import DataDir
 from headrace.database.offsets_retention import warning_of_offsets_retention
+from headrace.database.partial_rates import warning_of_partial_rates
 from headrace.terminal.arguments import BrokerOptions, grouped_options
 from headrace.terminal.output import print_note
 from shared.database.migrations import missing_migrations
@@ -48,10 +49,12 @@ def migrate(
         with open_broker(access, settings, "headrace migrate") as broker:
             warning = warning_of_offsets_retention(broker, topics_of(settings))
         applied = prepare(access, settings, accept_new_broker=new_broker)
+        with access.connect("headrace migrate") as connection:
+            partial = warning_of_partial_rates(connection)
         if secrets and access.server is None:
             set_passwords(access, secrets)
-    if warning:
-        print_note(warning)
+    for note in filter(None, (warning, partial)):
+        print_note(note)
     where = f" on {settings.broker.url}" if settings.broker.address else ""
     sys.stdout.write(f"{applied} migrations applied, {len(topics_of(settings))} topics are there{where}\n")
     if secrets:

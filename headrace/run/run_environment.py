@@ -14,6 +14,7 @@ from rich.console import Console
 from headrace.database.access import Access, open_broker, open_database, prepare, service_settings, topics_of
 from headrace.database.data_dir import DataDir
 from headrace.database.offsets_retention import warning_of_offsets_retention
+from headrace.database.partial_rates import warning_of_partial_rates
 from headrace.processes.interrupts import Interrupts, catch_interrupts
 from headrace.processes.supervisor import Program
 from headrace.progress.view import ProgressView, view_for
@@ -92,9 +93,13 @@ def prepared_environment(
         ready = retry_until_first_use(lambda text: screen.print(text, markup=False, soft_wrap=True), sleep=caught.wait)
         access = stack.enter_context(open_database(settings, ready))
         prepare(access, settings, ready)
-        with open_broker(access, settings, "headrace run", ready) as broker:
-            if warning := warning_of_offsets_retention(broker, topics_of(settings)):
-                screen.print(f"warning: {warning}", markup=False, soft_wrap=True)
+        with (
+            open_broker(access, settings, "headrace run", ready) as broker,
+            access.connect("headrace run") as connection,
+        ):
+            warnings = warning_of_offsets_retention(broker, topics_of(settings)), warning_of_partial_rates(connection)
+        for warning in filter(None, warnings):
+            screen.print(f"warning: {warning}", markup=False, soft_wrap=True)
         data_dir.create_token()
         environment = RunEnvironment(access, settings, data_dir, config, caught, screen, began_s, ready, view_of)
         for model in MODELS:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -23,6 +23,7 @@ from services.fetcher.planning_rules import closing_rules_of
 from services.fetcher.sources.declaration import Source
 from services.fetcher.sources.documents import (
     Absence,
+    ArchiveUnavailable,
     Deferred,
     Document,
     DocumentSource,
@@ -41,12 +42,16 @@ MAX_CAUSE_CHARS = 500
 EXPECTED_ERRORS = (InvalidDocument, TransientError, SourceUnavailable)
 # 16 bytes of a hash distinguish the answers to one window.
 HASH_CHARS = 32
+# While documents cannot be stored, none is requested for this long.
+ARCHIVE_RETRY_S = 5.0
 
 
 class DocumentStore(Protocol):
     """Where fetched documents are stored: the archive of raw documents."""
 
-    def put(self, document: Document) -> None: ...
+    def put(self, document: Document) -> None:
+        """Raises ArchiveUnavailable."""
+        ...
 
     def sync(self) -> None:
         """Make all stored documents survive a power cut. Raises TransientError."""
@@ -68,8 +73,8 @@ class RejectedStore(Protocol):
 class FetchOutcome(NamedTuple):
     """The outcome of a fetch. `changed`: the cursor must be committed; otherwise it only saves work in the next fetch.
 
-    `absent`: there is no document of this day yet. `deferred_until`: no request was made, because none may be made
-    before this time; the cursor is unchanged.
+    `absent`: there is no document of this day yet. `deferred_until`: no request may be made before this time, or the
+    document could not be stored; the cursor is unchanged.
     """
 
     due: DueWindow
@@ -103,28 +108,39 @@ class FetchWindow:
         self._retry = retry
         self._rejected = rejected
         self._clock = clock or SystemClock()
+        self._archive_retry_at: datetime | None = None
         self._log = structlog.get_logger()
 
     def __call__(self, due: DueWindow, cursor: WindowCursor) -> FetchOutcome:
         """Never raises an Exception: every error, MemoryError included, becomes the cause of a failed window.
 
-        An error that ended the process would occur at every restart, because the window would still be due.
+        An error that ended the process would occur at every restart, because the window would still be due. A window
+        whose document cannot be stored has not failed: it is due again soon.
         """
-        # An entity tag belongs to an address. A historical window has another address than the current day.
-        etag = cursor.etag if due.historical == (cursor.state == "done") else None
+        if self._archive_retry_at is not None and self._clock.now() < self._archive_retry_at:
+            return FetchOutcome(due, cursor, [], changed=False, deferred_until=self._archive_retry_at)
         try:
-            answer = self._retry.call(self._documents.fetch, due, etag)
-            if answer is Absence.UNCHANGED and due.historical:
-                return self._repeated(due, cursor)
-            if isinstance(answer, Absence):
-                return _unchanged(due, cursor, absent=answer is Absence.NOT_PUBLISHED)
-            return self._capture(due, cursor, answer)
+            return self._fetch(due, cursor)
         except Deferred as deferred:
             return FetchOutcome(due, cursor, [], changed=False, deferred_until=deferred.until)
+        except ArchiveUnavailable as error:
+            self._log.warning("archive_unavailable", cause=str(error), retry_s=ARCHIVE_RETRY_S)
+            self._archive_retry_at = self._clock.now() + timedelta(seconds=ARCHIVE_RETRY_S)
+            return FetchOutcome(due, cursor, [], changed=False, deferred_until=self._archive_retry_at)
         except Exception as error:  # noqa: BLE001 - see above
             if not isinstance(error, EXPECTED_ERRORS):
                 self._log.warning("window_fetch_raised", feed=due.window.feed, day=str(due.window.date), exc_info=True)
             return self._failed(due, cursor, error)
+
+    def _fetch(self, due: DueWindow, cursor: WindowCursor) -> FetchOutcome:
+        # An entity tag belongs to an address. A historical window has another address than the current day.
+        etag = cursor.etag if due.historical == (cursor.state == "done") else None
+        answer = self._retry.call(self._documents.fetch, due, etag)
+        if answer is Absence.UNCHANGED and due.historical:
+            return self._repeated(due, cursor)
+        if isinstance(answer, Absence):
+            return _unchanged(due, cursor, absent=answer is Absence.NOT_PUBLISHED)
+        return self._capture(due, cursor, answer)
 
     def _failed(self, due: DueWindow, cursor: WindowCursor, error: Exception) -> FetchOutcome:
         wrong = wrong_document_of(error, self._clock.now())

@@ -27,7 +27,7 @@ import zstandard
 from services.fetcher.archive.files import DiskFiles, Files
 from services.fetcher.archive.index import INDEX, index_lines
 from services.fetcher.sources.archive_files import broken_link
-from services.fetcher.sources.documents import Document, IndexLine
+from services.fetcher.sources.documents import ArchiveUnavailable, Document, IndexLine
 from shared.errors import InvalidDocument, TransientError
 
 # Level 1 compresses a day's document to 8 % in 0.5 ms. Level 3 takes longer and gives the same size.
@@ -72,7 +72,7 @@ class DocumentArchive:
     def put(self, document: Document) -> None:
         """Store the document. Writes nothing if it equals the newest document of its window.
 
-        It survives a power cut only after `sync`. Raises TransientError if the file system reports an error.
+        It survives a power cut only after `sync`. Raises ArchiveUnavailable if the file system reports an error.
         """
         path, line = self._path(document.hash), self._line_of(document)
         try:
@@ -84,7 +84,7 @@ class DocumentArchive:
             if not path.exists():  # retention removed it as the body of another window, before the line was written
                 self._write(path, document.body)
         except OSError as error:
-            raise TransientError(f"cannot store a document in {self._folder}: {error.strerror}") from error
+            raise ArchiveUnavailable(f"cannot store a document in {self._folder}: {error.strerror}") from error
         # Also if nothing was written: an earlier process may have ended before it synced.
         self._start_sync([path])
 

@@ -108,6 +108,10 @@ class Deferred(HeadraceError):
         self.reason = reason
 
 
+class ArchiveUnavailable(TransientError):
+    """A document cannot be stored: the disk is full, read-only or away. It is not the fault of the document."""
+
+
 class Throttled(TransientError):
     """The server answered 429 or 503. `retry_after` and `date` are its header fields of these names, unparsed."""
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from services.fetcher.archive.rejected import RejectedResponses
 from services.fetcher.archive.store import DocumentArchive
-from services.fetcher.fetch_window import MAX_CAUSE_CHARS, FetchOutcome, FetchWindow
+from services.fetcher.fetch_window import ARCHIVE_RETRY_S, MAX_CAUSE_CHARS, FetchOutcome, FetchWindow
 from services.fetcher.planning.cursor import WindowCursor, decode, encode
 from services.fetcher.planning.windows import DueWindow, Window
 from services.fetcher.sources.documents import Absence, Document, Refusal, RefusedResponse, SourceResponse
@@ -87,6 +88,32 @@ def fetch_with_archive(folder: Path, document: Document, cursor: WindowCursor) -
 
 def index_lines(folder: Path) -> int:
     return len(list(DocumentArchive(folder).documents()))
+
+
+def test_a_window_whose_document_cannot_be_stored_is_due_again_and_nothing_is_requested_until_then(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "disk").write_text("no folder")
+    requests: list[int] = []
+    clock = SettableClock()
+    document = answer(body("cards", [event(1)]))
+
+    def fetch() -> Document:
+        requests.append(1)
+        return document
+
+    run = FetchWindow(
+        made_source(), FakeSource(fetch), DocumentArchive(tmp_path / "disk" / "archive"), Retry(tries=1), clock=clock
+    )
+    refused, waiting = run(DUE, WindowCursor(attempts=2)), run(DUE, WindowCursor(attempts=2))
+
+    assert (refused.cursor, refused.changed, refused.records) == (WindowCursor(attempts=2), False, [])
+    assert refused.deferred_until == waiting.deferred_until == clock.now() + timedelta(seconds=ARCHIVE_RETRY_S)
+    assert len(requests) == 1
+
+    (tmp_path / "disk").unlink()
+    clock.at += timedelta(seconds=ARCHIVE_RETRY_S)
+    assert run(DUE, WindowCursor(attempts=2)).cursor.state == "done"
 
 
 def test_an_accepted_document_is_archived(tmp_path: Path) -> None:
