@@ -35,6 +35,7 @@ class BoundedProtocol(H11Protocol):
         super().__init__(*arguments, **named)
         self._socket_transport: asyncio.Transport | None = None
         self._handshake: asyncio.Task[None] | None = None
+        self._early_data = b""
         self._receiving: object = None
         self._receive_timer: asyncio.TimerHandle | None = None
         self._send_timer: asyncio.TimerHandle | None = None
@@ -66,6 +67,9 @@ class BoundedProtocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._is_ending:
+            return
+        if self.flow is None:  # it came with the end of the handshake, before start_tls returned
+            self._early_data += data
             return
         if self._is_refused:
             self._refuse(503, "the server has too many connections; try again later, or raise admin.max_connections")
@@ -127,10 +131,12 @@ class BoundedProtocol(H11Protocol):
             )  # fmt: skip
         except (OSError, ssl.SSLError):
             encrypted = None
-        if encrypted is None:
+        if encrypted is None or encrypted.is_closing():
             self.abort("the TLS handshake failed")
-        else:
-            self._accept(encrypted)
+            return
+        self._accept(encrypted)
+        if self._early_data:
+            self.data_received(self._early_data)
 
     def _watch(self) -> None:
         """Notes whether a request is in work, and limits the time in which the rest of one is received."""

@@ -60,7 +60,9 @@ def value(metrics: Metrics, name: str, **labels: str) -> float | None:
 def test_the_age_of_an_order_is_measured_by_topic_and_desired_state(connection: DbConnection, metrics: Metrics) -> None:
     measure = measure_orders("notifier", metrics)
     give_order(connection, "notifier", LOADED, "paused", "me")
+    connection.execute("RESET ROLE")
     give_order(connection, "cleaner", RAW, "paused", "me")
+    connection.execute(f"SET ROLE {NOTIFIER}")
     connection.execute("UPDATE ops.orders SET ordered_at = now() - interval '1 day' WHERE service = 'notifier'")
 
     measure(connection)

@@ -251,6 +251,40 @@ def test_with_a_certificate_the_server_speaks_https(tmp_path: Path, certificate:
         assert client.get("/v1/status", headers=auth_headers(FILE_TOKEN)).status_code == 200
 
 
+def test_a_request_that_comes_with_the_end_of_the_handshake_is_answered(
+    tmp_path: Path, certificate: Certificate
+) -> None:
+    """One segment has both, as from a client that sends without a pause."""
+    tls = {"tls_cert_file": certificate.file, "tls_key_file": certificate.key}
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    context = ssl.create_default_context(cafile=certificate.file)
+    client = context.wrap_bio(incoming, outgoing, server_hostname="127.0.0.1")
+    with serve(tmp_path, DEFAULT_LIMITS, tls) as server, server.connect() as connection:
+        while True:
+            try:
+                client.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                connection.sendall(outgoing.read())
+                incoming.write(connection.recv(65_536))
+        client.write(b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+        connection.sendall(outgoing.read())
+        while b"200 OK" not in (received := readable(client)):
+            data = connection.recv(65_536)
+            assert data, "the server closed the connection"
+            incoming.write(data)
+
+    assert received.startswith(b"HTTP/1.1 200 OK")
+
+
+def readable(client: ssl.SSLObject) -> bytes:
+    """What has been decrypted; empty if more must be received."""
+    try:
+        return client.read(65_536)
+    except ssl.SSLWantReadError:
+        return b""
+
+
 def test_a_handshake_that_does_not_come_is_ended(tmp_path: Path, certificate: Certificate) -> None:
     tls = {"tls_cert_file": certificate.file, "tls_key_file": certificate.key}
     with serve(tmp_path, SHORT, tls) as server:
