@@ -214,7 +214,7 @@ def test_the_migrate_job_runs_the_migrate_command() -> None:
 def test_secrets_are_files(name: str) -> None:
     container = CONTAINERS[name]
     environment = environment_of(name, **NOTIFICATIONS)
-    secrets = {key: value for key, value in environment.items() if re.search("PASSWORD|TOKEN|SECRET", key)}
+    secrets = {key: value for key, value in environment.items() if value and re.search("PASSWORD|TOKEN|SECRET", key)}
     own = {value for value in secrets.values() if name == "notifier" and value.startswith(NOTIFIER_SECRETS)}
 
     assert all(key.endswith("_FILE") and value.startswith(SECRETS) for key, value in secrets.items())
