@@ -47,3 +47,14 @@ def test_pack_predictions_packs_what_an_earlier_version_stored(headrace: Headrac
     assert (code, out) == (0, "3 predictions packed; none is left\n")
     assert err.splitlines() == ["2 predictions packed", "3 predictions packed"]
     assert again[:2] == (0, "0 predictions packed; none is left\n")
+
+
+def test_verify_reports_each_inconsistency_with_what_to_do(headrace: Headrace) -> None:
+    code, out, err = headrace("db", "verify", "--no-exports")
+
+    lines = out.splitlines()
+    at = lines.index("facts.events made-up:2026-01-31:07:01")
+    assert (code, err) == (1, "")
+    assert lines[at + 1 : at + 3] == ["    expected: one version or more", "    actual:   no version"]
+    assert lines[at + 3].startswith("    remedy:   restore a backup")
+    assert lines[-1].startswith("1 events verified: ")
