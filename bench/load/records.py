@@ -12,10 +12,11 @@ from typing import NamedTuple
 
 from shared.broker.contract import NewRecord
 from shared.events import event_id_hex_of
-from shared.records import headers_of_hex
+from shared.records import SharedHeaders
 from shared.topics import CLEAN
 
 SOURCE = "bench"
+_HEADERS = SharedHeaders("clean-event/1", SOURCE, "bench")
 FIRST_DAY = date(2021, 1, 1)
 VENUES, NUMBERS = 24, 12
 REPEAT_EVERY = 10
@@ -61,4 +62,4 @@ def _record(index: int, distance_m: int, version: int) -> NewRecord:
         f'"number":{number + 1},"scheduled_at":"{day}T05:12:00Z","distance_m":{distance_m},"entries":[]}}'
     )
     event_id = event_id_hex_of(SOURCE, "cards", key, str(version))
-    return NewRecord(CLEAN, key.encode(), value.encode(), headers_of_hex(event_id, "clean-event/1", SOURCE, "bench"))
+    return NewRecord(CLEAN, key.encode(), value.encode(), _HEADERS.of_hex(event_id))
