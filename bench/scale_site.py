@@ -211,9 +211,18 @@ def measure(
     require_all_windows(site, services)
     if "loader" in services:
         wait_until(lambda: site.observer.reading(exports=True).exports_open == 0, "the daily files")
-    spent_s = [late - early for late, early in zip(total_cpu_s(site, processes), before, strict=True)]
+    spent_s = (late - early for late, early in zip(total_cpu_s(site, processes), before, strict=True))
+    cpu_s, postgres_cpu_s, kafka_cpu_s = spent_s
     connections = count_connections(site, services) / len(processes)
-    return StageCost(count_records(site, STEERED[services[0]]), elapsed_s, *spent_s, max(peaks_mb), connections)
+    return StageCost(
+        count_records(site, STEERED[services[0]]),
+        elapsed_s,
+        cpu_s,
+        postgres_cpu_s,
+        kafka_cpu_s,
+        max(peaks_mb),
+        connections,
+    )
 
 
 def require_all_windows(site: PipelineSite, services: Sequence[str]) -> None:
