@@ -11,8 +11,6 @@ from psycopg import sql
 
 from headrace.database.access import ROLES, Access, access_of, open_broker, open_database, prepare, topics_of
 from headrace.database.data_dir import DataDir
-from headrace.database.offsets_retention import warning_of_offsets_retention
-from headrace.database.partial_rates import warning_of_partial_rates
 from headrace.terminal.arguments import BrokerOptions, grouped_options
 from headrace.terminal.output import print_note
 from shared.database.migrations import missing_migrations
@@ -46,17 +44,13 @@ def migrate(
     if settings.database is None:
         DataDir(settings.data_dir).create()
     with open_database(settings) as access:
-        with open_broker(access, settings, "headrace migrate") as broker:
-            warning = warning_of_offsets_retention(broker, topics_of(settings))
-        applied = prepare(access, settings, accept_new_broker=new_broker)
-        with access.connect("headrace migrate") as connection:
-            partial = warning_of_partial_rates(connection)
+        preparation = prepare(access, settings, accept_new_broker=new_broker)
         if secrets and access.server is None:
             set_passwords(access, secrets)
-    for note in filter(None, (warning, partial)):
-        print_note(note)
+    for warning in preparation.warnings:
+        print_note(warning)
     where = f" on {settings.broker.url}" if settings.broker.address else ""
-    sys.stdout.write(f"{applied} migrations applied, {len(topics_of(settings))} topics are there{where}\n")
+    sys.stdout.write(f"{preparation.applied} migrations applied, {len(topics_of(settings))} topics are there{where}\n")
     if secrets:
         sys.stdout.write(f"{len(secrets)} passwords set from {passwords}\n")
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
 import psycopg
@@ -22,6 +22,8 @@ from headrace.database.broker_kind import require_same_kind
 from headrace.database.data_dir import DataDir, write_private
 from headrace.database.embedded import DATABASE, OWNER, READER, EmbeddedPostgres
 from headrace.database.interrupted_restore import require_no_interrupted_restore
+from headrace.database.offsets_retention import warning_of_offsets_retention
+from headrace.database.partial_rates import warning_of_partial_rates
 from headrace.shown import shown
 from shared.broker.connect import connect
 from shared.broker.contract import Broker
@@ -180,13 +182,23 @@ def service_settings(
     return load(model, os.environ, config, {**defaults, **(overrides or {})})
 
 
-def prepare(access: Access, settings: Settings, ready: Retry | None = None, *, accept_new_broker: bool = False) -> int:
-    """Create or migrate schema, roles and topics for this version; returns the number of applied migrations.
+class Preparation(NamedTuple):
+    """The number of applied migrations, and what an operator should do about the broker or the stored rows."""
+
+    applied: int
+    warnings: Sequence[str]
+
+
+def prepare(
+    access: Access, settings: Settings, ready: Retry | None = None, *, accept_new_broker: bool = False
+) -> Preparation:
+    """Create or migrate schema, roles and topics for this version.
 
     The broker is checked first: if it does not answer, nothing is changed. Raises ConfigError if the database is used
     with another kind of broker, unless a new one is accepted, HeadraceError if a restore was interrupted.
     """
     with open_broker(access, settings, "headrace topics", ready) as broker:
+        offsets_warning = warning_of_offsets_retention(broker, topics_of(settings))
         with access.connect("headrace migrate") as connection:
             require_no_interrupted_restore(connection)
         try:
@@ -195,10 +207,11 @@ def prepare(access: Access, settings: Settings, ready: Retry | None = None, *, a
             raise ConfigError(f"the database user lacks a privilege for the migrations: {one_line(error)}") from error
         with access.connect("headrace migrate") as connection:
             require_same_kind(connection, settings.broker, accept_new=accept_new_broker)
+            rates_warning = warning_of_partial_rates(connection)
         if access.server is not None:
             access.server.set_passwords(ROLES)
         broker.ensure_topics(topics_of(settings))
-    return applied
+    return Preparation(applied, [each for each in (offsets_warning, rates_warning) if each])
 
 
 def topics_of(settings: Settings) -> list[TopicSpec]:

@@ -11,10 +11,8 @@ from typing import Any, TypeVar
 
 from rich.console import Console
 
-from headrace.database.access import Access, open_broker, open_database, prepare, service_settings, topics_of
+from headrace.database.access import Access, open_database, prepare, service_settings
 from headrace.database.data_dir import DataDir
-from headrace.database.offsets_retention import warning_of_offsets_retention
-from headrace.database.partial_rates import warning_of_partial_rates
 from headrace.processes.interrupts import Interrupts, catch_interrupts
 from headrace.processes.supervisor import Program
 from headrace.progress.view import ProgressView, view_for
@@ -92,13 +90,7 @@ def prepared_environment(
     with catch_interrupts() as caught, data_dir.run_lock(), ExitStack() as stack:
         ready = retry_until_first_use(lambda text: screen.print(text, markup=False, soft_wrap=True), sleep=caught.wait)
         access = stack.enter_context(open_database(settings, ready))
-        prepare(access, settings, ready)
-        with (
-            open_broker(access, settings, "headrace run", ready) as broker,
-            access.connect("headrace run") as connection,
-        ):
-            warnings = warning_of_offsets_retention(broker, topics_of(settings)), warning_of_partial_rates(connection)
-        for warning in filter(None, warnings):
+        for warning in prepare(access, settings, ready).warnings:
             screen.print(f"warning: {warning}", markup=False, soft_wrap=True)
         data_dir.create_token()
         environment = RunEnvironment(access, settings, data_dir, config, caught, screen, began_s, ready, view_of)

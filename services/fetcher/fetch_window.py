@@ -118,15 +118,15 @@ class FetchWindow:
         whose document cannot be stored has not failed: it is due again soon.
         """
         if self._archive_retry_at is not None and self._clock.now() < self._archive_retry_at:
-            return FetchOutcome(due, cursor, [], changed=False, deferred_until=self._archive_retry_at)
+            return _deferred(due, cursor, self._archive_retry_at)
         try:
             return self._fetch(due, cursor)
         except Deferred as deferred:
-            return FetchOutcome(due, cursor, [], changed=False, deferred_until=deferred.until)
+            return _deferred(due, cursor, deferred.until)
         except ArchiveUnavailable as error:
             self._log.warning("archive_unavailable", cause=str(error), retry_s=ARCHIVE_RETRY_S)
             self._archive_retry_at = self._clock.now() + timedelta(seconds=ARCHIVE_RETRY_S)
-            return FetchOutcome(due, cursor, [], changed=False, deferred_until=self._archive_retry_at)
+            return _deferred(due, cursor, self._archive_retry_at)
         except Exception as error:  # noqa: BLE001 - see above
             if not isinstance(error, EXPECTED_ERRORS):
                 self._log.warning("window_fetch_raised", feed=due.window.feed, day=str(due.window.date), exc_info=True)
@@ -211,6 +211,10 @@ def wrong_document_of(error: Exception, at: datetime) -> WrongDocument | None:
     body = b"" if error.response is None else error.response.body
     kind: WrongKind = "other day" if error.reason is Refusal.DAY else "block page"
     return WrongDocument(kind, hashlib.sha256(body).hexdigest()[:HASH_CHARS], at)
+
+
+def _deferred(due: DueWindow, cursor: WindowCursor, until: datetime) -> FetchOutcome:
+    return FetchOutcome(due, cursor, [], changed=False, deferred_until=until)
 
 
 def _unchanged(due: DueWindow, cursor: WindowCursor, absent: bool = False) -> FetchOutcome:

@@ -73,7 +73,7 @@ def fold_entities(connection: DbConnection, profiles: Sequence[DatedEntityInfo],
     after, insufficient = _refolded({key: fold for key, fold in folds.items() if key not in whole}, connection)
     whole += insufficient
     if whole:
-        grouped = _grouped(row for row in connection.execute(_ALL, (whole,)))
+        grouped = profiles_by_entity(row for row in connection.execute(_ALL, (whole,)))
         after |= {entity_id: fold_profiles(each) for entity_id, each in grouped.items()}
         unstated = [entity_id for entity_id in whole if entity_id not in grouped]
         connection.execute("UPDATE facts.entities SET name = NULL, categories = '{}' WHERE id = ANY(%s)", (unstated,))
@@ -121,7 +121,7 @@ def _refolded(folds: dict[int, _Fold], connection: DbConnection) -> tuple[dict[i
     ).fetchall()
     starts = {row[0]: row[5] for row in rows}
     after, insufficient = {}, []
-    for entity_id, part in _grouped(row[:5] for row in rows).items():
+    for entity_id, part in profiles_by_entity(row[:5] for row in rows).items():
         fold = refold(folds[entity_id].stored, part, is_start=starts[entity_id])
         if fold is None:
             insufficient.append(entity_id)
@@ -130,7 +130,8 @@ def _refolded(folds: dict[int, _Fold], connection: DbConnection) -> tuple[dict[i
     return after, insufficient
 
 
-def _grouped(rows: Iterable[tuple[Any, ...]]) -> dict[int, list[DatedEntityInfo]]:
+def profiles_by_entity(rows: Iterable[tuple[Any, ...]]) -> dict[int, list[DatedEntityInfo]]:
+    """The profiles by the id of their entity. A row has the entity's id, known_at, record id, name and categories."""
     grouped: dict[int, list[DatedEntityInfo]] = defaultdict(list)
     for entity_id, known_at, record_id, name, categories in rows:
         grouped[entity_id].append(_profile(known_at, record_id, name, categories))

@@ -78,11 +78,11 @@ class TopicHistory:
 
     def by_topic(self) -> dict[str, list[Occurrence]]:
         """All records, era by era, partition by partition in their order."""
-        found: dict[str, list[Occurrence]] = {topic: [] for topic in TOPICS}
+        occurrences: dict[str, list[Occurrence]] = {topic: [] for topic in TOPICS}
         for era in self._eras:
             for tp in sorted(era):
-                found[tp.topic] += [era[tp][offset] for offset in sorted(era[tp])]
-        return found
+                occurrences[tp.topic] += [era[tp][offset] for offset in sorted(era[tp])]
+        return occurrences
 
 
 def digest_of(record: Record) -> bytes:
@@ -110,7 +110,7 @@ def _occurrences(
     broker: Broker, topic: str, tps: Iterable[TopicPartition], begins: Mapping[TopicPartition, int]
 ) -> dict[TopicPartition, dict[int, Occurrence]]:
     tps = list(tps)
-    ends, found = broker.end_offsets(tps), {tp: dict[int, Occurrence]() for tp in tps}
+    ends, occurrences = broker.end_offsets(tps), {tp: dict[int, Occurrence]() for tp in tps}
     deadline_s = time.monotonic() + READ_LIMIT_S
     with closing(broker.reader(tps)) as reader:
         for tp, offset in begins.items():
@@ -118,10 +118,10 @@ def _occurrences(
         # Read up to the position, not until a poll is empty: a partition may end with offsets without a record.
         while any(reader.position(tp) < ends[tp] for tp in tps):
             for record in reader.poll(READ_S, 2000):
-                found[TopicPartition(topic, record.partition)][record.offset] = _occurrence(record)
+                occurrences[TopicPartition(topic, record.partition)][record.offset] = _occurrence(record)
             if time.monotonic() > deadline_s:
                 raise TimeoutError(f"{topic} cannot be read to its end within {READ_LIMIT_S:g} s")
-    return found
+    return occurrences
 
 
 def _occurrence(record: Record) -> Occurrence:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-
 from headrace.verification.readers.events import Totals, event_parts
 from headrace.verification.readers.verify import VerificationProgress
-from services.loader.entity_info import ANY_RECORD, DatedEntityInfo, fold_profiles
-from services.loader.postgres_entities import write_folds
+from services.loader.entity_info import ANY_RECORD, fold_profiles
+from services.loader.postgres_entities import profiles_by_entity, write_folds
 from services.loader.postgres_merge import merge, prepare_staging
 from services.loader.returns import expand
 from services.loader.rows import known_json
 from services.loader.schema import PROFILES, RETURN_RATES
 from shared.database.connection import DbConnection
-from shared.events import EntityInfo
 
 SLOT = "rebuilt"
 """In facts.return_rates: loaders add to rows of their own slots."""
@@ -51,10 +48,5 @@ def _replace_profiles(connection: DbConnection, totals: Totals) -> None:
         for key, (name, categories, measures) in totals.profiles.items()
     ]
     merge(connection, {PROFILES: rows}, {})
-    profiles: dict[int, list[DatedEntityInfo]] = defaultdict(list)
-    for entity_id, known_at, record_id, name, categories in connection.execute(
-        "SELECT entity_id, known_at, record_id, name, categories FROM facts.profiles"
-    ):
-        info = EntityInfo.model_construct(entity_key="", name=name, categories=categories)
-        profiles[entity_id].append(DatedEntityInfo(known_at, "", info, record_id))
-    write_folds(connection, {entity_id: fold_profiles(each) for entity_id, each in profiles.items()})
+    stored = connection.execute("SELECT entity_id, known_at, record_id, name, categories FROM facts.profiles")
+    write_folds(connection, {entity_id: fold_profiles(each) for entity_id, each in profiles_by_entity(stored).items()})

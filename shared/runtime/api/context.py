@@ -18,7 +18,7 @@ from shared.broker.contract import Broker
 from shared.database.connection import DbConnection, ReconnectingConnection
 from shared.errors import ConfigError, TransientError
 from shared.ops.tables import tokens as tokens_table
-from shared.runtime.api.token_lookup import FoundToken
+from shared.runtime.api.token_lookup import DatedToken
 from shared.settings.sections import ServiceSettings
 
 # Requests take milliseconds, so a few connections are enough; all replicas of five services share one database.
@@ -105,10 +105,10 @@ class AdminContext:
         finally:
             self._free.put(link)
 
-    def find_tokens(self, token_ids: Collection[str]) -> dict[str, FoundToken]:
+    def find_tokens(self, token_ids: Collection[str]) -> dict[str, DatedToken]:
         """The tokens with these ids, by id. For one caller at a time. Raises TransientError."""
         with self._token_link.use() as connection:
-            return {token.id: FoundToken(token, now) for token, now in tokens_table.find(connection, token_ids)}
+            return {token.id: DatedToken(token, now) for token, now in tokens_table.find(connection, token_ids)}
 
     @contextmanager
     def broker(self) -> Iterator[Broker]:

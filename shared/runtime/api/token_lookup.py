@@ -23,14 +23,14 @@ UNKNOWN_S = 5.0
 MAX_UNKNOWN = 1024
 
 
-class FoundToken(NamedTuple):
+class DatedToken(NamedTuple):
     """A token and the database's clock."""
 
     token: Token
     now: datetime
 
 
-LoadTokens = Callable[[Collection[str]], dict[str, FoundToken]]
+LoadTokens = Callable[[Collection[str]], dict[str, DatedToken]]
 """Loads the tokens with these ids. Raises TransientError."""
 
 
@@ -40,12 +40,12 @@ class TokenLookup:
     def __init__(self, load: LoadTokens, clock: Callable[[], float] = time.monotonic) -> None:
         self._load = load
         self._clock = clock
-        self._waiting: dict[str, asyncio.Future[FoundToken | None]] = {}
+        self._waiting: dict[str, asyncio.Future[DatedToken | None]] = {}
         self._task: asyncio.Task[None] | None = None
         self._limiter: anyio.CapacityLimiter | None = None
         self._unknown: OrderedDict[str, float] = OrderedDict()
 
-    async def find(self, token_id: str) -> FoundToken | None:
+    async def find(self, token_id: str) -> DatedToken | None:
         """The token, as it is after this call; None if there is none. Raises TransientError."""
         if self._is_unknown(token_id):
             return None

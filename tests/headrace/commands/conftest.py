@@ -35,7 +35,7 @@ def filled_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def access(filled_dir: Path) -> Iterator[Access]:
     settings = Settings(data_dir=filled_dir)
     with open_database(settings) as access:
-        assert prepare(access, settings) > 0
+        assert prepare(access, settings).applied > 0
         with access.connect() as connection:
             connection.execute(FILL.encode())
         yield access

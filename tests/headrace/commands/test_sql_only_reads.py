@@ -71,10 +71,10 @@ def test_a_statement_reads_nothing_but_the_views_and_changes_nothing(
     database.execute("INSERT INTO ops.tokens (id, name, digest, scope) VALUES ('x', 'x', '', 'read')")
     (session,) = database.execute("SELECT pg_backend_pid()").fetchone() or (None,)
     file = tmp_path / "written"
-    asked = statement.replace("{file}", str(file)).replace("{pid}", str(session))
+    query = statement.replace("{file}", str(file)).replace("{pid}", str(session))
 
     with access.connect_reader() as connection, pytest.raises(BadQuery):
-        list(run_query(connection, asked, 60).rows)
+        list(run_query(connection, query, 60).rows)
 
     assert not file.exists()
     assert database.execute("SELECT count(*) FROM facts.sources").fetchone() == (0,)

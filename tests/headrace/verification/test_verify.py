@@ -40,7 +40,7 @@ class NoProgress:
         return lambda count: None
 
 
-def found_in(loaded: Loaded) -> list[Inconsistency]:
+def inconsistencies_of(loaded: Loaded) -> list[Inconsistency]:
     with (
         psycopg.connect(loaded.url, autocommit=True) as snapshot,
         psycopg.connect(loaded.url, autocommit=True) as current,
@@ -93,7 +93,7 @@ def loaded(template: Loaded, postgres: EmbeddedPostgres, tmp_path: Path) -> Iter
 
 
 def test_a_clean_database_has_no_inconsistency(loaded: Loaded) -> None:
-    assert found_in(loaded) == []
+    assert inconsistencies_of(loaded) == []
     assert (loaded.exports / f"{DAY}" / "manifest.json").exists()
 
 
@@ -215,11 +215,11 @@ def test_a_planted_inconsistency_is_found(loaded: Loaded, statement: str, table:
         connection.execute("SET session_replication_role = replica")
         assert connection.execute(statement.encode()).rowcount > 0
 
-    found = found_in(loaded)
+    result = inconsistencies_of(loaded)
 
-    assert table in {each.table for each in found}
-    assert {each.table for each in found} <= {table} | ALSO_SHOWN_IN
-    assert all(each.key and each.expected != each.actual and each.remedy for each in found)
+    assert table in {each.table for each in result}
+    assert {each.table for each in result} <= {table} | ALSO_SHOWN_IN
+    assert all(each.key and each.expected != each.actual and each.remedy for each in result)
 
 
 def test_a_profile_that_is_missing_changed_or_extra_is_found(loaded: Loaded) -> None:
@@ -235,13 +235,13 @@ def test_a_profile_that_is_missing_changed_or_extra_is_found(loaded: Loaded) -> 
             before = connection.execute("SELECT * FROM facts.profiles").fetchall()
             connection.execute(statement.encode())
 
-            assert "facts.profiles" in {each.table for each in found_in(loaded)}
+            assert "facts.profiles" in {each.table for each in inconsistencies_of(loaded)}
 
             connection.execute("TRUNCATE facts.profiles")
             with connection.cursor() as cursor:
                 rows = [(*row[:4], Jsonb(row[4]), Jsonb(row[5])) for row in before]
                 cursor.executemany("INSERT INTO facts.profiles VALUES (%s, %s, %s, %s, %s, %s)", rows)
-    assert found_in(loaded) == []
+    assert inconsistencies_of(loaded) == []
 
 
 def test_a_fact_whose_announcement_is_missing_is_found(loaded: Loaded) -> None:
@@ -251,9 +251,9 @@ def test_a_fact_whose_announcement_is_missing_is_found(loaded: Loaded) -> None:
             f" WHERE kind = 'observed' AND event_id = {EVENT}".encode()
         )
 
-    (found,) = found_in(loaded)
+    (result,) = inconsistencies_of(loaded)
 
-    assert (found.table, found.key, found.actual) == (LOADED, f"{key(1)} observed 1", "absent")
+    assert (result.table, result.key, result.actual) == (LOADED, f"{key(1)} observed 1", "absent")
 
 
 @pytest.mark.parametrize("change", ["changed", "removed", "no manifest", "other rows"])
@@ -272,11 +272,11 @@ def test_a_wrong_export_is_found(loaded: Loaded, change: str) -> None:
         text = manifest.read_text()
         manifest.write_text(text.replace(file.stem.split("-")[1], other.stem.split("-")[1]))
 
-    found = found_in(loaded)
+    result = inconsistencies_of(loaded)
 
-    assert found != []
-    assert {each.table for each in found} == {"exports"}
-    assert f"headrace export --from {DAY}" in found[0].remedy
+    assert result != []
+    assert {each.table for each in result} == {"exports"}
+    assert f"headrace export --from {DAY}" in result[0].remedy
 
 
 def test_no_false_alarm_while_a_loader_writes(loaded: Loaded) -> None:
@@ -297,10 +297,10 @@ def test_no_false_alarm_while_a_loader_writes(loaded: Loaded) -> None:
     thread = threading.Thread(target=load)
     thread.start()
     try:
-        found = [each for _ in range(5) for each in found_in(loaded)]
+        result = [each for _ in range(5) for each in inconsistencies_of(loaded)]
     finally:
         stop.set()
         thread.join()
 
     assert errors == []
-    assert found == []
+    assert result == []

@@ -85,11 +85,11 @@ def markdown() -> str:
     """The table of docs/security.md."""
     lines = ["| table | who | may |", "| --- | --- | --- |"]
     for table, by_service in WRITES.items():
-        for who, cell in (by_service or {"nobody": "only the owner writes"}).items():
+        for who, cell in (by_service or {"no service": "only the owner writes"}).items():
             name = "each service" if who == "all" else who
             lines.append(f"| `{table}` | {name} | {cell} |")
     for schema, by_service in REST.items():
-        for who, cell in (by_service or {"nobody": "views: only reading"}).items():
+        for who, cell in (by_service or {"no service": "views: only reading"}).items():
             lines.append(f"| other tables of `{schema}` | {who} | {cell} |")
     meanings = [f"* *{word}*: {text}." for word, text in MEANINGS.items()]
     return "\n".join([*lines, "", *meanings])

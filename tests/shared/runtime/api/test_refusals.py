@@ -19,7 +19,7 @@ from services.cleaner.settings import CleanerSettings
 from shared.runtime.api import throttle
 from shared.runtime.api.context import CONNECTIONS
 from shared.runtime.api.throttle import NoteThrottle, address_class
-from shared.runtime.api.token_lookup import UNKNOWN_S, FoundToken, TokenLookup
+from shared.runtime.api.token_lookup import UNKNOWN_S, DatedToken, TokenLookup
 from shared.topics import RAW
 from tests.shared.runtime.api.admin_apps import (
     FILE_TOKEN,
@@ -145,7 +145,7 @@ def test_an_unknown_token_is_answered_from_memory_for_a_short_time() -> None:
     now_s = 0.0
     loaded: list[str] = []
 
-    def load(ids: Collection[str]) -> dict[str, FoundToken]:
+    def load(ids: Collection[str]) -> dict[str, DatedToken]:
         loaded.extend(ids)
         return {}
 
