@@ -32,7 +32,7 @@ SHELL := bash
 NEWS := awk '!/^Requirement already satisfied/ { print; fflush() }'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run observability test test-quick faults upgrade-test lint images locks compose-test kubernetes-tools \
+.PHONY: help setup run observability test test-quick test-long faults upgrade-test lint images locks compose-test kubernetes-tools \
 	kubernetes-test bench bench-fetch bench-broker bench-load bench-replay bench-predict bench-scale bench-frames pictures \
 	docs dist dist-test clean
 
@@ -67,11 +67,14 @@ run: $(STAMP) ## Run the pipeline, by default a demonstration (SOURCE= ARCHIVE= 
 observability: $(STAMP) ## Start Prometheus and Alertmanager for a local run (DATA_DIR=; Debian: apt install prometheus)
 	@$(BIN)/python -m deploy.prometheus.local --data-dir "$(DATA_DIR)" $(ARGS)
 
-test: $(STAMP) ## Run all tests (PYTEST_ARGS= for more)
+test: $(STAMP) ## Run all tests but the long ones (PYTEST_ARGS= for more)
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 test-quick: $(STAMP) ## Run the fast tests, without Kafka and recorded days (under three minutes)
 	@$(BIN)/python -m pytest $(PYTEST_ARGS) -m "not kafka and not recorded and not slow"
+
+test-long: $(STAMP) ## Run the tests that are not in `make test` because they take minutes
+	@$(BIN)/python -m pytest $(PYTEST_ARGS) -m long
 
 faults: $(STAMP) ## Run the fault suite: kills, cut connections, restarts, accidents (ARGS=, docs/faults.md)
 	@$(BIN)/python -m tests.faults $(ARGS)

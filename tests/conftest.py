@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -16,6 +18,8 @@ from shared.database.migrations import migrate
 from tests.kafka.jars import KafkaMissingError
 from tests.kafka.use import KafkaInUse
 
+# Far more than the removal of temporary directories takes.
+EXIT_LIMIT_S = 600
 pytest_plugins = ("tests.selection", "tests.skips", "tests.timing")
 
 
@@ -28,6 +32,12 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.register_profile("explore", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
     settings.register_profile("fixed", settings.get_profile("explore"), derandomize=True)
     settings.load_profile("fixed")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure() -> None:
+    """After its last test a process of pytest must end: one that does not prints its stacks and ends."""
+    faulthandler.dump_traceback_later(EXIT_LIMIT_S, exit=True, file=sys.__stderr__)
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,13 @@
-"""A pytest plugin: marks tests that need Kafka, and orders the files."""
+"""A pytest plugin: marks tests that need Kafka, leaves out long tests, and orders the files."""
 
 from __future__ import annotations
 
 import random
 
 import pytest
+
+# The mark of tests that take minutes: they run only if `-m` names it, as `make test-long` does.
+LONG = "long"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -23,6 +26,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if _starts_kafka(item):
             item.add_marker(pytest.mark.kafka)
+    if LONG not in config.option.markexpr:
+        _leave_out_long_tests(config, items)
     seed: int | None = config.getoption("--shuffle-files")
     if seed is None:
         _slow_files_first(items)
@@ -35,6 +40,14 @@ def _starts_kafka(item: pytest.Item) -> bool:
     return isinstance(item, pytest.Function) and (
         "kafka" in item.fixturenames or (hasattr(item, "callspec") and "kafka" in item.callspec.params.values())
     )
+
+
+def _leave_out_long_tests(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Change both lists of pytest: the tests that it runs, and those that it counts as deselected."""
+    long = [item for item in items if item.get_closest_marker(LONG)]
+    if long:
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
 
 
 def _slow_files_first(items: list[pytest.Item]) -> None:

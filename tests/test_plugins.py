@@ -17,6 +17,7 @@ markers =
     containers
     recorded
     slow
+    long
 """
 SKIPPED = """
 import pytest
@@ -89,6 +90,14 @@ def test_slow_files_come_first(tmp_path: Path, repository: Path) -> None:
     (tmp_path / "test_c.py").write_text(f"import pytest\npytestmark = pytest.mark.slow\n{THREE_TESTS}")
 
     assert order(run_pytest(tmp_path, repository, "-v")) == [f"{name}{n}" for name in "cab" for n in (1, 2, 3)]
+
+
+def test_long_tests_run_only_if_the_selection_names_their_mark(tmp_path: Path, repository: Path) -> None:
+    (tmp_path / "test_a.py").write_text(THREE_TESTS)
+    (tmp_path / "test_b.py").write_text(f"import pytest\npytestmark = pytest.mark.long\n{THREE_TESTS}")
+
+    assert order(run_pytest(tmp_path, repository, "-v")) == ["a1", "a2", "a3"]
+    assert order(run_pytest(tmp_path, repository, "-v", "-m", "long")) == ["b1", "b2", "b3"]
 
 
 def test_files_are_shuffled_by_a_seed_and_their_tests_stay_in_order(tmp_path: Path, repository: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 # Folders whose subfolders are listed separately.
 _DIVIDED = {"services", "shared"}
-_FILES_SHOWN = 10
+_FILES_SHOWN = 20
 _CPU = "cpu_s"
 
 

@@ -32,6 +32,7 @@ from shared.topics import CLEAN, JOB_CURSORS, RAW, TopicSpec
 from tests.contract.children import wait_for_line
 from tests.contract.conftest import Harness
 from tests.contract.records import read_all, until, wait_for_records, write
+from tests.processes import killed_at_end
 from tests.shared.runtime.loop_harness import append, number_of, output_of, raw, run_in_thread
 
 pytestmark = pytest.mark.slow
@@ -134,7 +135,9 @@ def test_a_redrive_killed_between_commit_and_settlement_sends_every_letter_once(
     operation = create_redrive(rows, load_index(broker))
     assert jobs_table.claim(rows, "cleaner", "killed", ["redrive"]) is not None
     command = [sys.executable, "-m", "tests.shared.runtime.jobs.redriver", str(tmp_path / "broker.url"), operation.id]
-    with subprocess.Popen([*command, "killed", str(units)], stdout=subprocess.PIPE, text=True) as process:
+    with killed_at_end(
+        subprocess.Popen([*command, "killed", str(units)], stdout=subprocess.PIPE, text=True)
+    ) as process:
         wait_for_line(process, "stuck")
         process.kill()
     assert len(dead_letters_table.states(rows, "cleaner")) == units - 1
@@ -153,7 +156,7 @@ def test_a_redrive_cancelled_without_a_worker_still_settles_what_it_sent(
     operation = create_redrive(rows, load_index(broker))
     assert jobs_table.claim(rows, "cleaner", "killed", ["redrive"]) is not None
     command = [sys.executable, "-m", "tests.shared.runtime.jobs.redriver", str(tmp_path / "broker.url"), operation.id]
-    with subprocess.Popen([*command, "killed", "2"], stdout=subprocess.PIPE, text=True) as process:
+    with killed_at_end(subprocess.Popen([*command, "killed", "2"], stdout=subprocess.PIPE, text=True)) as process:
         wait_for_line(process, "stuck")
         process.kill()
     operations_table.apply_command(rows, operation, "cancel")

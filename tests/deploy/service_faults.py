@@ -69,6 +69,7 @@ from shared.runtime.process.watchdog import BackgroundWatch
 from shared.runtime.service import PollerWork
 from shared.settings.sections import ClockSettings, DatabaseSettings
 from shared.topics import RAW, TopicSpec
+from tests.processes import killed_at_end
 from tests.services.fetcher.site import Site, serving_site, status
 from tests.services.fetcher.synthetic_documents import FetcherDriver
 from tests.services.loader.facts import StillClock, at, listed, live, prediction, received, settled
@@ -436,8 +437,9 @@ def full_disk(parts: Parts) -> Iterator[Step]:
     if subprocess.run([*command, "true"], check=False, stderr=subprocess.DEVNULL).returncode:
         pytest.skip("the kernel allows no mount namespace, which a small disk needs")
     command += ["sh", "-c", _MOUNT, str(parts.folder)]
-    with subprocess.Popen(
-        [*command, sys.executable, "-c", _DISK_PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    arguments = [*command, sys.executable, "-c", _DISK_PROGRAM]
+    with killed_at_end(
+        subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     ) as program:
         for size_bytes, minutes, firing in ((500_000, HOUR, set()), (900_000, 15, {"DiskFull"}), (0, 5, set[str]())):
             free, size = map(float, _ask(program, f"{size_bytes}\n").split())

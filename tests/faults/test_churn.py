@@ -12,12 +12,12 @@ from tests.faults.suite import run_directory
 from tests.kafka.jars import KafkaMissingError, jars, java
 
 pytestmark = pytest.mark.slow
-ACTIONS = 16
+ACTIONS = 8
 # kafka-python does not close a socket whose connection was refused; garbage collection at the end of the test does.
-ON_KAFKA = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+ON_KAFKA = [pytest.mark.long, pytest.mark.kafka, pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")]
 
 
-@pytest.mark.parametrize("broker", [EMBEDDED, pytest.param(KAFKA, marks=[ON_KAFKA, pytest.mark.kafka])])
+@pytest.mark.parametrize("broker", [EMBEDDED, pytest.param(KAFKA, marks=ON_KAFKA)])
 def test_replicas_that_come_and_go_do_not_change_the_result(broker: str) -> None:
     if broker == KAFKA:
         try:

@@ -113,7 +113,7 @@ def _is_evidence(line: str) -> bool:
 
 
 # kafka-python does not close a socket whose connection was refused; garbage collection at the end of the test does.
-ON_KAFKA = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+ON_KAFKA = [pytest.mark.long, pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")]
 BETWEEN = kill_at("cleaner", Point.BETWEEN_HALVES)
 
 
@@ -131,7 +131,7 @@ def test_faults_do_not_change_the_result_of_the_pipeline(broker: str, reference:
     ("broker", "broken", "faults"),
     [
         (EMBEDDED, "advance-first", [BETWEEN]),
-        (EMBEDDED, "commit-ignored", []),
+        pytest.param(EMBEDDED, "commit-ignored", [], marks=pytest.mark.long),
         pytest.param(KAFKA, "commit-ignored", [], marks=ON_KAFKA),
     ],
     indirect=["broker"],
@@ -144,6 +144,7 @@ def test_the_suite_detects_a_broken_unit(
     assert any(problem.startswith("LOST in clean-events") for problem in report.problems)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("broker", [EMBEDDED], indirect=True)
 def test_the_suite_detects_a_notifier_that_leaves_every_message_to_an_operator(
     broker: str, reference: ReferenceRun, directory: Path

@@ -26,6 +26,7 @@ from simulator.publisher import Publisher
 from simulator.season import HALF_YEARS_CACHED, SeasonPlan, SimulatedSeason
 from simulator.server import FailureInjection, SimulatorServer
 from simulator.stages import PublicationSchedule
+from tests.processes import killed_at_end
 from tests.services.fetcher.synthetic_documents import FetcherDriver
 from tests.serving import serving
 from tests.waiting import DEADLINE_S, wait_until
@@ -201,7 +202,7 @@ def run_command(*options: str) -> subprocess.Popen[str]:
 
 def test_the_command_serves_a_load_reports_it_and_stops() -> None:
     options = ("--from", str(FIRST), "--days", str(DAYS), "--rate", "100", "--report-every", "0.1")
-    with run_command(*options) as process:
+    with killed_at_end(run_command(*options)) as process:
         assert process.stdout is not None
         url, settings = (process.stdout.readline() for _ in range(2))
         with httpx2.Client(base_url=url.removeprefix("simulator: ").strip(), timeout=DEADLINE_S) as client:
@@ -234,7 +235,7 @@ def test_the_command_serves_a_load_reports_it_and_stops() -> None:
     ],
 )
 def test_a_wrong_option_of_a_load_gives_an_error_of_one_line(options: list[str], word: str) -> None:
-    with run_command(*options) as process:
+    with killed_at_end(run_command(*options)) as process:
         _, error = process.communicate(timeout=DEADLINE_S)
 
     assert process.returncode == 2

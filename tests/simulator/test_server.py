@@ -21,6 +21,7 @@ from simulator.publisher import Publisher
 from simulator.season import SeasonPlan, SimulatedSeason
 from simulator.server import FailureInjection, SimulatorServer
 from simulator.stages import PublicationSchedule
+from tests.processes import killed_at_end
 from tests.serving import serving
 from tests.simulator.conftest import SettableClock
 
@@ -155,17 +156,19 @@ def run_simulator(*options: str) -> subprocess.Popen[str]:
 def test_the_program_prints_its_address_serves_and_stops_on_a_signal(end: signal.Signals, tmp_path: Path) -> None:
     port_file = tmp_path / "url"
     epoch = str(time.time())
-    with run_simulator(
-        "--clock-start",
-        "2026-01-03T12:00:00+09:00",
-        "--clock-speed",
-        "60",
-        "--clock-epoch",
-        epoch,
-        "--port-file",
-        str(port_file),
-        "--fail-rate",
-        "0",
+    with killed_at_end(
+        run_simulator(
+            "--clock-start",
+            "2026-01-03T12:00:00+09:00",
+            "--clock-speed",
+            "60",
+            "--clock-epoch",
+            epoch,
+            "--port-file",
+            str(port_file),
+            "--fail-rate",
+            "0",
+        )
     ) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
@@ -193,7 +196,7 @@ def test_the_program_prints_its_address_serves_and_stops_on_a_signal(end: signal
     ],
 )
 def test_a_wrong_option_gives_an_error_of_one_line(options: list[str], word: str) -> None:
-    with run_simulator(*options) as process:
+    with killed_at_end(run_simulator(*options)) as process:
         _, error = process.communicate(timeout=DEADLINE_S)
 
     assert process.returncode == 2
@@ -205,7 +208,7 @@ def test_an_occupied_port_gives_an_error_of_one_line() -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
-        with run_simulator("--port", str(listener.getsockname()[1])) as process:
+        with killed_at_end(run_simulator("--port", str(listener.getsockname()[1]))) as process:
             _, error = process.communicate(timeout=DEADLINE_S)
 
     assert process.returncode == 2

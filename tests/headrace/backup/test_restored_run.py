@@ -15,7 +15,7 @@ from headrace.database.embedded import EmbeddedPostgres
 from tests.headrace.runs import RUN_LIMIT_S, command, run_once, tables, until, write_archive
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 def headrace(*arguments: str) -> None:

@@ -18,7 +18,7 @@ from tests.waiting import DEADLINE_S, wait_until
 ROOT = Path(__file__).parents[3]
 DOCUMENT = ROOT / "docs" / "adding-a-source.md"
 PORT = "8610"
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 class Terminals:

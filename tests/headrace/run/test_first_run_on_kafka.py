@@ -146,6 +146,7 @@ def test_a_run_waits_for_the_group_coordinator_and_says_so_once(held: KafkaServe
     assert output.read_text().count(WAITING) == 1
 
 
+@pytest.mark.long
 def test_a_run_that_waits_is_stopped_at_once(held: KafkaServer, tmp_path: Path) -> None:
     archive, data_dir = write_archive(tmp_path / "archive"), tmp_path / "data"
 
@@ -157,6 +158,7 @@ def test_a_run_that_waits_is_stopped_at_once(held: KafkaServer, tmp_path: Path) 
     assert status == 130, output.read_text()
 
 
+@pytest.mark.long
 def test_commands_before_any_run(fresh: KafkaServer, tmp_path: Path) -> None:
     where = ("--data-dir", str(tmp_path / "data"), "--broker", url_of(fresh))
 
@@ -168,6 +170,7 @@ def test_commands_before_any_run(fresh: KafkaServer, tmp_path: Path) -> None:
     assert audited.stderr.count(WAITING) == 1
 
 
+@pytest.mark.long
 def test_a_broker_that_takes_connections_and_does_not_answer_yet_is_waited_for(
     fresh: KafkaServer, tmp_path: Path
 ) -> None:
@@ -194,6 +197,7 @@ def test_a_service_started_by_itself_gets_to_work(fresh: KafkaServer, tmp_path: 
         assert row_of_the_cleaner(data_dir)["pid"] == service.pid
 
 
+@pytest.mark.long
 def test_rest_tells_to_come_again_and_the_command_does(held: KafkaServer, tmp_path: Path) -> None:
     with cleaner(tmp_path, url_of(held)) as (data_dir, service, output):
         address = until(lambda: row_of_the_cleaner(data_dir)["admin_url"], output.read_text)

@@ -16,6 +16,7 @@ from shared.ops.orders import DesiredState
 from shared.ops.tables.steering import steer
 from shared.topics import RAW
 from tests.headrace.runs import RACES, RUN_LIMIT_S, command, logs, write_archive
+from tests.processes import killed_at_end
 
 pytestmark = pytest.mark.slow
 
@@ -34,7 +35,7 @@ def test_a_run_says_what_is_paused_and_goes_on_when_it_is_resumed(tmp_path: Path
     server.stop()
     run = command(write_archive(tmp_path / "archive"), data_dir, "--once", "--json")
 
-    with subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with killed_at_end(subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)) as process:
         limit = threading.Timer(RUN_LIMIT_S, process.kill)
         limit.start()
         assert process.stderr is not None

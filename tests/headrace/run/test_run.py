@@ -107,7 +107,7 @@ def test_the_same_span_again_changes_nothing(first_run: dict[str, Any], archive:
     assert again["views"] == first_run["views"]
 
 
-@pytest.mark.parametrize("victim", ["cleaner", "loader"])
+@pytest.mark.parametrize("victim", ["loader", pytest.param("cleaner", marks=pytest.mark.long)])
 def test_a_killed_service_changes_no_row(
     first_run: dict[str, Any],
     archive: Path,

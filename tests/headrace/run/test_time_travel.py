@@ -14,7 +14,7 @@ import pytest
 
 from tests.headrace.runs import DAYS, run_once, write_archive
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 # Between two races of the first day, where the source is.
 NOON = datetime.combine(DAYS[0], time(12), ZoneInfo("Asia/Tokyo"))
 

@@ -24,7 +24,6 @@ PORT = "8600"
 # The reader repeats it until it shows what the document shows.
 REPEATED = ".venv/bin/headrace alerts"
 END = "-- end of the output of a command, status "
-pytestmark = pytest.mark.slow
 
 
 class Terminal:
@@ -137,6 +136,8 @@ def follow(terminal: Terminal, step: Step, port: str) -> None:
     terminal.is_paused = (terminal.is_paused or " pause " in command) and " resume " not in command
 
 
+@pytest.mark.long
+@pytest.mark.timeout(1800)
 def test_the_tutorial_can_be_followed(terminal: Terminal) -> None:
     port = str(free_port())
 

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import httpx2
 
+from tests.processes import killed_at_end
+
 ROOT = Path(__file__).parents[3]
 
 
@@ -21,7 +23,7 @@ ROOT = Path(__file__).parents[3]
 def running(folder: Path) -> Iterator[dict[str, str]]:
     """The settings that the program prints, with `page` and the other `commands`."""
     command = [sys.executable, "-m", "simulator", "--discord", "--port", "0", "--folder", str(folder)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+    with killed_at_end(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)) as process:
         assert process.stdout is not None
         settings = {"commands": ""}
         for line in process.stdout:

@@ -175,7 +175,7 @@ versions = st.one_of(
 
 
 @pytest.mark.slow
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(versions, min_size=1, max_size=14), st.integers(-9, 24 * 6 + 9), st.sets(st.integers(1, 13)))
 def test_any_versions_give_what_a_load_of_the_known_ones_gives(
     connection: Connection, facts: list[Any], instant: int, cuts: set[int]

@@ -15,6 +15,7 @@ import pytest
 from simulator.hostile.attacks import ATTACKS
 from simulator.hostile.script import JSON, Action, Attack, HostileRequest, response
 from simulator.hostile.server import HostileServer
+from tests.processes import killed_at_end
 from tests.services.fetcher.http.visitor import PARALLEL, Visit
 from tests.services.fetcher.synthetic_documents import body, event
 from tests.serving import serving
@@ -169,9 +170,10 @@ class Visitor:
 def visitor(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Iterator[Visitor]:
     command = [sys.executable, "-m", "tests.services.fetcher.http.visitor", str(tmp_path_factory.mktemp("archive"))]
     server = HostileServer(("127.0.0.1", 0), lambda _: HONEST, lambda _: EVENTS)
+    pipe = subprocess.PIPE
     with (
         serving(server),
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=repository) as process,
+        killed_at_end(subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, cwd=repository)) as process,
     ):
         yield Visitor(server, process)
         assert process.stdin is not None
