@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import faulthandler
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -37,7 +36,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure() -> None:
     """After its last test a process of pytest must end: one that does not prints its stacks and ends."""
-    faulthandler.dump_traceback_later(EXIT_LIMIT_S, exit=True, file=sys.__stderr__)
+    faulthandler.dump_traceback_later(EXIT_LIMIT_S, exit=True, file=2)
 
 
 @pytest.fixture(scope="session")
