@@ -138,7 +138,7 @@ def window_body(entry: LedgerEntry) -> WindowBody:
 
 def gap_body(gap: Gap) -> GapBody:
     days = (gap.last - gap.first).days + 1
-    return GapBody(feed=gap.feed, first=gap.first, last=gap.last, days=days, states=gap.states)
+    return GapBody(feed=gap.feed, first=gap.first, last=gap.last, days=days, states=dict(gap.states))
 
 
 def change_body(entry: LedgerEntry) -> WindowChangeBody:

@@ -14,6 +14,11 @@ Gap = tuple[date, date]
 """The first and the last of consecutive days."""
 
 
+def days_between(first: date, last: date) -> list[date]:
+    """Both inclusive."""
+    return [first + number * DAY for number in range((last - first).days + 1)]
+
+
 def gaps_of(days: Iterable[date]) -> list[Gap]:
     gaps: list[Gap] = []
     for day in sorted(days):
@@ -28,7 +33,7 @@ def coverage_of(
     first: date, last: date, covered: Collection[date], pending: Collection[date] = frozenset()
 ) -> dict[str, Any]:
     """As JSON: `asked` and `found` count days; `missing` lists the first gaps, without days that are `pending`."""
-    days = [first + number * DAY for number in range((last - first).days + 1)]
+    days = days_between(first, last)
     gaps = gaps_of(day for day in days if day not in covered and day not in pending)
     return {
         "asked": len(days),

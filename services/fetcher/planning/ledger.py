@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal
 
-from services.fetcher.planning.coverage import gaps_of
+from services.fetcher.planning.coverage import days_between, gaps_of
 from services.fetcher.planning.cursor import WindowStatus
 from services.fetcher.planning.revisits import RevisitRules, next_visit_at
 from services.fetcher.planning.suspects import suspicions
@@ -39,7 +40,7 @@ class Gap:
     feed: str
     first: date
     last: date
-    states: dict[str, int]
+    states: Mapping[str, int]
 
 
 class Ledger:
@@ -95,7 +96,7 @@ class Ledger:
             if (state := self._state(window)) != "done":
                 days[window.date] = state
         return [
-            Gap(feed, first, last, _counts([state for day, state in days.items() if first <= day <= last]))
+            Gap(feed, first, last, Counter[str](days[day] for day in days_between(first, last)))
             for feed, days in open_days.items()
             for first, last in gaps_of(days)
         ]
@@ -116,7 +117,3 @@ class Ledger:
 def in_order(windows: Sequence[Window], order: Order) -> list[Window]:
     """The windows by day, the newest day first if requested; within a day the order of the feeds stays."""
     return sorted(windows, key=lambda window: window.date, reverse=order == "newest")
-
-
-def _counts(states: Sequence[LedgerState]) -> dict[str, int]:
-    return {state: states.count(state) for state in dict.fromkeys(states)}
