@@ -6,10 +6,11 @@ The result (`Effects`) is the rows to write, the rows to delete and the records 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import reduce
+from itertools import chain
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -29,7 +30,7 @@ from services.loader.rows import (
     session_row,
     status_with,
 )
-from services.loader.schema import CORRECTIONS, ENTITY_MEASURES, FACT_TABLES, REGRESSIONS, VERSIONS, Table
+from services.loader.schema import CORRECTIONS, ENTITY_MEASURES, ENTRIES, FACT_TABLES, REGRESSIONS, VERSIONS, Table
 from services.loader.state import EventState
 from shared.events import Listed, Measures, Settled, Withdrawal, day_of
 from shared.records import DecodedRecord
@@ -336,11 +337,21 @@ def is_blank_result(fact: FactEvent) -> bool:
     return isinstance(fact, Settled) and fact.status == "provisional" and not (fact.outcomes or fact.transactions)
 
 
-def entity_rows(effects: Effects) -> list[Row]:
-    """Rows for facts.entities, with the source's name in place of its id: each is the fold of the batch's profiles."""
+def entity_keys(effects: Effects) -> set[str]:
+    """The keys of all entities that rows of the batch refer to, or whose profiles it removes."""
+    position = ENTRIES.columns.index("entity_id")
+    entries = chain(effects.new_rows[ENTRIES], effects.rows[ENTRIES])
+    profiles = chain(effects.profiles, effects.removed_profiles)
+    return {key for row in entries if (key := row[position]) is not None} | {profile[0] for profile in profiles}
+
+
+def entity_rows(effects: Effects, keys: Set[str]) -> list[Row]:
+    """Rows for facts.entities of the entities in `keys` that the batch's cards state, with the source's name in place
+    of its id: each is the fold of the batch's profiles."""
     by_entity: dict[str, list[DatedEntityInfo]] = defaultdict(list)
     for (entity_key, _, _), profile in effects.profiles.items():
-        by_entity[entity_key].append(profile.stated)
+        if entity_key in keys:
+            by_entity[entity_key].append(profile.stated)
     folds = {key: each[0] if len(each) == 1 else fold_profiles(each) for key, each in by_entity.items()}
     return [
         (key, fold.source, fold.info.name, known_json(fold.info.categories.items()) or "{}", fold.known_at)

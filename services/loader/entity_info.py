@@ -40,6 +40,14 @@ def fold_profiles(profiles: Iterable[DatedEntityInfo]) -> DatedEntityInfo:
     return reduce(merge, sorted(profiles, key=_order))
 
 
+def is_repeated(before: DatedEntityInfo, profile: DatedEntityInfo) -> bool:
+    """Whether the profile cannot change `before`, the fold of all others: it is newer and states nothing else."""
+    if profile.known_at < before.known_at or (profile.info.name or before.info.name) != before.info.name:
+        return False
+    known = before.info.categories
+    return all(value is None or known.get(name) == value for name, value in profile.info.categories.items())
+
+
 def refold(before: DatedEntityInfo, part: Sequence[DatedEntityInfo], *, is_start: bool) -> DatedEntityInfo | None:
     """The fold of all profiles, computed from a part of them; None if the part does not suffice.
 

@@ -25,7 +25,7 @@ from psycopg.errors import (
 )
 
 from services.loader import postgres_base, postgres_events, resolve
-from services.loader.apply import Effects, FactApplier, LoadedFact, entity_rows, profile_rows, rate_rows
+from services.loader.apply import Effects, FactApplier, LoadedFact, entity_keys, entity_rows, profile_rows, rate_rows
 from services.loader.fact_age import live_age_s
 from services.loader.parking import FACT_KINDS, PREDICTION, kind_of, park, release
 from services.loader.postgres_entities import fold_entities
@@ -135,8 +135,6 @@ class Loader:
             return []
         with self._shared_transaction(connection) as shared_connection:
             shared_ids = write_shared(shared_connection, effects)
-        with self._shared_transaction(connection) as shared_connection:  # once the profiles are committed
-            fold_shared(shared_connection, effects)
         ids = write_rows(connection, effects, shared_ids, self._slot)
         for item in ready:
             if item.event_id in ages_s:
@@ -197,29 +195,30 @@ class Loader:
 
 
 def write_shared(connection: DbConnection, effects: Effects) -> dict[str, resolve.IdsByKey]:
-    """Write the rows that the batch's events share; returns the ids of sources and sessions."""
+    """Write the rows that the batch's events share; returns the ids of sources, sessions and entities."""
     source_ids = resolve.sources(
         connection, {row.source for row in effects.sessions} | {source for source, _ in effects.changed_days}
     )
     sessions = resolve.sessions(connection, source_ids, effects.sessions)
-    merge(connection, {ENTITIES: entity_rows(effects)}, {"sources": source_ids})
-    _delete_profiles(connection, effects)
-    merge(connection, {PROFILES: profile_rows(effects)}, {})
-    return {"sources": source_ids, "sessions": sessions}
+    entities = _insert_entities(connection, effects, source_ids)
+    # An entity has no row if its only card is withdrawn in the batch that lists it.
+    if removed := sorted(key for key in effects.removed_profiles if key[0] in entities):
+        delete(connection, PROFILES, removed, {"entities": entities})
+    if effects.profiles or removed:
+        insert(connection, {PROFILES: profile_rows(effects)}, {"entities": entities})
+        stated = (profile.stated for profile in effects.profiles.values())
+        fold_entities(connection, stated, {key for key, _, _ in removed}, entities)
+    return {"sources": source_ids, "sessions": sessions, "entities": entities}
 
 
-def _delete_profiles(connection: DbConnection, effects: Effects) -> None:
-    """An entity has no row if its only card is withdrawn in the batch that lists it."""
-    entity_ids = resolve.entities(connection, {key for key, _, _ in effects.removed_profiles})
-    if keys := sorted(key for key in effects.removed_profiles if key[0] in entity_ids):
-        delete(connection, PROFILES, keys, {"entities": entity_ids})
-
-
-def fold_shared(connection: DbConnection, effects: Effects) -> None:
-    """Bring the rows of the batch's entities up to date with their profiles."""
-    if effects.profiles or effects.removed_profiles:
-        stated = [profile.stated for profile in effects.profiles.values()]
-        fold_entities(connection, stated, {key for key, _, _ in effects.removed_profiles})
+def _insert_entities(connection: DbConnection, effects: Effects, source_ids: resolve.IdsByKey) -> resolve.IdsByKey:
+    """Insert the entities that are new; returns the ids of all that the batch refers to."""
+    keys = entity_keys(effects)
+    ids = resolve.entities(connection, keys)
+    if new := entity_rows(effects, keys - ids.keys()):
+        merge(connection, {ENTITIES: new}, {"sources": source_ids})
+        ids |= resolve.entities(connection, [row[0] for row in new])
+    return ids
 
 
 def write_rows(
@@ -229,7 +228,7 @@ def write_rows(
     postgres_events.write_events(connection, effects.events, shared["sessions"])
     postgres_events.clear_columns(connection, effects.cleared_kinds)
     # Every row belongs to an event of the batch, whose columns are set.
-    resolved_ids = {"sources": shared["sources"], "events": resolve.events(connection, effects.events)}
+    resolved_ids = {**shared, "events": resolve.events(connection, effects.events)}
     insert(connection, effects.new_rows, resolved_ids)
     for table, gone in effects.removed_rows.items():
         delete(connection, table, gone, resolved_ids)

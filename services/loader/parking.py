@@ -43,7 +43,7 @@ def park(connection: DbConnection, children: Sequence[DecodedRecord], parked_at:
 def release(connection: DbConnection, parent_keys: Iterable[str], kinds: Collection[str]) -> list[DecodedRecord]:
     """Remove and return the parked records of these kinds and events, in order of arrival."""
     rows = connection.execute(
-        "DELETE FROM facts.parked WHERE parent_key = ANY(%s) AND kind = ANY(%s)"
+        "DELETE FROM facts.parked WHERE parent_key = ANY(%b) AND kind = ANY(%s)"
         " RETURNING parked_at, topic, p, off, parent_key, value, headers",
         (sorted(parent_keys), list(kinds)),
     ).fetchall()

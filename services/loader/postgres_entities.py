@@ -1,31 +1,24 @@
 """Writes facts.entities: the fold of the profiles of each entity.
 
-Profiles are committed before the fold is computed, and the fold is computed while its row is locked. Of two loaders
+A transaction writes its profiles first, then takes one lock for all folds, which it holds to its end. Of two loaders
 with profiles of one entity the later one therefore sees those of both, whatever the order in which they arrive.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from services.loader.entity_info import DatedEntityInfo, fold_profiles, refold
+from services.loader.entity_info import DatedEntityInfo, fold_profiles, is_repeated, refold
+from services.loader.resolve import IdsByKey
 from services.loader.rows import known_json
 from shared.database.connection import DbConnection
 from shared.events import EntityInfo
 
-# Of the given profiles, those that may change the fold: newer ones that repeat it cannot.
-_CHANGES = """
-SELECT t.id, t.known_at, t.name, t.categories, min(w.known_at), bool_or(w.known_at >= t.known_at)
-FROM unnest(%s::text[], %s::timestamptz[], %s::text[], %s::jsonb[]) AS w(key, known_at, name, categories)
-JOIN facts.entities t ON t.entity_key = w.key
-WHERE NOT (w.known_at >= t.known_at AND coalesce(w.name, t.name) IS NOT DISTINCT FROM t.name
-           AND t.categories @> w.categories)
-GROUP BY t.id
-"""
+_STORED = "SELECT id, known_at, name, categories FROM facts.entities WHERE id = ANY(%b)"
 _PART = """
 SELECT p.entity_id, p.known_at, p.record_id, p.name, p.categories, lower.at IS NULL
 FROM unnest(%s::bigint[], %s::timestamptz[], %s::timestamptz[]) AS w(id, first, until)
@@ -54,22 +47,22 @@ class _Fold(NamedTuple):
     until: datetime | str
 
 
-def fold_entities(connection: DbConnection, profiles: Sequence[DatedEntityInfo], removed: Collection[str]) -> None:
+def lock_folds(connection: DbConnection) -> None:
+    """Lock the folds of all entities against other writers until the transaction ends. Blocks while another one has
+    them. One lock in memory costs less than one on each row."""
+    connection.execute("SELECT pg_advisory_xact_lock(hashtext('headrace entities'), 0)")
+
+
+def fold_entities(
+    connection: DbConnection, profiles: Iterable[DatedEntityInfo], removed: Collection[str], ids: IdsByKey
+) -> None:
     """Fold the entities of new profiles, and those of the keys in `removed`, which lost one.
 
-    Locks their rows until the transaction ends. The profiles must be committed, or be written by this transaction.
+    The profiles must be written already. `ids` has every entity that is stored. Takes the lock of the folds.
     """
-    keys = sorted({profile.info.entity_key for profile in profiles} | set(removed))
-    connection.execute(
-        "SELECT FROM facts.entities WHERE entity_key = ANY(%s) ORDER BY entity_key FOR NO KEY UPDATE", (keys,)
-    )
-    folds = _changed_folds(connection, profiles)
-    whole = [
-        entity_id
-        for (entity_id,) in connection.execute(
-            "SELECT id FROM facts.entities WHERE entity_key = ANY(%s)", (sorted(removed),)
-        )
-    ] if removed else []  # fmt: skip
+    lock_folds(connection)
+    whole = [ids[key] for key in removed if key in ids]
+    folds = _changed_folds(connection, profiles, ids)
     after, insufficient = _refolded({key: fold for key, fold in folds.items() if key not in whole}, connection)
     whole += insufficient
     if whole:
@@ -96,20 +89,21 @@ def write_folds(connection: DbConnection, folds: dict[int, DatedEntityInfo]) -> 
     ).rowcount
 
 
-def _changed_folds(connection: DbConnection, profiles: Sequence[DatedEntityInfo]) -> dict[int, _Fold]:
-    rows = connection.execute(
-        _CHANGES,
-        (
-            [profile.info.entity_key for profile in profiles],
-            [profile.known_at for profile in profiles],
-            [profile.info.name for profile in profiles],
-            [known_json(profile.info.categories.items()) or "{}" for profile in profiles],
-        ),
-    ).fetchall()
-    return {
-        entity_id: _Fold(_profile(known_at, None, name, categories), first, "infinity" if is_newer else known_at)
-        for entity_id, known_at, name, categories, first, is_newer in rows
-    }
+def _changed_folds(connection: DbConnection, profiles: Iterable[DatedEntityInfo], ids: IdsByKey) -> dict[int, _Fold]:
+    """The stored folds that a profile may change, by id."""
+    by_entity: dict[int, list[DatedEntityInfo]] = defaultdict(list)
+    for profile in profiles:
+        by_entity[ids[profile.info.entity_key]].append(profile)
+    if not by_entity:
+        return {}
+    folds = {}
+    for entity_id, known_at, name, categories in connection.execute(_STORED, (list(by_entity),)):
+        stored = _profile(known_at, None, name, categories)
+        if changing := [each for each in by_entity[entity_id] if not is_repeated(stored, each)]:
+            is_newer = any(each.known_at >= known_at for each in changing)
+            first = min(each.known_at for each in changing)
+            folds[entity_id] = _Fold(stored, first, "infinity" if is_newer else known_at)
+    return folds
 
 
 def _refolded(folds: dict[int, _Fold], connection: DbConnection) -> tuple[dict[int, DatedEntityInfo], list[int]]:

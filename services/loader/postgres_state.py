@@ -20,7 +20,7 @@ def read_states(connection: DbConnection, keys_and_kinds: Iterable[tuple[str, st
     states = {
         key: EventState(key, row_id, scheduled_at, status, version)
         for key, row_id, scheduled_at, status, version in connection.execute(
-            "SELECT event_key, id, scheduled_at, status, version FROM facts.events WHERE event_key = ANY(%s)",
+            "SELECT event_key, id, scheduled_at, status, version FROM facts.events WHERE event_key = ANY(%b)",
             (sorted({key for key, _ in pairs}),),
         )
     }
@@ -43,7 +43,7 @@ def _read_versions(
 ) -> None:
     rows = connection.execute(
         "SELECT v.event_id, v.kind, v.version, v.revision, v.record_id, v.body FROM facts.versions v"
-        " JOIN unnest(%s::bigint[], %s::text[]) AS w(event_id, kind) USING (event_id, kind)"
+        " JOIN unnest(%b::bigint[], %b::text[]) AS w(event_id, kind) USING (event_id, kind)"
         " ORDER BY v.event_id, v.version",
         ([event_id for event_id, _ in ids_and_kinds], [kind for _, kind in ids_and_kinds]),
     )

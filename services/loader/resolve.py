@@ -18,11 +18,11 @@ IdsByKey = dict[str, int]
 def sources(connection: DbConnection, names: Iterable[str]) -> IdsByKey:
     wanted = sorted(set(names))
     connection.execute(
-        "INSERT INTO facts.sources (name) SELECT n FROM unnest(%s::text[]) n"
+        "INSERT INTO facts.sources (name) SELECT n FROM unnest(%b::text[]) n"
         " WHERE NOT EXISTS (SELECT FROM facts.sources s WHERE s.name = n) ON CONFLICT DO NOTHING",
         (wanted,),
     )
-    return dict(connection.execute("SELECT name, id FROM facts.sources WHERE name = ANY(%s)", (wanted,)).fetchall())
+    return dict(connection.execute("SELECT name, id FROM facts.sources WHERE name = ANY(%b)", (wanted,)).fetchall())
 
 
 def venues(
@@ -32,7 +32,7 @@ def venues(
     pairs = sorted({(source_ids[source], str(code), source, code) for source, code in venue_codes})
     ids, codes = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     connection.execute(
-        "INSERT INTO facts.venues (source_id, code) SELECT w.s, w.c FROM unnest(%s::int[], %s::text[]) AS w(s, c)"
+        "INSERT INTO facts.venues (source_id, code) SELECT w.s, w.c FROM unnest(%b::int[], %b::text[]) AS w(s, c)"
         " WHERE NOT EXISTS (SELECT FROM facts.venues v WHERE v.source_id = w.s AND v.code = w.c)"
         " ON CONFLICT DO NOTHING",
         (ids, codes),
@@ -40,7 +40,7 @@ def venues(
     venue_ids = {
         (source_id, code): venue_id
         for source_id, code, venue_id in connection.execute(
-            "SELECT source_id, code, id FROM facts.venues WHERE source_id = ANY(%s) AND code = ANY(%s)", (ids, codes)
+            "SELECT source_id, code, id FROM facts.venues WHERE source_id = ANY(%b) AND code = ANY(%b)", (ids, codes)
         )
     }
     return {(source, code): venue_ids[source_id, text] for source_id, text, source, code in pairs}
@@ -57,7 +57,7 @@ def sessions(connection: DbConnection, source_ids: Mapping[str, int], session_ro
         for _, row in sorted(latest.items())
     ]
     columns = [list(column) for column in zip(*rows, strict=True)]
-    from_clause = "unnest(%s::text[], %s::int[], %s::int[], %s::date[], %s::text[], %s::int[]) AS w(k, s, v, d, t, g)"
+    from_clause = "unnest(%b::text[], %b::int[], %b::int[], %b::date[], %b::text[], %b::int[]) AS w(k, s, v, d, t, g)"
     connection.execute(
         "INSERT INTO facts.sessions (session_key, source_id, venue_id, date, title, grade)"
         f" SELECT w.* FROM {from_clause} WHERE NOT EXISTS (SELECT FROM facts.sessions x WHERE x.session_key = w.k)"
@@ -70,16 +70,16 @@ def sessions(connection: DbConnection, source_ids: Mapping[str, int], session_ro
         " AND (coalesce(w.t, x.title), coalesce(w.g, x.grade)) IS DISTINCT FROM (x.title, x.grade)",
         columns,
     )
-    return _read_ids(connection, "SELECT session_key, id FROM facts.sessions WHERE session_key = ANY(%s)", latest)
+    return _read_ids(connection, "SELECT session_key, id FROM facts.sessions WHERE session_key = ANY(%b)", latest)
 
 
 def entities(connection: DbConnection, keys: Iterable[str]) -> IdsByKey:
-    return _read_ids(connection, "SELECT entity_key, id FROM facts.entities WHERE entity_key = ANY(%s)", keys)
+    return _read_ids(connection, "SELECT entity_key, id FROM facts.entities WHERE entity_key = ANY(%b)", keys)
 
 
 def events(connection: DbConnection, keys: Iterable[str]) -> IdsByKey:
     """Ids of the events that are loaded; other keys are absent from the result."""
-    return _read_ids(connection, "SELECT event_key, id FROM facts.events WHERE event_key = ANY(%s)", keys)
+    return _read_ids(connection, "SELECT event_key, id FROM facts.events WHERE event_key = ANY(%b)", keys)
 
 
 RESOLVERS: dict[str, Callable[[DbConnection, Iterable[str]], IdsByKey]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from headrace.verification.readers.events import Totals, event_parts
 from headrace.verification.readers.verify import VerificationProgress
 from services.loader.entity_info import ANY_RECORD, fold_profiles
-from services.loader.postgres_entities import profiles_by_entity, write_folds
+from services.loader.postgres_entities import lock_folds, profiles_by_entity, write_folds
 from services.loader.postgres_merge import merge, prepare_staging
 from services.loader.returns import expand
 from services.loader.rows import known_json
@@ -48,5 +48,6 @@ def _replace_profiles(connection: DbConnection, totals: Totals) -> None:
         for key, (name, categories, measures) in totals.profiles.items()
     ]
     merge(connection, {PROFILES: rows}, {})
+    lock_folds(connection)
     stored = connection.execute("SELECT entity_id, known_at, record_id, name, categories FROM facts.profiles")
     write_folds(connection, {entity_id: fold_profiles(each) for entity_id, each in profiles_by_entity(stored).items()})

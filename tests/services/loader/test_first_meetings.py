@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from services.loader.apply import FactApplier
-from services.loader.load import fold_shared, write_shared
+from services.loader.load import write_shared
 from services.loader.postgres_base import insert_codes, update_codes
 from services.loader.postgres_merge import prepare_staging
 from services.loader.resolve import sources, venues
@@ -68,9 +68,7 @@ def card(number: int, known: float, *entries: Entry, **fields: Any) -> Work:
         prepare_staging(connection)
         applier = FactApplier({})
         applier.apply(received(listed(number, known=known, entries=entries, **fields)))
-        effects = applier.finish()
-        write_shared(connection, effects)
-        fold_shared(connection, effects)
+        write_shared(connection, applier.finish())
 
     return work
 
