@@ -32,7 +32,7 @@ def merge(before: DatedEntityInfo, other: DatedEntityInfo) -> DatedEntityInfo:
     name, categories = other.info.name or before.info.name, before.info.categories | stated
     if (name, categories) == (before.info.name, before.info.categories):
         return before
-    return other._replace(info=other.info.model_copy(update={"name": name, "categories": categories}))
+    return other._replace(info=EntityInfo(entity_key=other.info.entity_key, name=name, categories=categories))
 
 
 def fold_profiles(profiles: Iterable[DatedEntityInfo]) -> DatedEntityInfo:

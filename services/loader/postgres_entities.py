@@ -133,5 +133,5 @@ def profiles_by_entity(rows: Iterable[tuple[Any, ...]]) -> dict[int, list[DatedE
 
 
 def _profile(known_at: datetime, record_id: UUID | None, name: str | None, categories: Any) -> DatedEntityInfo:
-    info = EntityInfo.model_construct(entity_key="", name=name, categories=categories)
+    info = EntityInfo(entity_key="-", name=name, categories=categories)  # the fold does not read the key
     return DatedEntityInfo(known_at, "", info, *([] if record_id is None else [record_id]))

@@ -84,7 +84,21 @@ def test_a_sample_comes_back_unchanged(sample: Path) -> None:
 def test_decoding_keeps_every_field_of_a_sample(sample: Path) -> None:
     message = decode(record_of(body_of(sample), schema_of(sample))).message
 
-    assert message.model_dump(mode="json", exclude_unset=True) == body_of(sample)
+    assert_part_of(body_of(sample), message.model_dump(mode="json"))
+
+
+def assert_part_of(part: Any, whole: Any) -> None:
+    """Every value of `part` is in `whole`, which may have further names (of defaults)."""
+    if isinstance(part, dict):
+        assert part.keys() <= whole.keys()
+        for name, value in part.items():
+            assert_part_of(value, whole[name])
+    elif isinstance(part, list):
+        assert len(part) == len(whole)
+        for value, other in zip(part, whole, strict=True):
+            assert_part_of(value, other)
+    else:
+        assert part == whole
 
 
 @each_sample

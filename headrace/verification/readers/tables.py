@@ -54,7 +54,7 @@ def entity_differences(connection: DbConnection, totals: Totals) -> Iterator[Inc
     for entity_key, rows in groupby(connection.execute(_PROFILES), key=lambda row: row[0]):
         profiles = []
         for _, known_at, record_id, name, categories, measures, is_dead in rows:
-            info = EntityInfo.model_construct(entity_key=entity_key, name=name, categories=categories)
+            info = EntityInfo(entity_key=entity_key, name=name, categories=categories)
             profiles.append(DatedEntityInfo(known_at, "", info, record_id))
             if record_id == ANY_RECORD:
                 incomplete.add(entity_key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -54,7 +55,7 @@ def with_faults() -> Iterator[Any]:
         observation(8),
         result(8, transactions=paid(win={"3": 400}, place={"1": 120}, exacta={"1-2": 9})),
     )
-    early = tuple(each.model_copy(update={"start_timing_s": -0.1}) for each in outcomes(1, 2, 3, 4))
+    early = tuple(replace(each, start_timing_s=-0.1) for each in outcomes(1, 2, 3, 4))
     yield from (card(9), observation(9), result(9, outcomes=early))
     yield from (card(10), observation(10, conditions=Conditions()), result(10, transactions=result(11).transactions))
     yield from (card(11), observation(11), result(11))

@@ -56,10 +56,9 @@ def at(minutes: float) -> datetime:
 def entry(slot: int, number: int | None = None, *, categories_of: Categories | None = None, **overrides: Any) -> Entry:
     """Slot 3 is entity river:103, unless `number` is given; `categories_of` adds categories to the entity."""
     entity_key = f"{SOURCE}:{number or 100 + slot}"
+    categories: Categories = {"class": 2, **(categories_of or {})}
     fields: dict[str, Any] = {
-        "entity": EntityInfo(
-            entity_key=entity_key, name=f"racer {entity_key}", categories={"class": 2} | (categories_of or {})
-        ),
+        "entity": EntityInfo(entity_key=entity_key, name=f"racer {entity_key}", categories=categories),
         "measures": {"weight_kg": 50.0 + slot, "age_years": 30.0},
         "categories": {"motor_number": 10 + slot},
     }

@@ -24,7 +24,9 @@ Values = tuple[str | None, dict[str, Any], datetime]
 
 
 def info(minutes: int, name: str | None, **categories: int) -> DatedEntityInfo:
-    return DatedEntityInfo(at(minutes), "river", EntityInfo(entity_key="river:1", name=name, categories=categories))
+    return DatedEntityInfo(
+        at(minutes), "river", EntityInfo(entity_key="river:1", name=name, categories=dict(categories))
+    )
 
 
 def values_by_hand(profiles: list[DatedEntityInfo]) -> Values:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -80,7 +81,7 @@ empty_card = card(12, -300)
 def entry_with(classes: dict[str, int], *, name: bool = True) -> Entry:
     plain = entry(1)
     assert plain.entity is not None
-    entity = plain.entity.model_copy(update={"categories": classes} | ({} if name else {"name": None}))
+    entity = replace(plain.entity, categories=dict(classes), name=plain.entity.name if name else None)
     return entry(1, entity=entity)
 
 

@@ -36,7 +36,7 @@ conditions = st.builds(Conditions, weather=st.none() | small, wind_m_s=st.none()
 
 @st.composite
 def outcomes_of_slot(draw: st.DrawFn, slot: int) -> Outcome:
-    result = draw(st.sampled_from([{}, {"place": 1}, {"place": 2}, {"code": 9}, {"code": 14, "refunded": True}]))
+    result: Any = draw(st.sampled_from([{}, {"place": 1}, {"place": 2}, {"code": 9}, {"code": 14, "refunded": True}]))
     entity_key = draw(st.sampled_from([None, f"river:10{slot}", f"river:20{slot}"]))
     return Outcome(slot=slot, entity_key=entity_key, start_timing_s=draw(st.sampled_from([None, 0.1, 0.2])), **result)
 
