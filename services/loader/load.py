@@ -8,7 +8,7 @@ are correct all the same, because the repeated unit derives the same rows from t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -93,12 +93,10 @@ class Loader:
             [item for item in batch if isinstance(item.message, Reference)], connection
         )
         facts = [item for item in batch if not isinstance(item.message, Reference | Prediction | None)]
-        outputs += self._load_facts(facts, connection)
+        loaded_events, new_event_ids = self._load_facts(facts, connection)
         predictions = [item for item in batch if isinstance(item.message, Prediction)]
-        self._store_predictions(
-            predictions, {item.message.event_key for item in facts if isinstance(item.message, Listed)}, connection
-        )
-        return outputs
+        self._store_predictions(predictions, new_event_ids, connection)
+        return outputs + loaded_events
 
     def _update_reference_data(self, references: list[DecodedRecord], connection: DbConnection) -> list[NewRecord]:
         if references:
@@ -109,9 +107,12 @@ class Loader:
             _reference_loaded_event(item) for item in references if postgres_base.update_codes(connection, item.message)
         ]
 
-    def _load_facts(self, facts: list[DecodedRecord], connection: DbConnection) -> list[NewRecord]:
+    def _load_facts(
+        self, facts: list[DecodedRecord], connection: DbConnection
+    ) -> tuple[list[NewRecord], resolve.IdsByKey]:
+        """The records of loaded-events, and the ids of the events that the facts list for the first time."""
         if not facts:
-            return []
+            return [], {}
         # In a replay, loaded events carry the replay's revision. The facts keep the revision of their record, so that a
         # version cleaned later than the record is not replaced.
         revisions = {item.event_id: item.revision for item in facts}
@@ -124,6 +125,7 @@ class Loader:
         ]
         if orphans:
             park(connection, orphans, self._clock.now())
+        known_ids = {key: state.id for key, state in states.items() if state.id is not None}
         # Listed facts first: other facts of the batch may refer to the events that they list.
         application = FactApplier(states, self._as_of_limit)
         for item in sorted(ready, key=lambda item: not isinstance(item.message, Listed)):
@@ -132,10 +134,12 @@ class Loader:
         if effects.withheld_count:
             self._metrics.records_total.labels(HOP, CLEAN, "filtered: known later").inc(effects.withheld_count)
         if not effects.events:
-            return []
+            return [], {}
         with self._shared_transaction(connection) as shared_connection:
             shared_ids = write_shared(shared_connection, effects)
-        ids = write_rows(connection, effects, shared_ids, self._slot)
+        new_ids = postgres_events.write_events(connection, effects.events, shared_ids["sessions"], known_ids.keys())
+        ids = known_ids | new_ids
+        write_rows(connection, effects, shared_ids | {"events": ids}, self._slot)
         for item in ready:
             if item.event_id in ages_s:
                 self._metrics.live_fact_age_seconds.observe(ages_s[item.event_id])
@@ -144,7 +148,7 @@ class Loader:
         return [
             _loaded_event(item, ids, revisions.get(item.received.event_id, item.received.revision))
             for item in effects.loaded_facts
-        ]
+        ], new_ids
 
     @contextmanager
     def _shared_transaction(self, connection: DbConnection) -> Iterator[DbConnection]:
@@ -175,15 +179,16 @@ class Loader:
         return states, parked_facts + facts
 
     def _store_predictions(
-        self, predictions: list[DecodedRecord], listed_keys: Set[str], connection: DbConnection
+        self, predictions: list[DecodedRecord], new_event_ids: resolve.IdsByKey, connection: DbConnection
     ) -> None:
-        """Store the predictions of loaded events, also parked ones of the events that the batch lists, and park the
-        others: predictions are in another topic and may arrive before their events."""
-        if not predictions and not listed_keys:
+        """Store the predictions of loaded events, also parked ones of the events that the batch lists for the first
+        time, and park the others: predictions are in another topic and may arrive before their events."""
+        if not predictions and not new_event_ids:
             return
-        event_ids = resolve.events(connection, listed_keys | {item.message.event_key for item in predictions})
-        if listed_keys:
-            predictions = release(connection, listed_keys & event_ids.keys(), [PREDICTION]) + predictions
+        if new_event_ids:
+            predictions = release(connection, new_event_ids, [PREDICTION]) + predictions
+        unknown = {item.message.event_key for item in predictions} - new_event_ids.keys()
+        event_ids = new_event_ids | resolve.events(connection, unknown)
         if orphans := [item for item in predictions if item.message.event_key not in event_ids]:
             park(connection, orphans, self._clock.now())
         rows = {
@@ -222,19 +227,15 @@ def _insert_entities(connection: DbConnection, effects: Effects, source_ids: res
 
 
 def write_rows(
-    connection: DbConnection, effects: Effects, shared: Mapping[str, resolve.IdsByKey], slot: str
-) -> resolve.IdsByKey:
-    """Write all other rows of the batch; returns the ids of its events."""
-    postgres_events.write_events(connection, effects.events, shared["sessions"])
+    connection: DbConnection, effects: Effects, resolved_ids: Mapping[str, resolve.IdsByKey], slot: str
+) -> None:
+    """Write the rows that belong to one event, the return rates, and which days changed. The events are written."""
     postgres_events.clear_columns(connection, effects.cleared_kinds)
-    # Every row belongs to an event of the batch, whose columns are set.
-    resolved_ids = {**shared, "events": resolve.events(connection, effects.events)}
     insert(connection, effects.new_rows, resolved_ids)
     for table, gone in effects.removed_rows.items():
         delete(connection, table, gone, resolved_ids)
     merge(connection, effects.rows | {RETURN_RATES: rate_rows(effects, slot)}, resolved_ids)
-    _mark_days_changed(connection, effects, shared["sources"])
-    return resolved_ids["events"]
+    _mark_days_changed(connection, effects, resolved_ids["sources"])
 
 
 def lock_event_stripes(connection: DbConnection, batch: Sequence[DecodedRecord], stripes: int) -> None:

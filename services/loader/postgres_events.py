@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from services.loader.resolve import IdsByKey
@@ -35,6 +35,12 @@ _SETS = ", ".join(
     ]
 )
 
+_INSERT_NEW = (
+    f"INSERT INTO facts.events ({_NAMES}) SELECT {_VALUES} FROM stage_events s WHERE s.session_id IS NOT NULL"
+    " AND NOT EXISTS (SELECT FROM facts.events e WHERE e.event_key = s.event_key) ORDER BY event_key"
+    " RETURNING event_key, id"
+)
+
 
 def prepare_staging(connection: DbConnection) -> None:
     size = connection.execute("SELECT pg_relation_size(to_regclass('pg_temp.stage_events'))").fetchone()
@@ -44,16 +50,18 @@ def prepare_staging(connection: DbConnection) -> None:
         connection.execute("TRUNCATE stage_events")
 
 
-def write_events(connection: DbConnection, events: Mapping[str, Mapping[str, Any]], sessions: IdsByKey) -> None:
-    """Insert new events; of existing ones, update the columns that the batch's facts own."""
+def write_events(
+    connection: DbConnection, events: Mapping[str, Mapping[str, Any]], sessions: IdsByKey, known: Set[str]
+) -> IdsByKey:
+    """Insert the new events; of the `known` ones, update the columns that the facts own. Returns the new ids."""
     with connection.cursor() as cursor, cursor.copy(f"COPY stage_events ({_NAMES}) FROM STDIN") as copy:
         for key, columns in sorted(events.items()):
             copy.write_row((key, *(_value(name, columns, sessions) for name in _COLUMNS)))
-    connection.execute(f"UPDATE facts.events e SET {_SETS} FROM stage_events s WHERE s.event_key = e.event_key")
-    connection.execute(
-        f"INSERT INTO facts.events ({_NAMES}) SELECT {_VALUES} FROM stage_events s WHERE s.session_id IS NOT NULL"
-        " AND NOT EXISTS (SELECT FROM facts.events e WHERE e.event_key = s.event_key) ORDER BY event_key"
-    )
+    if not events.keys().isdisjoint(known):
+        connection.execute(f"UPDATE facts.events e SET {_SETS} FROM stage_events s WHERE s.event_key = e.event_key")
+    if events.keys() <= known:
+        return {}
+    return dict(connection.execute(_INSERT_NEW).fetchall())
 
 
 def clear_columns(connection: DbConnection, event_keys: Mapping[str, Sequence[str]]) -> None:

@@ -6,7 +6,7 @@ Refunded entries, void events and markets with a missing payout row do not count
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time
 from functools import lru_cache
@@ -34,31 +34,34 @@ def contributions(fact: Settled | None) -> dict[Cell, Sums]:
         return {}
     starters = {outcome.slot: outcome.entity_key for outcome in fact.outcomes if not outcome.refunded}
     venue, day = fact.event_key.split(":")[2], day_of(fact.event_key)
+    month = day.isoformat()[:7] if day is not None else None
+    slots = " ".join(map(str, sorted(starters)))
     cells: dict[Cell, Sums] = {}
     for market, rows in _by_market(fact.transactions).items():
         if market in fact.missing_markets:
             continue
-        bets = selection_count(rows[0].selection, len(starters))
-        sums = (bets, bets * STAKE, sum(row.amount for row in rows))
+        example = rows[0].selection
+        bets = selection_count(example, len(starters))
+        sums = (bets, bets * STAKE, sum([row.amount for row in rows]))
         cells["all", "", market] = cells["venue", venue, market] = sums
-        if day is not None:
-            cells["month", day.isoformat()[:7], market] = sums
-        if rows[0].selection.isdigit():
-            amounts = Counter({int(row.selection): row.amount for row in rows})
+        if month is not None:
+            cells["month", month, market] = sums
+        if example.isdigit():
+            amounts = {int(row.selection): row.amount for row in rows}
             for slot, entity_key in starters.items():
-                one = (1, STAKE, amounts[slot])
+                one = (1, STAKE, amounts.get(slot, 0))
                 cells["slot", str(slot), market] = one
                 if entity_key:
                     cells["entity", entity_key, market] = one
         else:
             # All selections of a line-up are staked alike, so an event has one cell for them (see `expand`).
-            slots = " ".join(map(str, sorted(starters)))
-            cells[LINE_UP, f"{_format_of(rows[0].selection)}|{slots}", market] = (1, STAKE, 0)
+            cells[LINE_UP, f"{_format_of(example)}|{slots}", market] = (1, STAKE, 0)
             for row in rows:
                 cells["selection", row.selection, market] = (0, 0, row.amount)
     return cells
 
 
+@lru_cache(maxsize=1024)
 def selection_count(example: str, starters: int) -> int:
     """How many selections a market has, by the format of one: `1-2-3` is ordered, `1=2=3` is not, `1` is one entry."""
     if "-" in example:
@@ -66,6 +69,7 @@ def selection_count(example: str, starters: int) -> int:
     return comb(starters, example.count("=") + 1)
 
 
+@lru_cache(maxsize=1024)
 def _format_of(selection: str) -> str:
     """Equal for all selections of a market: `--` for `1-2-3`."""
     return "".join(character for character in selection if character in "-=")
