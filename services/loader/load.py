@@ -87,7 +87,6 @@ class Loader:
     def _handle(self, batch: Sequence[DecodedRecord], connection: DbConnection) -> list[NewRecord]:
         lock_event_stripes(connection, batch, self._stripes)
         prepare_staging(connection)
-        postgres_events.prepare_staging(connection)
         merge(connection, {DEAD_LETTERS: [dead_letter_row(item.record) for item in batch if item.message is None]}, {})
         outputs = self._update_reference_data(
             [item for item in batch if isinstance(item.message, Reference)], connection
@@ -135,8 +134,11 @@ class Loader:
             self._metrics.records_total.labels(HOP, CLEAN, "filtered: known later").inc(effects.withheld_count)
         if not effects.events:
             return [], {}
-        with self._shared_transaction(connection) as shared_connection:
-            shared_ids = write_shared(shared_connection, effects)
+        if effects.sessions or effects.profiles or effects.removed_profiles:
+            with self._shared_transaction(connection) as shared_connection:
+                shared_ids = write_shared(shared_connection, effects)
+        else:  # nothing is written: all of it is there
+            shared_ids = write_shared(connection, effects)
         new_ids = postgres_events.write_events(connection, effects.events, shared_ids["sessions"], known_ids.keys())
         ids = known_ids | new_ids
         write_rows(connection, effects, shared_ids | {"events": ids}, self._slot)

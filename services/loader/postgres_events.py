@@ -12,6 +12,7 @@ from shared.database.connection import DbConnection
 # Column of facts.events, and its type in the staging table. An array is staged as text, separated by commas.
 _COLUMNS = {column.name: column.sql_type.removesuffix("[]") for column in EVENTS.value_columns}
 _STAGE = ", ".join(["event_key text", *(f"{name} {kind}" for name, kind in _COLUMNS.items())])
+CREATE_STAGE = f"CREATE TEMP TABLE stage_events ({_STAGE}) ON COMMIT DELETE ROWS"
 _NAMES = ", ".join(["event_key", *_COLUMNS])
 _STAGED_EXPRESSIONS = {"missing_markets": "string_to_array(s.missing_markets, ',')"}
 _VALUES = ", ".join(["event_key", *(_STAGED_EXPRESSIONS.get(name, name) for name in _COLUMNS)])
@@ -40,14 +41,6 @@ _INSERT_NEW = (
     " AND NOT EXISTS (SELECT FROM facts.events e WHERE e.event_key = s.event_key) ORDER BY event_key"
     " RETURNING event_key, id"
 )
-
-
-def prepare_staging(connection: DbConnection) -> None:
-    size = connection.execute("SELECT pg_relation_size(to_regclass('pg_temp.stage_events'))").fetchone()
-    if size == (None,):
-        connection.execute(f"CREATE TEMP TABLE stage_events ({_STAGE}) ON COMMIT DELETE ROWS")
-    elif size != (0,):  # left by an earlier part of the batch in the same transaction
-        connection.execute("TRUNCATE stage_events")
 
 
 def write_events(

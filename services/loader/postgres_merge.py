@@ -11,6 +11,7 @@ from typing import Any
 
 from psycopg.errors import UniqueViolation
 
+from services.loader.postgres_events import CREATE_STAGE
 from services.loader.resolve import RESOLVERS, IdsByKey
 from services.loader.rows import Row
 from services.loader.schema import ENTITIES, RETURN_RATES, STAGED_TABLES, Table
@@ -29,8 +30,8 @@ def prepare_staging(connection: DbConnection) -> None:
         (list(_STAGES),),
     ).fetchall()
     if not existing_tables:
-        for name, columns in _STAGES.items():
-            connection.execute(f"CREATE TEMP TABLE {name} ON COMMIT DELETE ROWS AS {columns}")
+        for create in _STAGES.values():
+            connection.execute(create)
         return
     used = [name for name, is_used in existing_tables if is_used]
     if used:
@@ -100,9 +101,12 @@ def with_ids(
 
 
 _STAGES = {
-    f"stage_{table.name}": f"SELECT {', '.join(table.columns)} FROM {table.qualified} WITH NO DATA"
+    f"stage_{table.name}": (
+        f"CREATE TEMP TABLE stage_{table.name} ON COMMIT DELETE ROWS"
+        f" AS SELECT {', '.join(table.columns)} FROM {table.qualified} WITH NO DATA"
+    )
     for table in STAGED_TABLES
-}
+} | {"stage_events": CREATE_STAGE}
 
 
 def _merge_sql(table: Table) -> str:

@@ -8,69 +8,102 @@ order, so that concurrent loaders may wait for each other but cannot deadlock.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from services.loader.rows import SessionRow, latest_sessions
 from shared.database.connection import DbConnection
 
 IdsByKey = dict[str, int]
+_SOURCES = "SELECT name, id FROM facts.sources WHERE name = ANY(%b)"
 
 
 def sources(connection: DbConnection, names: Iterable[str]) -> IdsByKey:
-    wanted = sorted(set(names))
-    connection.execute(
-        "INSERT INTO facts.sources (name) SELECT n FROM unnest(%b::text[]) n"
-        " WHERE NOT EXISTS (SELECT FROM facts.sources s WHERE s.name = n) ON CONFLICT DO NOTHING",
-        (wanted,),
-    )
-    return dict(connection.execute("SELECT name, id FROM facts.sources WHERE name = ANY(%b)", (wanted,)).fetchall())
+    wanted = set(names)
+    ids = _read_ids(connection, _SOURCES, wanted)
+    if missing := sorted(wanted - ids.keys()):
+        connection.execute(
+            "INSERT INTO facts.sources (name) SELECT unnest(%b::text[]) ON CONFLICT DO NOTHING", (missing,)
+        )
+        ids |= _read_ids(connection, _SOURCES, missing)
+    return ids
 
 
 def venues(
     connection: DbConnection, source_ids: Mapping[str, int], venue_codes: Iterable[tuple[str, int]]
 ) -> dict[tuple[str, int], int]:
     """Ids by (source, venue code). A venue has no name until its reference data arrives."""
-    pairs = sorted({(source_ids[source], str(code), source, code) for source, code in venue_codes})
-    ids, codes = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-    connection.execute(
-        "INSERT INTO facts.venues (source_id, code) SELECT w.s, w.c FROM unnest(%b::int[], %b::text[]) AS w(s, c)"
-        " WHERE NOT EXISTS (SELECT FROM facts.venues v WHERE v.source_id = w.s AND v.code = w.c)"
-        " ON CONFLICT DO NOTHING",
-        (ids, codes),
-    )
-    venue_ids = {
-        (source_id, code): venue_id
-        for source_id, code, venue_id in connection.execute(
-            "SELECT source_id, code, id FROM facts.venues WHERE source_id = ANY(%b) AND code = ANY(%b)", (ids, codes)
+    wanted = {(source_ids[source], str(code)): (source, code) for source, code in venue_codes}
+    ids = _read_venues(connection, wanted)
+    if missing := sorted(wanted.keys() - ids.keys()):
+        connection.execute(
+            "INSERT INTO facts.venues (source_id, code) SELECT * FROM unnest(%b::int[], %b::text[])"
+            " ON CONFLICT DO NOTHING",
+            [list(column) for column in zip(*missing, strict=True)],
         )
-    }
-    return {(source, code): venue_ids[source_id, text] for source_id, text, source, code in pairs}
+        ids |= _read_venues(connection, missing)
+    return {pair: ids[key] for key, pair in wanted.items()}
 
 
 def sessions(connection: DbConnection, source_ids: Mapping[str, int], session_rows: Sequence[SessionRow]) -> IdsByKey:
     """Ids by session key. Title and grade are those of the last given row that has them."""
     if not session_rows:
         return {}
-    venue_ids = venues(connection, source_ids, {(row.source, row.venue) for row in session_rows})
     latest = latest_sessions(session_rows)
+    stored = _read_sessions(connection, latest)
+    new = [row for key, row in sorted(latest.items()) if key not in stored]
+    if new:
+        _insert_sessions(connection, source_ids, new)
+        stored |= _read_sessions(connection, [row.session_key for row in new])
+    changed = [row for key, row in sorted(latest.items()) if _adds_to(stored[key], row)]
+    if changed:
+        connection.execute(
+            "UPDATE facts.sessions x SET title = coalesce(w.t, x.title), grade = coalesce(w.g, x.grade)"
+            " FROM unnest(%b::text[], %b::text[], %b::int[]) AS w(k, t, g) WHERE x.session_key = w.k"
+            " AND (coalesce(w.t, x.title), coalesce(w.g, x.grade)) IS DISTINCT FROM (x.title, x.grade)",
+            [[row.session_key for row in changed], [row.title for row in changed], [row.grade for row in changed]],
+        )
+    return {key: session.id for key, session in stored.items()}
+
+
+class _StoredSession(NamedTuple):
+    id: int
+    title: str | None
+    grade: int | None
+
+
+def _adds_to(stored: _StoredSession, row: SessionRow) -> bool:
+    """Whether the row has a title or a grade that is not stored."""
+    return (row.title or stored.title, stored.grade if row.grade is None else row.grade) != stored[1:]
+
+
+def _read_sessions(connection: DbConnection, keys: Iterable[str]) -> dict[str, _StoredSession]:
+    rows = connection.execute(
+        "SELECT session_key, id, title, grade FROM facts.sessions WHERE session_key = ANY(%b)", (sorted(keys),)
+    )
+    return {row[0]: _StoredSession(*row[1:]) for row in rows}
+
+
+def _insert_sessions(connection: DbConnection, source_ids: Mapping[str, int], new: Sequence[SessionRow]) -> None:
+    """Skips rows that another loader has inserted meanwhile: the caller adds title and grade to them."""
+    venue_ids = venues(connection, source_ids, {(row.source, row.venue) for row in new})
     rows = [
         (row.session_key, source_ids[row.source], venue_ids[row.source, row.venue], row.date, row.title, row.grade)
-        for _, row in sorted(latest.items())
+        for row in new
     ]
-    columns = [list(column) for column in zip(*rows, strict=True)]
-    from_clause = "unnest(%b::text[], %b::int[], %b::int[], %b::date[], %b::text[], %b::int[]) AS w(k, s, v, d, t, g)"
     connection.execute(
-        "INSERT INTO facts.sessions (session_key, source_id, venue_id, date, title, grade)"
-        f" SELECT w.* FROM {from_clause} WHERE NOT EXISTS (SELECT FROM facts.sessions x WHERE x.session_key = w.k)"
-        " ON CONFLICT DO NOTHING",
-        columns,
+        "INSERT INTO facts.sessions (session_key, source_id, venue_id, date, title, grade) SELECT * FROM"
+        " unnest(%b::text[], %b::int[], %b::int[], %b::date[], %b::text[], %b::int[]) ON CONFLICT DO NOTHING",
+        [list(column) for column in zip(*rows, strict=True)],
     )
-    connection.execute(
-        "UPDATE facts.sessions x SET title = coalesce(w.t, x.title), grade = coalesce(w.g, x.grade)"
-        f" FROM {from_clause} WHERE x.session_key = w.k"
-        " AND (coalesce(w.t, x.title), coalesce(w.g, x.grade)) IS DISTINCT FROM (x.title, x.grade)",
-        columns,
+
+
+def _read_venues(connection: DbConnection, keys: Iterable[tuple[int, str]]) -> dict[tuple[int, str], int]:
+    ids, codes = zip(*sorted(keys), strict=True)
+    rows = connection.execute(
+        "SELECT source_id, code, id FROM facts.venues WHERE source_id = ANY(%b) AND code = ANY(%b)",
+        (list(set(ids)), list(codes)),
     )
-    return _read_ids(connection, "SELECT session_key, id FROM facts.sessions WHERE session_key = ANY(%b)", latest)
+    return {(source_id, code): venue_id for source_id, code, venue_id in rows}
 
 
 def entities(connection: DbConnection, keys: Iterable[str]) -> IdsByKey:
