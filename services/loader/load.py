@@ -8,11 +8,9 @@ are correct all the same, because the repeated unit derives the same rows from t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from typing import Any, TypeVar
-from uuid import UUID
+from datetime import datetime
 
 import orjson
 from psycopg.errors import (
@@ -25,17 +23,18 @@ from psycopg.errors import (
 )
 
 from services.loader import postgres_base, postgres_events, resolve
-from services.loader.apply import Effects, FactApplier, LoadedFact, entity_keys, entity_rows, profile_rows, rate_rows
+from services.loader.apply import FactApplier
+from services.loader.effects import LoadedFact
 from services.loader.fact_age import live_age_s
 from services.loader.parking import FACT_KINDS, PREDICTION, kind_of, park, release
-from services.loader.postgres_entities import fold_entities
-from services.loader.postgres_merge import delete, insert, merge, prepare_staging
+from services.loader.postgres_effects import write_rows, write_shared
+from services.loader.postgres_merge import merge, prepare_staging
 from services.loader.postgres_refusal import refusal_of
 from services.loader.postgres_state import read_states
-from services.loader.rows import Row, json_text
-from services.loader.schema import DEAD_LETTERS, ENTITIES, PREDICTIONS, PROFILES, RETURN_RATES
+from services.loader.record_rows import dead_letter_row, prediction_row
+from services.loader.schema import DEAD_LETTERS, PREDICTIONS
 from services.loader.state import EventState
-from shared.broker.contract import NewRecord, Record
+from shared.broker.contract import NewRecord
 from shared.clock import Clock
 from shared.database.connection import DbConnection, ReconnectingConnection
 from shared.errors import InvalidEvent
@@ -52,8 +51,6 @@ HOP = "loader"
 _INVALID_VALUE_ERRORS = (
     DataError, CardinalityViolation, ProgramLimitExceeded, CheckViolation, ForeignKeyViolation, NotNullViolation,
 )  # fmt: skip
-
-T = TypeVar("T")
 
 
 class Loader:
@@ -194,50 +191,11 @@ class Loader:
         if orphans := [item for item in predictions if item.message.event_key not in event_ids]:
             park(connection, orphans, self._clock.now())
         rows = {
-            item.event_id: _prediction_row(item.event_id, item.message)
+            item.event_id: prediction_row(item.event_id, item.message)
             for item in predictions
             if item.message.event_key in event_ids
         }
         merge(connection, {PREDICTIONS: list(rows.values())}, {"events": event_ids})
-
-
-def write_shared(connection: DbConnection, effects: Effects) -> dict[str, resolve.IdsByKey]:
-    """Write the rows that the batch's events share; returns the ids of sources, sessions and entities."""
-    source_ids = resolve.sources(
-        connection, {row.source for row in effects.sessions} | {source for source, _ in effects.changed_days}
-    )
-    sessions = resolve.sessions(connection, source_ids, effects.sessions)
-    entities = _insert_entities(connection, effects, source_ids)
-    # An entity has no row if its only card is withdrawn in the batch that lists it.
-    if removed := sorted(key for key in effects.removed_profiles if key[0] in entities):
-        delete(connection, PROFILES, removed, {"entities": entities})
-    if effects.profiles or removed:
-        insert(connection, {PROFILES: profile_rows(effects)}, {"entities": entities})
-        stated = (profile.stated for profile in effects.profiles.values())
-        fold_entities(connection, stated, {key for key, _, _ in removed}, entities)
-    return {"sources": source_ids, "sessions": sessions, "entities": entities}
-
-
-def _insert_entities(connection: DbConnection, effects: Effects, source_ids: resolve.IdsByKey) -> resolve.IdsByKey:
-    """Insert the entities that are new; returns the ids of all that the batch refers to."""
-    keys = entity_keys(effects)
-    ids = resolve.entities(connection, keys)
-    if new := entity_rows(effects, keys - ids.keys()):
-        merge(connection, {ENTITIES: new}, {"sources": source_ids})
-        ids |= resolve.entities(connection, [row[0] for row in new])
-    return ids
-
-
-def write_rows(
-    connection: DbConnection, effects: Effects, resolved_ids: Mapping[str, resolve.IdsByKey], slot: str
-) -> None:
-    """Write the rows that belong to one event, the return rates, and which days changed. The events are written."""
-    postgres_events.clear_columns(connection, effects.cleared_kinds)
-    insert(connection, effects.new_rows, resolved_ids)
-    for table, gone in effects.removed_rows.items():
-        delete(connection, table, gone, resolved_ids)
-    merge(connection, effects.rows | {RETURN_RATES: rate_rows(effects, slot)}, resolved_ids)
-    _mark_days_changed(connection, effects, resolved_ids["sources"])
 
 
 def lock_event_stripes(connection: DbConnection, batch: Sequence[DecodedRecord], stripes: int) -> None:
@@ -251,65 +209,6 @@ def lock_event_stripes(connection: DbConnection, batch: Sequence[DecodedRecord],
     connection.execute(
         "SELECT pg_advisory_xact_lock(hashtext('headrace loader'), stripe) FROM unnest(%s::int[]) AS stripe", (wanted,)
     )
-
-
-def dead_letter_row(record: Record) -> Row:
-    """A record of a dead-letter topic as a row of facts.dead_letters.
-
-    Must not raise for any content: the record would become a dead letter itself, come back here and fail again, without
-    end.
-    """
-    text = {name: _printable(value) for name, value in record.headers.items()}
-    return (
-        record.topic.removesuffix(".dlq"),
-        record.topic,
-        record.partition,
-        record.offset,
-        _parse_or(UUID, text.get("event_id"), UUID(int=0)),
-        _printable(record.key),
-        text.get("dlq.exception-class", "unknown"),
-        text.get("dlq.exception-message", ""),
-        _parse_or(_bounded_int, text.get("dlq.attempts"), 1),
-        _parse_or(datetime.fromisoformat, text.get("dlq.first-failed-at"), _appended_at(record)),
-    )
-
-
-def _appended_at(record: Record) -> datetime:
-    return datetime.fromtimestamp(record.timestamp_ms / 1000, UTC)
-
-
-def _printable(value: bytes) -> str:
-    return value.decode(errors="replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
-
-
-def _bounded_int(text: str) -> int:
-    return min(int(text), 2**31 - 1)
-
-
-def _parse_or(parse: Callable[[str], T], text: str | None, default: T) -> T:
-    try:
-        return default if text is None else parse(text)
-    except ValueError:
-        return default
-
-
-def _mark_days_changed(connection: DbConnection, effects: Effects, source_ids: resolve.IdsByKey) -> None:
-    """Mark the CSV files of the days as outdated. Called last, because concurrent loaders lock the same rows here."""
-    days = sorted((source_ids[source], day) for source, day in effects.changed_days)
-    connection.execute(
-        "INSERT INTO facts.export_days (source_id, date) SELECT * FROM unnest(%s::int[], %s::date[])"
-        " ON CONFLICT (source_id, date) DO UPDATE SET touched = export_days.touched + 1",
-        ([source_id for source_id, _ in days], [day for _, day in days]),
-    )
-
-
-def _prediction_row(event_id: UUID, prediction: Prediction) -> Row:
-    probabilities: list[dict[str, Any]] = [item.model_dump() for item in prediction.probabilities]
-    decision = json_text(prediction.decision.model_dump()) if prediction.decision else None
-    return (
-        event_id, prediction.event_key, prediction.state, prediction.model_version, prediction.as_of,
-        prediction.shadow, prediction.feature_hash, json_text(probabilities), decision,
-    )  # fmt: skip
 
 
 def with_own_revision(item: DecodedRecord) -> DecodedRecord:

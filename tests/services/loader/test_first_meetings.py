@@ -11,8 +11,8 @@ import psycopg
 import pytest
 
 from services.loader.apply import FactApplier
-from services.loader.load import write_shared
 from services.loader.postgres_base import insert_codes, update_codes
+from services.loader.postgres_effects import write_shared
 from services.loader.postgres_merge import prepare_staging
 from services.loader.resolve import sources, venues
 from shared.events import Entry, Reference, ReferenceRow
