@@ -28,7 +28,7 @@ from services.loader.effects import LoadedFact
 from services.loader.fact_age import live_age_s
 from services.loader.parking import FACT_KINDS, PREDICTION, kind_of, park, release
 from services.loader.postgres_effects import write_rows, write_shared
-from services.loader.postgres_merge import merge, prepare_staging
+from services.loader.postgres_merge import merge
 from services.loader.postgres_refusal import refusal_of
 from services.loader.postgres_state import read_states
 from services.loader.record_rows import dead_letter_row, prediction_row
@@ -83,7 +83,6 @@ class Loader:
 
     def _handle(self, batch: Sequence[DecodedRecord], connection: DbConnection) -> list[NewRecord]:
         lock_event_stripes(connection, batch, self._stripes)
-        prepare_staging(connection)
         merge(connection, {DEAD_LETTERS: [dead_letter_row(item.record) for item in batch if item.message is None]}, {})
         outputs = self._update_reference_data(
             [item for item in batch if isinstance(item.message, Reference)], connection
@@ -155,7 +154,6 @@ class Loader:
             yield connection
             return
         with self._shared_link.use() as shared_connection, shared_connection.transaction():
-            prepare_staging(shared_connection)
             yield shared_connection
 
     def _with_parked_facts(

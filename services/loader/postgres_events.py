@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
+from services.loader.postgres_staging import prepare_stage
 from services.loader.resolve import IdsByKey
 from services.loader.schema import EVENTS
 from shared.database.connection import DbConnection
@@ -12,7 +13,6 @@ from shared.database.connection import DbConnection
 # Column of facts.events, and its type in the staging table. An array is staged as text, separated by commas.
 _COLUMNS = {column.name: column.sql_type.removesuffix("[]") for column in EVENTS.value_columns}
 _STAGE = ", ".join(["event_key text", *(f"{name} {kind}" for name, kind in _COLUMNS.items())])
-CREATE_STAGE = f"CREATE TEMP TABLE stage_events ({_STAGE}) ON COMMIT DELETE ROWS"
 _NAMES = ", ".join(["event_key", *_COLUMNS])
 _STAGED_EXPRESSIONS = {"missing_markets": "string_to_array(s.missing_markets, ',')"}
 _VALUES = ", ".join(["event_key", *(_STAGED_EXPRESSIONS.get(name, name) for name in _COLUMNS)])
@@ -47,6 +47,7 @@ def write_events(
     connection: DbConnection, events: Mapping[str, Mapping[str, Any]], sessions: IdsByKey, known: Set[str]
 ) -> IdsByKey:
     """Insert the new events; of the `known` ones, update the columns that the facts own. Returns the new ids."""
+    prepare_stage(connection, "stage_events", columns=_STAGE)
     with connection.cursor() as cursor, cursor.copy(f"COPY stage_events ({_NAMES}) FROM STDIN") as copy:
         for key, columns in sorted(events.items()):
             copy.write_row((key, *(_value(name, columns, sessions) for name in _COLUMNS)))

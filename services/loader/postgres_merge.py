@@ -11,31 +11,11 @@ from typing import Any
 
 from psycopg.errors import UniqueViolation
 
-from services.loader.postgres_events import CREATE_STAGE
+from services.loader.postgres_staging import prepare_stage
 from services.loader.resolve import RESOLVERS, IdsByKey
 from services.loader.rows import Row
 from services.loader.schema import ENTITIES, RETURN_RATES, STAGED_TABLES, Table
 from shared.database.connection import DbConnection
-
-
-def prepare_staging(connection: DbConnection) -> None:
-    """Create or empty the staging tables. They are temporary, one for each table, and emptied at commit.
-
-    They may hold rows within a transaction too: a batch may be handled in parts (runtime/loops/batch.py), and the rows
-    of an earlier part must not be merged again.
-    """
-    existing_tables = connection.execute(
-        "SELECT n, pg_relation_size(c) > 0 FROM unnest(%s::text[]) n, to_regclass('pg_temp.' || n) c"
-        " WHERE c IS NOT NULL",
-        (list(_STAGES),),
-    ).fetchall()
-    if not existing_tables:
-        for create in _STAGES.values():
-            connection.execute(create)
-        return
-    used = [name for name, is_used in existing_tables if is_used]
-    if used:
-        connection.execute(f"TRUNCATE {', '.join(used)}")
 
 
 def merge(connection: DbConnection, rows: Mapping[Table, Sequence[Row]], resolved_ids: Mapping[str, IdsByKey]) -> None:
@@ -68,11 +48,12 @@ def delete(connection: DbConnection, table: Table, keys: Sequence[Row], resolved
     stage(connection, table, padded)
     match = " AND ".join(f"t.{column} = s.{column}" for column in table.key)
     connection.execute(f"DELETE FROM {table.qualified} t USING stage_{table.name} s WHERE {match}")
-    connection.execute(f"TRUNCATE stage_{table.name}")
 
 
 def stage(connection: DbConnection, table: Table, rows: Iterable[Sequence[Any]]) -> None:
     """COPY rows, with ids resolved, into the staging table."""
+    query = f"SELECT {', '.join(table.columns)} FROM {table.qualified} WITH NO DATA"
+    prepare_stage(connection, f"stage_{table.name}", query=query)
     _copy(connection, f"stage_{table.name}", table, rows)
 
 
@@ -98,15 +79,6 @@ def with_ids(
         of: dict[Any, int | None] = {None: None, **ids}
         result = [(*row[:at], of[row[at]], *row[at + 1 :]) for row in result]
     return result
-
-
-_STAGES = {
-    f"stage_{table.name}": (
-        f"CREATE TEMP TABLE stage_{table.name} ON COMMIT DELETE ROWS"
-        f" AS SELECT {', '.join(table.columns)} FROM {table.qualified} WITH NO DATA"
-    )
-    for table in STAGED_TABLES
-} | {"stage_events": CREATE_STAGE}
 
 
 def _merge_sql(table: Table) -> str:

@@ -6,7 +6,7 @@ from headrace.verification.readers.events import Totals, event_parts
 from headrace.verification.readers.verify import VerificationProgress
 from services.loader.entity_info import ANY_RECORD, fold_profiles
 from services.loader.postgres_entities import lock_folds, profiles_by_entity, write_folds
-from services.loader.postgres_merge import merge, prepare_staging
+from services.loader.postgres_merge import merge
 from services.loader.returns import expand
 from services.loader.rows import known_json
 from services.loader.schema import PROFILES, RETURN_RATES
@@ -26,7 +26,6 @@ def rebuild(connection: DbConnection, progress: VerificationProgress) -> int:
         for part in event_parts(connection, progress.begin("events", count)):
             for event in part.events:
                 totals.add(event)
-        prepare_staging(connection)
         _replace_rates(connection, totals)
         _replace_profiles(connection, totals)
     return count

@@ -13,7 +13,6 @@ import pytest
 from services.loader.apply import FactApplier
 from services.loader.postgres_base import insert_codes, update_codes
 from services.loader.postgres_effects import write_shared
-from services.loader.postgres_merge import prepare_staging
 from services.loader.resolve import sources, venues
 from shared.events import Entry, Reference, ReferenceRow
 from tests.services.loader.facts import SOURCE, START, at, entry, listed, received
@@ -66,7 +65,6 @@ def card(number: int, known: float, *entries: Entry, **fields: Any) -> Work:
     """Writes the rows that a card shares with other cards."""
 
     def work(connection: Connection) -> None:
-        prepare_staging(connection)
         applier = FactApplier({})
         applier.apply(received(listed(number, known=known, entries=entries, **fields)))
         write_shared(connection, applier.finish())
