@@ -70,6 +70,9 @@ class Effects:
     events: dict[str, dict[str, Any]] = field(default_factory=lambda: defaultdict(dict))
     profiles: dict[ProfileKey, EntityProfile] = field(default_factory=dict)
     removed_profiles: set[ProfileKey] = field(default_factory=set)
+    revised: set[str] = field(
+        default_factory=set
+    )  # events with several versions of a kind: what was known of them changed
     cleared_kinds: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))  # kind to event keys
     rates: dict[str, dict[returns.Cell, list[Any]]] = field(default_factory=lambda: defaultdict(dict))  # see rate_rows
     changed_days: set[tuple[str, date]] = field(default_factory=set)
@@ -100,8 +103,7 @@ class FactApplier:
             return
         fact: FactEvent = received.message
         state = self._states.setdefault(fact.event_key, EventState(fact.event_key))
-        scheduled_at = fact.scheduled_at if isinstance(fact, Listed) else None
-        known_at = known_at_of(fact, scheduled_at or state.scheduled_at)
+        known_at = known_at_of(fact, state.scheduled_at)
         if self._as_of_limit is not None and self._is_beyond_limit(self._as_of_limit, state, fact, known_at):
             self.effects.withheld_count += 1
             return
@@ -210,6 +212,8 @@ class FactApplier:
         number = state.version_counts[kind] = state.version_counts.get(kind, 0) + 1
         state.version += 1
         self._stored.add(state.event_key)
+        if number > 1:
+            self.effects.revised.add(state.event_key)
         self.effects.new_rows[VERSIONS].append(
             (state.event_key, kind, number, known_at, received.revision, received.event_id,
              self._compressor.compress(received.record.value), is_published)
@@ -327,13 +331,26 @@ def accept(
 
 
 def replaces(version: FactVersion, old: FactVersion) -> bool:
-    """Whether `version` replaces `old`, a version from the same record: another fact, and no older revision."""
-    return version.revision >= old.revision and version.fact != old.fact
+    """Whether `version` replaces `old`, a version from the same record: another fact, and a newer revision.
+
+    Of two facts of one revision, which only a changed cleaner makes, one is chosen by content: the order of
+    arrival must not matter."""
+    if version.fact == old.fact:
+        return False
+    if version.revision != old.revision:
+        return version.revision > old.revision
+    return version.fact.model_dump_json() > old.fact.model_dump_json()
 
 
 def is_blank_result(fact: FactEvent) -> bool:
     """Whether the fact is an empty provisional result. It only matters if the event had a result before."""
     return isinstance(fact, Settled) and fact.status == "provisional" and not (fact.outcomes or fact.transactions)
+
+
+def changed_cards(effects: Effects) -> set[str]:
+    """The events whose card is new, changed or withdrawn."""
+    stated = {key for key, columns in effects.events.items() if "session" in columns}
+    return stated.union(effects.cleared_kinds.get("listed", ()))
 
 
 def entity_rows(effects: Effects) -> list[Row]:

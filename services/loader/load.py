@@ -25,12 +25,14 @@ from psycopg.errors import (
 )
 
 from services.loader import postgres_base, postgres_events, resolve
-from services.loader.apply import Effects, FactApplier, LoadedFact, entity_rows, profile_rows, rate_rows
+from services.loader.apply import Effects, FactApplier, LoadedFact, changed_cards, entity_rows, profile_rows, rate_rows
 from services.loader.fact_age import live_age_s
 from services.loader.parking import FACT_KINDS, PREDICTION, kind_of, park, release
 from services.loader.postgres_entities import fold_entities
 from services.loader.postgres_merge import delete, insert, merge, prepare_staging
+from services.loader.postgres_past import write_past
 from services.loader.postgres_refusal import refusal_of
+from services.loader.postgres_sessions import fold_sessions
 from services.loader.postgres_state import read_states
 from services.loader.rows import Row, json_text
 from services.loader.schema import DEAD_LETTERS, ENTITIES, PREDICTIONS, PROFILES, RETURN_RATES
@@ -234,7 +236,9 @@ def write_rows(
     for table, gone in effects.removed_rows.items():
         delete(connection, table, gone, resolved_ids)
     merge(connection, effects.rows | {RETURN_RATES: rate_rows(effects, slot)}, resolved_ids)
+    write_past(connection, effects.revised, resolved_ids)
     _mark_days_changed(connection, effects, shared["sources"])
+    fold_sessions(connection, changed_cards(effects))
     return resolved_ids["events"]
 
 

@@ -42,7 +42,7 @@ def merge(connection: DbConnection, rows: Mapping[Table, Sequence[Row]], resolve
     for table, table_rows in rows.items():
         if table_rows:
             stage(connection, table, with_ids(connection, table, table_rows, resolved_ids))
-            for statement in _MERGES[table]:
+            for statement in _MERGES.get(table) or (_merge_sql(table),):
                 connection.execute(statement)
 
 
@@ -99,10 +99,11 @@ def with_ids(
     return result
 
 
-_STAGES = {
-    f"stage_{table.name}": f"SELECT {', '.join(table.columns)} FROM {table.qualified} WITH NO DATA"
-    for table in STAGED_TABLES
-}
+def staging_query(table: Table) -> str:
+    return f"SELECT {', '.join(table.columns)} FROM {table.qualified} WITH NO DATA"
+
+
+_STAGES = {f"stage_{table.name}": staging_query(table) for table in STAGED_TABLES}
 
 
 def _merge_sql(table: Table) -> str:

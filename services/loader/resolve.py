@@ -47,7 +47,8 @@ def venues(
 
 
 def sessions(connection: DbConnection, source_ids: Mapping[str, int], session_rows: Sequence[SessionRow]) -> IdsByKey:
-    """Ids by session key. Title and grade are those of the last given row that has them."""
+    """Ids by session key. A new row has title and grade of the last given row that has them, until they are folded
+    (services/loader/postgres_sessions.py)."""
     if not session_rows:
         return {}
     venue_ids = venues(connection, source_ids, {(row.source, row.venue) for row in session_rows})
@@ -57,17 +58,10 @@ def sessions(connection: DbConnection, source_ids: Mapping[str, int], session_ro
         for _, row in sorted(latest.items())
     ]
     columns = [list(column) for column in zip(*rows, strict=True)]
-    from_clause = "unnest(%s::text[], %s::int[], %s::int[], %s::date[], %s::text[], %s::int[]) AS w(k, s, v, d, t, g)"
     connection.execute(
-        "INSERT INTO facts.sessions (session_key, source_id, venue_id, date, title, grade)"
-        f" SELECT w.* FROM {from_clause} WHERE NOT EXISTS (SELECT FROM facts.sessions x WHERE x.session_key = w.k)"
-        " ON CONFLICT DO NOTHING",
-        columns,
-    )
-    connection.execute(
-        "UPDATE facts.sessions x SET title = coalesce(w.t, x.title), grade = coalesce(w.g, x.grade)"
-        f" FROM {from_clause} WHERE x.session_key = w.k"
-        " AND (coalesce(w.t, x.title), coalesce(w.g, x.grade)) IS DISTINCT FROM (x.title, x.grade)",
+        "INSERT INTO facts.sessions (session_key, source_id, venue_id, date, title, grade) SELECT w.* FROM"
+        " unnest(%s::text[], %s::int[], %s::int[], %s::date[], %s::text[], %s::int[]) AS w(k, s, v, d, t, g)"
+        " WHERE NOT EXISTS (SELECT FROM facts.sessions x WHERE x.session_key = w.k) ON CONFLICT DO NOTHING",
         columns,
     )
     return _read_ids(connection, "SELECT session_key, id FROM facts.sessions WHERE session_key = ANY(%s)", latest)
