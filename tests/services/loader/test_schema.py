@@ -92,6 +92,7 @@ def test_a_table_is_one_entry(connection: Connection) -> None:
     merge(connection, {made_up: [("a", 1, 9.5), ("b", 1, None)]}, ids)
     connection.execute("TRUNCATE stage_made_up")
     merge(connection, {made_up: [("a", 1, 9.0)]}, ids)
+    connection.execute("TRUNCATE stage_made_up")
     delete(connection, made_up, [("b", 1)], ids)
 
     assert ask(connection, "SELECT * FROM facts.made_up") == [(1, 1, 9.0)]
