@@ -39,11 +39,14 @@ def past_facts(event_key: str, stored: Sequence[StoredVersion]) -> list[PastFact
 
 
 def _of_kind(kind: str, events: Sequence[tuple[datetime, KnownEvent | None]]) -> Iterator[PastFact]:
-    states = [(instant, _state(event, kind)) for instant, event in events]
-    changes = [each for before, each in pairwise([(None, None), *states]) if before[1] != each[1]]
-    for (valid_from, state), (valid_to, _) in pairwise(changes):
-        if state is not None:
-            yield PastFact(kind, valid_from, valid_to, state.versions, _values(state.fold))
+    changes: list[tuple[datetime, _State | None]] = []
+    for instant, event in events:
+        state = _state(event, kind)
+        if state != (changes[-1][1] if changes else None):
+            changes.append((instant, state))
+    for (valid_from, known), (valid_to, _) in pairwise(changes):
+        if known is not None:
+            yield PastFact(kind, valid_from, valid_to, known.versions, _values(known.fold))
 
 
 def _state(event: KnownEvent | None, kind: str) -> _State | None:
@@ -62,7 +65,8 @@ def _values(fold: FoldedFact) -> dict[str, Any]:
         for table, row in rows_of(fold.fact):
             values[table.name].append(dict(zip(table.columns[1:], row[1:], strict=True)))
     known = {name: value for name, value in values.items() if value is not None}
-    return orjson.loads(orjson.dumps(known))  # times as text, so that it equals what the database returns
+    fact: dict[str, Any] = orjson.loads(orjson.dumps(known))  # times as text, as the database returns them
+    return fact
 
 
 def _instants(stored: Sequence[StoredVersion]) -> set[datetime]:
