@@ -18,7 +18,7 @@ from headrace.database.data_dir import DataDir
 from headrace.database.embedded import OWNER, READER
 from headrace.terminal.arguments import DatabaseOptions, Output, OutputOption, grouped_options
 from headrace.terminal.output import print_json, stderr, stdout
-from headrace.verification.readers.rebuilding import rebuild
+from headrace.verification.postgres_rebuild import rebuild
 from headrace.verification.readers.verify import DatabaseVerification, VerificationProgress, verify
 from services.loader.exports.assembly import target_of
 from services.loader.exports.target import Target
@@ -113,11 +113,10 @@ def verify_database(
 @app.command("rebuild")
 @grouped_options
 def rebuild_tables(options: DatabaseOptions) -> None:
-    """Compute return rates, profiles and entities again from the stored versions.
+    """Compute return rates, profiles, entities, titles of sessions and past facts again from the stored versions.
 
-    Needed once after an upgrade from a version without profiles or rates by month and selection, and if `headrace db
-    verify` says so.
-    Loaders wait meanwhile.
+    Needed once after an upgrade from a version without profiles, past facts or rates by month and selection, and if
+    `headrace db verify` says so. Loaders wait meanwhile.
     """
     with (
         open_existing_database(options.settings) as access,

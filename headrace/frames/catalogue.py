@@ -201,6 +201,22 @@ ENTITIES = View(
     ("entity_key",),
     Scope.ENTITY,
 )
+ENTITY_HISTORY = View(
+    "entity_history",
+    "One row per value of an attribute of an entity, with the time for which it was valid.",
+    (
+        Column("entity_key", "text", "Key of the entity: source:number."),
+        Column(
+            "attribute", "text", "Name of the attribute: name, class, branch, weight_kg and the like.", category=True
+        ),
+        Column("value", "jsonb", "Its value."),
+        Column("valid_from", "timestamp with time zone", "From when a card stated the value."),
+        Column("valid_to", "timestamp with time zone", "From when a card stated another.", none="it is still valid"),
+    ),
+    ("entity_key", "attribute", "valid_from"),
+    Scope.ENTITY,
+    ("attribute",),
+)
 ENTRIES = View(
     "entries",
     "One row per entry of an event: who takes part in which slot, and what the card says.",
@@ -417,8 +433,8 @@ REFERENCES = tuple(
 VIEWS: dict[str, View] = {
     view.name: view
     for view in (
-        SESSIONS, EVENTS, ENTITIES, ENTRIES, OBSERVATIONS, OUTCOMES, TRANSACTIONS, RETURN_RATES, PREDICTIONS, DECISIONS,
-        PREDICTION_SCORES, REGRESSIONS, CORRECTIONS, PARKED, DEAD_LETTERS, RESULTS, *REFERENCES,
+        SESSIONS, EVENTS, ENTITIES, ENTITY_HISTORY, ENTRIES, OBSERVATIONS, OUTCOMES, TRANSACTIONS, RETURN_RATES,
+        PREDICTIONS, DECISIONS, PREDICTION_SCORES, REGRESSIONS, CORRECTIONS, PARKED, DEAD_LETTERS, RESULTS, *REFERENCES,
     )
 }  # fmt: skip
 """All views by name, in the order of the documentation."""

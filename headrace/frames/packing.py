@@ -8,8 +8,9 @@ from headrace.frames.query import Filters, identifier, statement_of
 from headrace.packs.contents import PackedView
 from headrace.packs.manifest import PackColumn
 
-# Left out: results, which can be joined from other views; sums over all days; and records that have not become rows.
-_OMITTED = frozenset({"results", "return_rates", "parked", "dead_letters"})
+# Left out: results, which can be joined from other views; sums and ranges over all days; records that have not become
+# rows.
+_OMITTED = frozenset({"results", "return_rates", "entity_history", "parked", "dead_letters"})
 _TYPE_NAMES = {
     "smallint": "int2",
     "integer": "int4",

@@ -140,6 +140,42 @@ class Views(ABC):
             "entities", days_of(span, day, from_day, to_day), columns, venue=venue, source=source, event=event
         )
 
+    def entity_history(
+        self,
+        span: Day | None = None,
+        *,
+        day: Day | None = None,
+        from_day: Day | None = None,
+        to_day: Day | None = None,
+        venue: Integers = None,
+        source: Texts = None,
+        event: Texts = None,
+        attribute: Texts = None,
+        columns: Columns = None,
+    ) -> pd.DataFrame:
+        """One row per value of an attribute of an entity, with the time for which it was valid.
+
+        Days, venues and sources select by events in which the entity has an entry.
+
+        Columns:
+            entity_key (str): Key of the entity: source:number.
+            attribute (category): Name of the attribute: name, class, branch, weight_kg and the like.
+            value (object): Its value.
+            valid_from (datetime64[us, UTC]): From when a card stated the value.
+            valid_to (datetime64[us, UTC]): From when a card stated another. Missing: it is still valid.
+
+        Example: `hr.entity_history("2026-01-31", attribute="class")`
+        """
+        return self._view(
+            "entity_history",
+            days_of(span, day, from_day, to_day),
+            columns,
+            venue=venue,
+            source=source,
+            event=event,
+            attribute=attribute,
+        )
+
     def entries(
         self,
         span: Day | None = None,

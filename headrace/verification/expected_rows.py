@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import orjson
@@ -11,15 +11,16 @@ import orjson
 from headrace.verification.inconsistency import Key, Values
 from services.loader.apply import change_row, profiles_of
 from services.loader.as_of import KnownEvent, StoredVersion
+from services.loader.past import past_facts
 from services.loader.rows import event_columns, rows_of
-from services.loader.schema import CORRECTIONS, FACT_TABLES, REGRESSIONS, Table
+from services.loader.schema import CORRECTIONS, EVENTS, FACT_TABLES, REGRESSIONS, Table
 from shared.events import Listed, Settled
 
-EVENT_COLUMNS = (
-    "session", "number", "scheduled_at", "title", "distance_m", "card_key", "status", "technique", "conditions",
-    "observed_conditions", "missing_markets", "version", "listed_at", "observed_at", "settled_at",
-)  # fmt: skip
+ALL_EVENT_COLUMNS = tuple({"session_id": "session"}.get(name, name) for name in EVENTS.values)
 """The columns of facts.events, with the session's key in place of its id."""
+SESSION_COLUMNS = ("session_title", "session_grade")
+"""Those that `headrace db rebuild` computes again."""
+EVENT_COLUMNS = tuple(name for name in ALL_EVENT_COLUMNS if name not in SESSION_COLUMNS)
 JSON_COLUMNS = frozenset({"measures", "categories", "conditions", "observed_conditions"})
 EVENT_TABLES = (*FACT_TABLES, CORRECTIONS, REGRESSIONS)
 PROFILE_COLUMNS = ("name", "categories", "measures")
@@ -44,10 +45,10 @@ def rows_by_table(events: Sequence[KnownEvent]) -> dict[Table, Rows]:
 def event_row(event: KnownEvent, actual: Values) -> Values:
     """The session and the number of the stored row stay if all cards were withdrawn."""
     columns: dict[str, Any] = {"status": event.status, "version": event.version}
-    columns |= {} if "listed" in event.facts else dict(zip(EVENT_COLUMNS[:2], actual, strict=False))
+    columns |= {} if "listed" in event.facts else dict(zip(ALL_EVENT_COLUMNS[:2], actual, strict=False))
     for fold in event.facts.values():
         columns |= event_columns(fold.fact, fold.changed_at)
-    return tuple(_parsed(name, columns.get(name)) for name in EVENT_COLUMNS)
+    return tuple(_parsed(name, columns.get(name)) for name in ALL_EVENT_COLUMNS)
 
 
 def profile_rows(event: KnownEvent) -> Rows:
@@ -59,11 +60,21 @@ def profile_rows(event: KnownEvent) -> Rows:
     }
 
 
-def session_values(event: KnownEvent) -> tuple[str, Values]:
+def past_rows(events: Iterable[tuple[str, Sequence[StoredVersion]]]) -> Rows:
+    """Rows of facts.past_facts of events with their versions, by natural key."""
+    rows = {}
+    for event_key, versions in events:
+        if len(versions) > len({version.kind for version in versions}):
+            for past in past_facts(event_key, versions):
+                rows[event_key, past.kind, past.valid_from] = (past.valid_to, past.versions, past.fact)
+    return rows
+
+
+def session_values(event: KnownEvent) -> tuple[Key, Values]:
     """The session's key, with its source, day and venue."""
     card = event.facts["listed"].fact
     assert isinstance(card, Listed)  # noqa: S101  # callers pass listed events
-    return card.session.session_key, (card.source, card.session.date, card.session.venue)
+    return (card.session.session_key,), (card.source, card.session.date, card.session.venue)
 
 
 def settled_of(event: KnownEvent) -> Settled | None:

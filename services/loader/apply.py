@@ -46,8 +46,7 @@ class FactApplier:
             return
         fact: FactEvent = received.message
         state = self._states.setdefault(fact.event_key, EventState(fact.event_key))
-        scheduled_at = fact.scheduled_at if isinstance(fact, Listed) else None
-        known_at = known_at_of(fact, scheduled_at or state.scheduled_at)
+        known_at = known_at_of(fact, state.scheduled_at)
         if self._as_of_limit is not None and self._is_beyond_limit(self._as_of_limit, state, fact, known_at):
             self.effects.withheld_count += 1
             return
@@ -156,6 +155,8 @@ class FactApplier:
         number = state.version_counts[kind] = state.version_counts.get(kind, 0) + 1
         state.version += 1
         self._stored.add(state.event_key)
+        if number > 1:
+            self.effects.revised.add(state.event_key)
         self.effects.new_rows[VERSIONS].append(
             (state.event_key, kind, number, known_at, received.revision, received.event_id,
              self._compressor.compress(received.record.value), is_published)
@@ -273,8 +274,15 @@ def accept(
 
 
 def replaces(version: FactVersion, old: FactVersion) -> bool:
-    """Whether `version` replaces `old`, a version from the same record: another fact, and no older revision."""
-    return version.revision >= old.revision and version.fact != old.fact
+    """Whether `version` replaces `old`, a version from the same record: another fact, and a newer revision.
+
+    Of two facts of one revision, which only a changed cleaner makes, one is chosen by content: the order of
+    arrival must not matter."""
+    if version.fact == old.fact:
+        return False
+    if version.revision != old.revision:
+        return version.revision > old.revision
+    return version.fact.model_dump_json() > old.fact.model_dump_json()
 
 
 def is_blank_result(fact: FactEvent) -> bool:

@@ -29,13 +29,18 @@ class StoredVersion(NamedTuple):
 
 
 class KnownEvent(NamedTuple):
-    """A listed event at an instant. `facts`: the fold of each kind of fact; `versions`: its versions, by arrival."""
+    """A listed event at an instant. By kind of fact: `facts`: the fold; `versions`: its versions, by arrival; `counts`:
+    how many versions a loader would have stored, with those replaced since."""
 
     event_key: str
     status: str
-    version: int
     facts: dict[str, FoldedFact]
     versions: dict[str, list[FactVersion]]
+    counts: dict[str, int]
+
+    @property
+    def version(self) -> int:
+        return sum(self.counts.values())
 
 
 def known_event(
@@ -52,10 +57,10 @@ def known_event(
         by_kind.setdefault(version.kind, []).append(version)
     facts: dict[str, FoldedFact] = {}
     versions: dict[str, list[FactVersion]] = {}
-    status, count, scheduled_at = "listed", 0, None
+    counts: dict[str, int] = {}
+    status, scheduled_at = "listed", None
     for kind in ("listed", "observed", "settled"):
-        accepted, number = _accepted(by_kind.get(kind, ()), scheduled_at, instant)
-        count += number
+        accepted, counts[kind] = _accepted(by_kind.get(kind, ()), scheduled_at, instant)
         if accepted:
             versions[kind], facts[kind] = accepted, fold(accepted)
             status = status_with(status, facts[kind].fact)
@@ -63,7 +68,7 @@ def known_event(
             if not accepted and not unlisted:
                 return None
             scheduled_at = _schedule(facts[kind].fact) if accepted else None
-    return KnownEvent(event_key, status, count, facts, versions)
+    return KnownEvent(event_key, status, facts, versions, counts)
 
 
 def _accepted(
@@ -77,10 +82,7 @@ def _accepted(
             count += instant is None or any(version.record_id == record_id for version in accepted)
             accepted = [version for version in accepted if version.record_id != record_id]
             continue
-        own_schedule = _schedule(fact)
-        if isinstance(fact, Listed) and fact.known_at is None and own_schedule is None and accepted:
-            own_schedule = _schedule(fold(accepted).fact)
-        known_at = known_at_of(fact, own_schedule or scheduled_at)
+        known_at = known_at_of(fact, scheduled_at)
         if instant is not None and known_at > instant:
             continue
         versions = accept(accepted, FactVersion(known_at, revision, record_id, fact))

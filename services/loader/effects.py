@@ -53,12 +53,19 @@ class Effects:
     events: dict[str, dict[str, Any]] = field(default_factory=lambda: defaultdict(dict))
     profiles: dict[ProfileKey, EntityProfile] = field(default_factory=dict)
     removed_profiles: set[ProfileKey] = field(default_factory=set)
+    revised: set[str] = field(default_factory=set)  # events with several versions of a kind: their past changed
     cleared_kinds: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))  # kind to event keys
     rates: dict[str, dict[returns.Cell, list[Any]]] = field(default_factory=lambda: defaultdict(dict))  # see rate_rows
     changed_days: set[tuple[str, date]] = field(default_factory=set)
     loaded_facts: list[LoadedFact] = field(default_factory=list)
     regression_counts: Counter[str] = field(default_factory=Counter)  # by kind of fact
     withheld_count: int = 0  # facts that became known after the as-of limit
+
+
+def changed_cards(effects: Effects) -> set[str]:
+    """The events whose card is new, changed or withdrawn."""
+    stated = {key for key, columns in effects.events.items() if "session" in columns}
+    return stated.union(effects.cleared_kinds.get("listed", ()))
 
 
 def entity_keys(effects: Effects) -> set[str]:

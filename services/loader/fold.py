@@ -1,6 +1,6 @@
 """Folds all versions of a fact into its current state.
 
-Each version is a tree of named values. The versions, sorted by `known_at`, are merged into one tree:
+Each version is a tree of named values. The versions, sorted by (`known_at`, `record_id`), are merged into one tree:
 * a value that was unknown is filled in;
 * a different value replaces the older one: a correction;
 * a missing value keeps the older one: a regression.
@@ -24,12 +24,18 @@ _STATUS_RANK = {"provisional": 0, "cancelled": 1, "void": 2, "settled": 2}
 
 
 class FactVersion(NamedTuple):
-    """One version of a fact; versions are sorted by `known_at`, then by `revision`."""
+    """One version of a fact. Of one record there is one version: that of its newest revision."""
 
     known_at: datetime
     revision: str
     record_id: UUID
     fact: FactEvent
+
+    @property
+    def order(self) -> tuple[datetime, UUID]:
+        """The place among the versions of an event's fact. A record's id is derived from its content, so the order
+        depends neither on the arrival nor on replays."""
+        return self.known_at, self.record_id
 
 
 class FieldChange(NamedTuple):
@@ -58,11 +64,11 @@ class FoldedFact(NamedTuple):
 
 
 def fold(versions: Iterable[FactVersion]) -> FoldedFact:
-    """Fold one or more versions, in any order; equal (`known_at`, `revision`) keep the order given.
+    """Fold one or more versions of different records, in any order.
 
     The fields about the message itself (source, hash ...) are those of the latest version.
     """
-    first, *later = sorted(versions, key=lambda version: version[:2])
+    first, *later = sorted(versions, key=lambda version: version.order)
     if not later:  # the usual case
         return FoldedFact(first.fact, first.known_at)
     tree, changed_at = tree_of(first.fact), first.known_at

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from services.loader import postgres_events, resolve
-from services.loader.effects import Effects, entity_keys, entity_rows, profile_rows, rate_rows
+from services.loader.effects import Effects, changed_cards, entity_keys, entity_rows, profile_rows, rate_rows
 from services.loader.postgres_entities import fold_entities
 from services.loader.postgres_merge import delete, insert, merge
+from services.loader.postgres_past import write_past
+from services.loader.postgres_sessions import fold_sessions
 from services.loader.schema import ENTITIES, PROFILES, RETURN_RATES
 from shared.database.connection import DbConnection
 
@@ -42,17 +44,20 @@ def _insert_entities(connection: DbConnection, effects: Effects, source_ids: res
 def write_rows(
     connection: DbConnection, effects: Effects, resolved_ids: Mapping[str, resolve.IdsByKey], slot: str
 ) -> None:
-    """Write the rows that belong to one event, the return rates, and which days changed. The events are written."""
+    """Write the rows that belong to one event, the return rates, which days changed, and title and grade of
+    sessions. The events are written."""
     postgres_events.clear_columns(connection, effects.cleared_kinds)
     insert(connection, effects.new_rows, resolved_ids)
     for table, gone in effects.removed_rows.items():
         delete(connection, table, gone, resolved_ids)
     merge(connection, effects.rows | {RETURN_RATES: rate_rows(effects, slot)}, resolved_ids)
+    write_past(connection, effects.revised, resolved_ids)
     _mark_days_changed(connection, effects, resolved_ids["sources"])
+    fold_sessions(connection, changed_cards(effects))
 
 
 def _mark_days_changed(connection: DbConnection, effects: Effects, source_ids: resolve.IdsByKey) -> None:
-    """Mark the CSV files of the days as outdated. Called last, because concurrent loaders lock the same rows here."""
+    """Mark the CSV files of the days as outdated. Called late, because concurrent loaders lock the same rows here."""
     days = sorted((source_ids[source], day) for source, day in effects.changed_days)
     connection.execute(
         "INSERT INTO facts.export_days (source_id, date) SELECT * FROM unnest(%s::int[], %s::date[])"

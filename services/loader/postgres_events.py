@@ -16,12 +16,11 @@ _STAGE = ", ".join(["event_key text", *(f"{name} {kind}" for name, kind in _COLU
 _NAMES = ", ".join(["event_key", *_COLUMNS])
 _STAGED_EXPRESSIONS = {"missing_markets": "string_to_array(s.missing_markets, ',')"}
 _VALUES = ", ".join(["event_key", *(_STAGED_EXPRESSIONS.get(name, name) for name in _COLUMNS)])
-# The columns that each kind of fact owns, by the column of its timestamp. Other kinds do not change them.
-_OWNED_COLUMNS = {
-    "listed_at": ("session_id", "number", "scheduled_at", "title", "distance_m", "card_key"),
-    "observed_at": ("observed_conditions",),
-    "settled_at": ("technique", "conditions", "missing_markets"),
-}
+# The columns that each kind of fact states, by the column of its timestamp.
+_OWNED_COLUMNS: dict[str, list[str]] = {}
+for _column in EVENTS.value_columns:
+    if _column.stated_by and _column.name != f"{_column.stated_by}_at":
+        _OWNED_COLUMNS.setdefault(f"{_column.stated_by}_at", []).append(_column.name)
 _IDENTITY = ("session_id", "number")
 _SETS = ", ".join(
     [

@@ -23,7 +23,7 @@ def merge(connection: DbConnection, rows: Mapping[Table, Sequence[Row]], resolve
     for table, table_rows in rows.items():
         if table_rows:
             stage(connection, table, with_ids(connection, table, table_rows, resolved_ids))
-            for statement in _MERGES[table]:
+            for statement in _MERGES.get(table) or (_merge_sql(table),):
                 connection.execute(statement)
 
 
@@ -52,8 +52,7 @@ def delete(connection: DbConnection, table: Table, keys: Sequence[Row], resolved
 
 def stage(connection: DbConnection, table: Table, rows: Iterable[Sequence[Any]]) -> None:
     """COPY rows, with ids resolved, into the staging table."""
-    query = f"SELECT {', '.join(table.columns)} FROM {table.qualified} WITH NO DATA"
-    prepare_stage(connection, f"stage_{table.name}", query=query)
+    prepare_stage(connection, f"stage_{table.name}", query=staging_query(table))
     _copy(connection, f"stage_{table.name}", table, rows)
 
 
@@ -79,6 +78,10 @@ def with_ids(
         of: dict[Any, int | None] = {None: None, **ids}
         result = [(*row[:at], of[row[at]], *row[at + 1 :]) for row in result]
     return result
+
+
+def staging_query(table: Table) -> str:
+    return f"SELECT {', '.join(table.columns)} FROM {table.qualified} WITH NO DATA"
 
 
 def _merge_sql(table: Table) -> str:

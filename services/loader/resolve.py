@@ -8,7 +8,6 @@ order, so that concurrent loaders may wait for each other but cannot deadlock.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 from services.loader.rows import SessionRow, latest_sessions
 from shared.database.connection import DbConnection
@@ -45,46 +44,26 @@ def venues(
 
 
 def sessions(connection: DbConnection, source_ids: Mapping[str, int], session_rows: Sequence[SessionRow]) -> IdsByKey:
-    """Ids by session key. Title and grade are those of the last given row that has them."""
+    """Ids by session key. A new row has title and grade of the last given row that has them, until they are folded
+    (services/loader/postgres_sessions.py)."""
     if not session_rows:
         return {}
     latest = latest_sessions(session_rows)
-    stored = _read_sessions(connection, latest)
-    new = [row for key, row in sorted(latest.items()) if key not in stored]
+    ids = _read_sessions(connection, latest)
+    new = [row for key, row in sorted(latest.items()) if key not in ids]
     if new:
         _insert_sessions(connection, source_ids, new)
-        stored |= _read_sessions(connection, [row.session_key for row in new])
-    changed = [row for key, row in sorted(latest.items()) if _adds_to(stored[key], row)]
-    if changed:
-        connection.execute(
-            "UPDATE facts.sessions x SET title = coalesce(w.t, x.title), grade = coalesce(w.g, x.grade)"
-            " FROM unnest(%b::text[], %b::text[], %b::int[]) AS w(k, t, g) WHERE x.session_key = w.k"
-            " AND (coalesce(w.t, x.title), coalesce(w.g, x.grade)) IS DISTINCT FROM (x.title, x.grade)",
-            [[row.session_key for row in changed], [row.title for row in changed], [row.grade for row in changed]],
-        )
-    return {key: session.id for key, session in stored.items()}
+        ids |= _read_sessions(connection, [row.session_key for row in new])
+    return ids
 
 
-class _StoredSession(NamedTuple):
-    id: int
-    title: str | None
-    grade: int | None
-
-
-def _adds_to(stored: _StoredSession, row: SessionRow) -> bool:
-    """Whether the row has a title or a grade that is not stored."""
-    return (row.title or stored.title, stored.grade if row.grade is None else row.grade) != stored[1:]
-
-
-def _read_sessions(connection: DbConnection, keys: Iterable[str]) -> dict[str, _StoredSession]:
-    rows = connection.execute(
-        "SELECT session_key, id, title, grade FROM facts.sessions WHERE session_key = ANY(%b)", (sorted(keys),)
-    )
-    return {row[0]: _StoredSession(*row[1:]) for row in rows}
+def _read_sessions(connection: DbConnection, keys: Iterable[str]) -> IdsByKey:
+    query = "SELECT session_key, id FROM facts.sessions WHERE session_key = ANY(%b)"
+    return dict(connection.execute(query, (sorted(keys),)).fetchall())
 
 
 def _insert_sessions(connection: DbConnection, source_ids: Mapping[str, int], new: Sequence[SessionRow]) -> None:
-    """Skips rows that another loader has inserted meanwhile: the caller adds title and grade to them."""
+    """Skips rows that another loader has inserted meanwhile."""
     venue_ids = venues(connection, source_ids, {(row.source, row.venue) for row in new})
     rows = [
         (row.session_key, source_ids[row.source], venue_ids[row.source, row.venue], row.date, row.title, row.grade)

@@ -61,11 +61,14 @@ def rows_of(fact: FactEvent) -> Iterator[tuple[Table, Row]]:
 def known_at_of(fact: FactEvent, scheduled_at: datetime | None) -> datetime:
     """When the fact became known: its own `known_at`, else the schedule plus its source's `known_after_s`.
 
-    Without a schedule it is the end of the event's day (UTC): late enough that nothing leaks into the past. Raises
-    InvalidEvent if there is no day either, or if the result is out of range.
+    A card is dated by its own schedule, because the event's schedule depends on it. Without a schedule it is the end of
+    the event's day (UTC): late enough that nothing leaks into the past. Raises InvalidEvent if there is no day either,
+    or if the result is out of range.
     """
     if fact.known_at is not None:
         return fact.known_at
+    if isinstance(fact, Listed):
+        scheduled_at = fact.scheduled_at
     day = day_of(fact.event_key)
     try:
         if scheduled_at is not None:
@@ -120,6 +123,8 @@ def event_columns(fact: FactEvent, changed_at: datetime) -> dict[str, Any]:
             "title": fact.title,
             "distance_m": fact.distance_m,
             "card_key": fact.card_key,
+            "session_title": fact.session.title or None,
+            "session_grade": fact.session.grade,
             "listed_at": changed_at,
         }
     if isinstance(fact, Observed):

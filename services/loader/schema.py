@@ -22,7 +22,10 @@ class ForeignKey:
 
 @dataclass(frozen=True)
 class TableColumn:
-    """`sql_type`: as PostgreSQL's format_type prints it. `refers_to`: the table whose id the column holds."""
+    """`sql_type`: as PostgreSQL's format_type prints it. `refers_to`: the table whose id the column holds.
+
+    `stated_by`: of a column of facts.events, the kind of fact that states it; other kinds do not change it.
+    """
 
     name: str
     sql_type: str
@@ -30,6 +33,16 @@ class TableColumn:
     unit: str = ""
     refers_to: str | None = None
     optional: bool = False
+    stated_by: str = ""
+
+
+@dataclass(frozen=True)
+class TableIndex:
+    """An index besides those of the primary key and of constraints. `on`, `where`: as PostgreSQL prints them."""
+
+    name: str
+    on: str
+    where: str = ""
 
 
 @dataclass(frozen=True, eq=False)  # one object per table, hashed by identity: it is hashed for every row
@@ -43,6 +56,7 @@ class Table:
     value_columns: tuple[TableColumn, ...]
     own_columns: tuple[TableColumn, ...] = ()
     append_only: bool = False
+    indexes: tuple[TableIndex, ...] = ()
     key: tuple[str, ...] = field(init=False)
     values: tuple[str, ...] = field(init=False)
     columns: tuple[str, ...] = field(init=False)
@@ -94,42 +108,91 @@ SESSIONS = Table(
         _SOURCE,
         TableColumn("venue_id", "integer", "The venue.", refers_to="venues"),
         TableColumn("date", "date", "Day in the source's calendar."),
-        TableColumn("title", "text", "Title; that of the last card that arrived and has one.", optional=True),
-        TableColumn("grade", "integer", "Code of the grade.", optional=True),
+        TableColumn("title", "text", "Title: the newest session_title of its events.", optional=True),
+        TableColumn("grade", "integer", "Code of the grade: the newest session_grade of its events.", optional=True),
     ),
     (_ID,),
+    indexes=(TableIndex("sessions_date", "date"),),
 )
 EVENTS = Table(
     "events",
     "The current state of each event: the fold of its versions.",
     (TableColumn("event_key", "text", "Key: source:date:venue:number."),),
     (
-        TableColumn("session_id", "bigint", "The session.", refers_to="sessions"),
-        TableColumn("number", "integer", "Number of the event in its session, from 1."),
-        TableColumn("scheduled_at", "timestamp with time zone", "Start (boat races: betting deadline).", optional=True),
-        TableColumn("title", "text", "Title of the event.", optional=True),
-        TableColumn("distance_m", "integer", "Length of the course.", "m", optional=True),
-        TableColumn("card_key", "text", "Equal for the same entries at the same venue and number.", optional=True),
+        TableColumn("session_id", "bigint", "The session.", refers_to="sessions", stated_by="listed"),
+        TableColumn("number", "integer", "Number of the event in its session, from 1.", stated_by="listed"),
+        TableColumn(
+            "scheduled_at",
+            "timestamp with time zone",
+            "Start (boat races: betting deadline).",
+            optional=True,
+            stated_by="listed",
+        ),
+        TableColumn("title", "text", "Title of the event.", optional=True, stated_by="listed"),
+        TableColumn("distance_m", "integer", "Length of the course.", "m", optional=True, stated_by="listed"),
+        TableColumn(
+            "card_key",
+            "text",
+            "Equal for the same entries at the same venue and number.",
+            optional=True,
+            stated_by="listed",
+        ),
         TableColumn("status", "text", "listed, observed, provisional, settled, void or cancelled."),
-        TableColumn("technique", "integer", "Code of the winning technique.", optional=True),
-        TableColumn("conditions", "jsonb", "Conditions in the result.", optional=True),
-        TableColumn("observed_conditions", "jsonb", "Conditions before the event.", optional=True),
-        TableColumn("missing_markets", "text[]", "Markets whose payout rows the source lacks.", optional=True),
+        TableColumn("technique", "integer", "Code of the winning technique.", optional=True, stated_by="settled"),
+        TableColumn("conditions", "jsonb", "Conditions in the result.", optional=True, stated_by="settled"),
+        TableColumn(
+            "observed_conditions", "jsonb", "Conditions before the event.", optional=True, stated_by="observed"
+        ),
+        TableColumn(
+            "missing_markets",
+            "text[]",
+            "Markets whose payout rows the source lacks.",
+            optional=True,
+            stated_by="settled",
+        ),
+        TableColumn(
+            "session_title",
+            "text",
+            "Title of the session, as the event's cards state it.",
+            optional=True,
+            stated_by="listed",
+        ),
+        TableColumn(
+            "session_grade",
+            "integer",
+            "Code of the session's grade, as the event's cards state it.",
+            optional=True,
+            stated_by="listed",
+        ),
         TableColumn("version", "integer", "Number of stored versions."),
         TableColumn(
-            "listed_at", "timestamp with time zone", "known_at of the last card that changed it.", optional=True
+            "listed_at",
+            "timestamp with time zone",
+            "known_at of the last card that changed it.",
+            optional=True,
+            stated_by="listed",
         ),
         TableColumn(
             "observed_at",
             "timestamp with time zone",
             "known_at of the last observation that changed it.",
             optional=True,
+            stated_by="observed",
         ),
         TableColumn(
-            "settled_at", "timestamp with time zone", "known_at of the last result that changed it.", optional=True
+            "settled_at",
+            "timestamp with time zone",
+            "known_at of the last result that changed it.",
+            optional=True,
+            stated_by="settled",
         ),
     ),
     (_ID,),
+    indexes=(
+        TableIndex("events_session", "session_id"),
+        TableIndex("events_cancelled_card", "card_key", "card_key IS NOT NULL"),
+        TableIndex("events_scheduled", "scheduled_at"),
+    ),
 )
 ENTRIES = Table(
     "entries",
@@ -140,6 +203,7 @@ ENTRIES = Table(
         _MEASURES,
         _CATEGORIES,
     ),
+    indexes=(TableIndex("entries_entity", "entity_id"),),
 )
 OBSERVATIONS = Table(
     "observations",
@@ -193,6 +257,7 @@ VERSIONS = Table(
         ),
     ),
     append_only=True,
+    indexes=(TableIndex("versions_written", "written_by"),),
 )
 REGRESSIONS = Table(
     "regressions",
@@ -222,6 +287,17 @@ PROFILES = Table(
     "What one card states about an entity. Ranges of validity are derived from them.",
     (_ENTITY, _KNOWN_AT, _RECORD),
     (TableColumn("name", "text", "Name.", optional=True), _CATEGORIES, _MEASURES),
+)
+PAST_FACTS = Table(
+    "past_facts",
+    "What was known of an event's facts in an earlier range of time. What is known now is in the other tables.",
+    (_EVENT, _KIND, TableColumn("valid_from", "timestamp with time zone", "From when it was known.")),
+    (
+        TableColumn("valid_to", "timestamp with time zone", "From when something else was known."),
+        TableColumn("versions", "integer", "Number of versions of this kind that were known."),
+        TableColumn("fact", "jsonb", "The fold of these versions: columns of events, outcomes and transactions."),
+    ),
+    indexes=(TableIndex("past_facts_card", "(fact ->> 'card_key'::text)", "kind = 'listed'::text"),),
 )
 RETURN_RATES = Table(
     "return_rates",
@@ -258,6 +334,7 @@ PREDICTIONS = Table(
         TableColumn("layout", "text", "What each of layout_values is, as JSON; null: not packed.", optional=True),
         TableColumn("layout_values", "double precision[]", "The probabilities in one array.", optional=True),
     ),
+    indexes=(TableIndex("predictions_event", "event_id"),),
 )
 DEAD_LETTERS = Table(
     "dead_letters",
@@ -292,6 +369,7 @@ PARKED = Table(
         TableColumn("headers", "jsonb", "Headers of the record."),
         TableColumn("parked_at", "timestamp with time zone", "When it was parked."),
     ),
+    indexes=(TableIndex("parked_parent", "parent_key"),),
 )
 EXPORT_DAYS = Table(
     "export_days",
@@ -313,7 +391,8 @@ FACT_TABLES = (ENTRIES, OBSERVATIONS, OUTCOMES, TRANSACTIONS)
 """Tables whose rows are the fold of an event's versions, in the order in which they are written."""
 
 STAGED_TABLES = (
-    *FACT_TABLES, VERSIONS, REGRESSIONS, CORRECTIONS, ENTITIES, PROFILES, RETURN_RATES, PREDICTIONS, DEAD_LETTERS,
+    *FACT_TABLES, VERSIONS, PAST_FACTS, REGRESSIONS, CORRECTIONS, ENTITIES, PROFILES, RETURN_RATES, PREDICTIONS,
+    DEAD_LETTERS,
 )  # fmt: skip
 
 ENTITY_MEASURES = ("weight_kg", "age_years")

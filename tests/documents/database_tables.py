@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from services.loader.schema import ALL_TABLES, REFERENCE_TABLES, Table
+from services.loader.schema import ALL_TABLES, REFERENCE_TABLES, Table, TableIndex
 
 
 def diagram() -> str:
@@ -20,11 +20,19 @@ def diagram() -> str:
 
 
 def tables() -> str:
-    return "\n\n".join("\n".join(_section(table)) for table in _shown())
+    return "\n\n".join(map(section, _shown()))
+
+
+def section(table: Table) -> str:
+    return "\n".join(_section(table))
 
 
 def _shown() -> list[Table]:
     return [table for table in ALL_TABLES if table.name not in REFERENCE_TABLES or table.name == "venues"]
+
+
+def _index(index: TableIndex) -> str:
+    return f"`{index.on}`" + (f" where `{index.where}`" if index.where else "")
 
 
 def _section(table: Table) -> Iterator[str]:
@@ -35,6 +43,8 @@ def _section(table: Table) -> Iterator[str]:
     else:
         yield f"{table.meaning}\n"
     yield f"Key: {', '.join(f'`{name}`' for name in table.key)}.\n"
+    if table.indexes:
+        yield f"Indexes: {', '.join(map(_index, table.indexes))}.\n"
     yield "| column | type | unit | meaning |"
     yield "|-|-|-|-|"
     for column in table.all_columns:

@@ -61,7 +61,7 @@ def _kind_rows(
     event_key: str, kind: str, versions: Sequence[FactVersion], numbers: Mapping[tuple[UUID, str, str], int]
 ) -> Iterator[Row]:
     """What each version changes in the fold of those known before it."""
-    ordered = sorted(versions, key=lambda version: version[:2])  # as the fold does
+    ordered = sorted(versions, key=lambda version: version.order)  # as the fold does
     before: FoldedFact | None = None
     for count, version in enumerate(ordered, start=1):
         after = fold(ordered[:count])

@@ -71,6 +71,8 @@ class Past:
         match view.name:
             case "entities":
                 rows = self._entities(filters)
+            case "entity_history":
+                rows = self._entity_history(view, filters)
             case "return_rates":
                 rows = self._return_rates(filters)
             case "predictions" | "decisions":
@@ -109,6 +111,21 @@ class Past:
                     (card for card in cards if keys is None or card.info.entity_key in keys), known
                 )
         return view_rows.entity_rows(known)
+
+    def _entity_history(self, view: View, filters: Filters) -> list[Row]:
+        """Ranges end where a card states another value. A card that was not known yet ends none."""
+        selection = replace(filters, equals={})
+        keys = self._entity_keys(selection) if selection.texts() else None
+        begin, end = view.names.index("valid_from"), view.names.index("valid_to")
+        rows = [row for row in self._stored(view, Filters()) if keys is None or row[0] in keys]
+        if self.instant is None:
+            return rows
+        instant = self.instant
+        return [
+            row if row[end] is None or row[end] <= instant else (*row[:end], None, *row[end + 1 :])
+            for row in rows
+            if row[begin] <= instant
+        ]
 
     def _entity_keys(self, filters: Filters) -> set[str]:
         """The entities with an entry in one of the events, as far as it was known."""

@@ -77,7 +77,7 @@ def entity_rows(known: Mapping[str, DatedEntityInfo]) -> list[Row]:
 
 def merge_entities(cards: Iterable[DatedEntityInfo], known: dict[str, DatedEntityInfo]) -> None:
     """Merge cards into what is known of each entity, in the order in which the cards became known. Changes `known`."""
-    for card in sorted(cards, key=lambda card: card.known_at):
+    for card in sorted(cards, key=lambda card: (card.known_at, card.record_id)):
         before = known.get(card.info.entity_key)
         known[card.info.entity_key] = merge(before, card) if before else card
 
@@ -88,7 +88,7 @@ def entity_cards(events: Iterable[KnownEvent]) -> Iterator[DatedEntityInfo]:
             if isinstance(version.fact, Listed):
                 for entry in version.fact.entries:
                     if entry.entity is not None:
-                        yield DatedEntityInfo(version.known_at, version.fact.source, entry.entity)
+                        yield DatedEntityInfo(version.known_at, version.fact.source, entry.entity, version.record_id)
 
 
 Rates = dict[str, dict[returns.Cell, list[Any]]]

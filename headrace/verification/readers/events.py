@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -12,85 +12,130 @@ import zstandard
 from pydantic import ValidationError
 
 from headrace.verification import expected_rows
-from headrace.verification.inconsistency import RELOAD, RESTORE, Inconsistency, Values, compare_rows, described
-from services.loader import returns
+from headrace.verification.inconsistency import REBUILD, RELOAD, RESTORE, Inconsistency, Values, compare_rows, described
 from services.loader.as_of import KnownEvent, StoredVersion, known_event
+from services.loader.parking import FACT_KINDS
 from services.loader.postgres_state import decode_body
-from services.loader.schema import Table
+from services.loader.schema import EVENTS, PAST_FACTS, Table
 from shared.database.connection import DbConnection
-from shared.events import Listed, Withdrawal, day_of
+from shared.events import Withdrawal
 
 EVENTS_AT_A_TIME = 500
 _RANGES = "SELECT min(id), count(*) FROM (SELECT id, (row_number() OVER (ORDER BY id) - 1) / %s AS part FROM facts.events) e GROUP BY part ORDER BY 1"  # noqa: E501
-_EVENTS = """
-SELECT e.id, e.event_key, s.session_key, e.number, e.scheduled_at, e.title, e.distance_m, e.card_key, e.status,
-       e.technique, e.conditions, e.observed_conditions, e.missing_markets, e.version, e.listed_at, e.observed_at,
-       e.settled_at
-FROM facts.events e LEFT JOIN facts.sessions s ON s.id = e.session_id WHERE e.id >= %s AND e.id < %s
-"""
+_IDS = "SELECT id, event_key FROM facts.events WHERE id >= %s AND id < %s"
+_EVENT_COLUMNS = ", ".join({"session_id": "s.session_key"}.get(name, f"e.{name}") for name in EVENTS.values)
+_EVENTS = (
+    f"SELECT e.id, e.event_key, {_EVENT_COLUMNS}"
+    " FROM facts.events e LEFT JOIN facts.sessions s ON s.id = e.session_id WHERE e.id >= %s AND e.id < %s"
+)
 _VERSIONS = (
     "SELECT event_id, kind, version, known_at, revision, record_id, body FROM facts.versions"
-    " WHERE event_id >= %s AND event_id < %s ORDER BY event_id, kind, version"
+    " WHERE event_id >= %s AND event_id < %s AND kind = ANY(%s) ORDER BY event_id, kind, version"
+)
+_SESSIONS = (
+    "SELECT DISTINCT s.session_key, so.name, s.date, v.code::integer FROM facts.events e"
+    " JOIN facts.sessions s ON s.id = e.session_id JOIN facts.sources so ON so.id = s.source_id"
+    " JOIN facts.venues v ON v.id = s.venue_id WHERE e.id >= %s AND e.id < %s"
 )
 _KEYS = {"event_id": "e.event_key", "entity_id": "n.entity_key"}
 
 
 class EventPart(NamedTuple):
-    """Some events: what their rows lack, and what the checks of other tables need of them."""
+    """Some events: what their rows lack, and what the checks of other tables need of them.
+
+    `versions`: those of each event. `is_complete`: whether the versions of all events can be read.
+    """
 
     inconsistencies: list[Inconsistency]
     events: list[KnownEvent]
+    versions: dict[str, list[StoredVersion]]
     is_complete: bool
-    """Whether the versions of all events can be read."""
 
 
 def event_parts(connection: DbConnection, advance: Callable[[int], object]) -> Iterator[EventPart]:
     """All events, in parts. `advance` is called with the number of events of each part."""
-    parts = connection.execute(_RANGES, (EVENTS_AT_A_TIME,)).fetchall()
-    starts = [row[0] for row in parts] + [2**62]
-    for (start, count), end in zip(parts, starts[1:], strict=True):
+    for start, end, count in _ranges(connection):
         yield _part(connection, start, end)
         advance(count)
 
 
+def events_of_cards(connection: DbConnection) -> Iterator[KnownEvent]:
+    """All events whose cards can be read, with their cards only."""
+    for start, end, _ in _ranges(connection):
+        ids = dict(connection.execute(_IDS, (start, end)).fetchall())
+        stored, _ = _stored_versions(connection, start, end, ids, ("listed",))
+        for key, versions in stored.items():
+            if (event := known_event(key, versions, None, unlisted=True)) is not None:
+                yield event
+
+
+def _ranges(connection: DbConnection) -> Iterator[tuple[int, int, int]]:
+    """The first id of each part, that of the next part, and the number of events."""
+    parts = connection.execute(_RANGES, (EVENTS_AT_A_TIME,)).fetchall()
+    starts = [row[0] for row in parts] + [2**62]
+    return ((start, end, count) for (start, count), end in zip(parts, starts[1:], strict=True))
+
+
 def _part(connection: DbConnection, start: int, end: int) -> EventPart:
-    rows = {row[0]: row for row in connection.execute(_EVENTS, (start, end))}
-    stored, inconsistencies = _stored_versions(connection, start, end, {key: row[1] for key, row in rows.items()})
+    rows = {row[1]: row for row in connection.execute(_EVENTS, (start, end))}
+    ids = {row[0]: key for key, row in rows.items()}
+    stored, inconsistencies = _stored_versions(connection, start, end, ids)
+    unreadable = {each.key.split()[0] for each in inconsistencies}
     events: list[KnownEvent] = []
-    unreadable: set[str] = {each.key.split()[0] for each in inconsistencies}
-    for event_id, row in rows.items():
-        versions, key = stored.get(event_id, []), row[1]
-        if key in unreadable:
-            continue
-        if not versions:
-            inconsistencies.append(Inconsistency("facts.events", key, "one version or more", "no version", RESTORE))
-            continue
-        if gap := expected_rows.gap_in(versions):
-            inconsistencies.append(
-                Inconsistency("facts.versions", key, "versions numbered from 1 without a gap", gap, RESTORE)
-            )
-            unreadable.add(key)
-            continue
-        if (event := known_event(key, versions, None, unlisted=True)) is not None:
+    for key in rows.keys() - unreadable:
+        versions = stored.get(key, [])
+        if (difference := _damage(key, versions)) is not None:
+            inconsistencies.append(difference)
+        elif (event := known_event(key, versions, None, unlisted=True)) is not None:
             events.append(event)
-    checked = {event.event_key for event in events}
-    actual = {(row[1],): row[2:] for row in rows.values() if row[1] in checked}
-    expected = {(event.event_key,): expected_rows.event_row(event, actual[event.event_key,]) for event in events}
-    inconsistencies += compare_rows("facts.events", expected_rows.EVENT_COLUMNS, expected, actual, RELOAD)
-    for table, table_rows in expected_rows.rows_by_table(events).items():
-        stored_rows = {
-            key: values for key, values in _actual(connection, table, start, end).items() if key[0] in checked
-        }
-        inconsistencies += compare_rows(table.qualified, table.values, table_rows, stored_rows, RELOAD)
-    return EventPart(inconsistencies, events, is_complete=len(events) == len(rows))
+    actual = {event.event_key: rows[event.event_key][2:] for event in events}
+    inconsistencies += _event_differences(events, actual)
+    inconsistencies += _session_differences(connection, start, end, events)
+    past = [(event.event_key, stored[event.event_key]) for event in events]
+    for table, expected, remedy in (
+        *((table, each, RELOAD) for table, each in expected_rows.rows_by_table(events).items()),
+        (PAST_FACTS, expected_rows.past_rows(past), REBUILD),
+    ):
+        stored_rows = _actual(connection, table, start, end)
+        known = {key: values for key, values in stored_rows.items() if key[0] in actual}
+        inconsistencies += compare_rows(table.qualified, table.values, expected, known, remedy)
+    return EventPart(inconsistencies, events, stored, is_complete=len(events) == len(rows))
+
+
+def _damage(event_key: str, versions: list[StoredVersion]) -> Inconsistency | None:
+    if not versions:
+        return Inconsistency("facts.events", event_key, "one version or more", "no version", RESTORE)
+    if gap := expected_rows.gap_in(versions):
+        return Inconsistency("facts.versions", event_key, "versions numbered from 1 without a gap", gap, RESTORE)
+    return None
+
+
+def _event_differences(events: list[KnownEvent], actual: Mapping[str, Values]) -> Iterator[Inconsistency]:
+    expected = {(event.event_key,): expected_rows.event_row(event, actual[event.event_key]) for event in events}
+    for names, remedy in ((expected_rows.EVENT_COLUMNS, RELOAD), (expected_rows.SESSION_COLUMNS, REBUILD)):
+        at = [expected_rows.ALL_EVENT_COLUMNS.index(name) for name in names]
+        wanted = {key: tuple(values[index] for index in at) for key, values in expected.items()}
+        stored = {(key,): tuple(values[index] for index in at) for key, values in actual.items()}
+        yield from compare_rows("facts.events", names, wanted, stored, remedy)
+
+
+def _session_differences(
+    connection: DbConnection, start: int, end: int, events: list[KnownEvent]
+) -> Iterator[Inconsistency]:
+    expected = dict(expected_rows.session_values(event) for event in events if "listed" in event.facts)
+    actual = {row[:1]: row[1:] for row in connection.execute(_SESSIONS, (start, end))}
+    known = {key: values for key, values in actual.items() if key in expected}
+    yield from compare_rows("facts.sessions", ("source", "date", "venue"), expected, known, RELOAD)
 
 
 def _stored_versions(
-    connection: DbConnection, start: int, end: int, keys: dict[int, str]
-) -> tuple[dict[int, list[StoredVersion]], list[Inconsistency]]:
-    stored: dict[int, list[StoredVersion]] = defaultdict(list)
+    connection: DbConnection, start: int, end: int, keys: dict[int, str], kinds: Sequence[str] = FACT_KINDS
+) -> tuple[dict[str, list[StoredVersion]], list[Inconsistency]]:
+    stored: dict[str, list[StoredVersion]] = defaultdict(list)
     inconsistencies = []
-    for event_id, kind, number, known_at, revision, record_id, body in connection.execute(_VERSIONS, (start, end)):
+    for event_id, kind, number, known_at, revision, record_id, body in connection.execute(
+        _VERSIONS, (start, end, list(kinds))
+    ):
         if event_id not in keys:
             continue  # a dangling reference, which another check reports
         key = f"{keys[event_id]} {kind} {number}"
@@ -100,7 +145,7 @@ def _stored_versions(
             text = str(error).splitlines()[0]
             inconsistencies.append(Inconsistency("facts.versions", key, "a body that can be read", text, RESTORE))
             continue
-        stored[event_id].append(StoredVersion(kind, number, revision, UUID(str(record_id)), fact))
+        stored[keys[event_id]].append(StoredVersion(kind, number, revision, UUID(str(record_id)), fact))
         if (difference := _version_difference(fact, keys[event_id], kind, known_at)) is not None:
             inconsistencies.append(Inconsistency("facts.versions", key, *difference, RESTORE))
     return stored, inconsistencies
@@ -124,27 +169,3 @@ def _actual(connection: DbConnection, table: Table, start: int, end: int) -> exp
         " WHERE t.event_id >= %s AND t.event_id < %s"
     )
     return {row[: len(table.key)]: row[len(table.key) :] for row in connection.execute(query, (start, end))}
-
-
-class Totals:
-    """What all events together make of other tables: return rates, profiles and sessions."""
-
-    def __init__(self) -> None:
-        self.rates: dict[str, dict[returns.Cell, list[Any]]] = defaultdict(dict)
-        self.profiles: expected_rows.Rows = {}
-        self.sessions: dict[str, Values] = {}
-        self.titles: dict[str, set[str | None]] = defaultdict(set)
-
-    def add(self, event: KnownEvent) -> None:
-        fact = expected_rows.settled_of(event)
-        if fact is not None:
-            as_of = returns.rates_as_of(day_of(event.event_key))
-            returns.add(self.rates[fact.source], returns.contributions(fact), as_of)
-        self.profiles |= expected_rows.profile_rows(event)
-        if "listed" not in event.facts:
-            return
-        key, values = expected_rows.session_values(event)
-        self.sessions[key] = values
-        for version in event.versions["listed"]:
-            if isinstance(version.fact, Listed):
-                self.titles[key].add(version.fact.session.title)

@@ -13,10 +13,11 @@ from typing import NamedTuple, Protocol
 
 from headrace.verification.inconsistency import Inconsistency
 from headrace.verification.readers.announcements import missing_announcements
-from headrace.verification.readers.events import Totals, event_parts
+from headrace.verification.readers.events import event_parts
 from headrace.verification.readers.exported_days import file_differences
 from headrace.verification.readers.references import CHECK_COUNT, contradictions
 from headrace.verification.readers.tables import entity_differences, rate_differences, session_differences
+from headrace.verification.totals import Totals
 from services.loader.exports.target import Target
 from shared.database.connection import DbConnection
 
@@ -57,7 +58,7 @@ def verify(
         with repeatable_read(snapshot):
             again = set(_compare(snapshot, progress)[0])
         result = [each for each in result if each.table not in _SHARED_TABLES or each in again]
-    return DatabaseVerification(sorted(result), event_count)
+    return DatabaseVerification(sorted(set(result)), event_count)
 
 
 @contextmanager
@@ -78,9 +79,9 @@ def _compare(connection: DbConnection, progress: VerificationProgress) -> tuple[
         for event in part.events:
             totals.add(event)
     if is_complete:  # otherwise the sums lack events whose versions are damaged, which are reported
-        result += rate_differences(connection, totals)
+        result += rate_differences(connection, totals.rates)
         result += entity_differences(connection, totals)
-        result += session_differences(connection, totals)
+        result += session_differences(connection)
     result += contradictions(connection, progress.begin("references and counts", CHECK_COUNT))
     return result, event_count
 

@@ -16,6 +16,7 @@ EXAMPLES = {
     "sessions": 'hr.sessions("2026-01", venue=7)',
     "events": 'hr.events("2026-01-31", venue=[7, 12])',
     "entities": 'hr.entities("2026-01-31")  # those with an entry in an event of the day',
+    "entity_history": 'hr.entity_history("2026-01-31", attribute="class")',
     "entries": 'hr.entries("2026-01-05/2026-01-09").headrace.wide()',
     "observations": 'hr.observations(event="boatrace:2026-01-31:07:04")',
     "outcomes": 'hr.outcomes("2026-01", columns=["event_key", "slot", "place"])',

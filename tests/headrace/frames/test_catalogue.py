@@ -14,8 +14,11 @@ from tests.headrace.frames import generated_source as generated
 from tests.headrace.frames.rows import STORED
 from tests.shared.generated import WRITE, compare
 
-# Read by frames only: the same facts in another form.
-INTERNAL = {"entity_history", "packed_predictions", "versions"}
+# The same facts in another form: read by frames only, and ranges of knowledge for SQL.
+INTERNAL = {
+    "packed_predictions", "versions", "listed_history", "observed_history", "settled_history",
+    "outcome_history", "transaction_history",
+}  # fmt: skip
 COLUMNS = """
 SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod) FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0

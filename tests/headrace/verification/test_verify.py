@@ -23,6 +23,7 @@ from shared.topics import LOADED
 from tests.services.loader.exports.conftest import Export
 from tests.services.loader.facts import DAY, key, listed, observed, outcomes, paid, settled
 from tests.services.loader.test_loop import Pipe, open_pipe, prediction, record
+from tests.waiting import DEADLINE_S
 
 Connection = psycopg.Connection[Any]
 EVENT = f"(SELECT id FROM facts.events WHERE event_key = '{key(1)}')"
@@ -180,6 +181,20 @@ PLANTS = {
     ),
     "a session of another day": ("UPDATE facts.sessions SET date = date + 1", "facts.sessions"),
     "a session with a title that no card states": ("UPDATE facts.sessions SET title = 'x'", "facts.sessions"),
+    "a session of another grade": ("UPDATE facts.sessions SET grade = 9", "facts.sessions"),
+    "a title of a session changed in all its rows": (
+        "WITH s AS (UPDATE facts.sessions SET title = 'x') UPDATE facts.events SET session_title = 'x'",
+        "facts.events",
+    ),
+    "what was known earlier removed": ("DELETE FROM facts.past_facts", "facts.past_facts"),
+    "what was known earlier changed": (
+        "UPDATE facts.past_facts SET fact = fact || '{\"technique\": 9}'",
+        "facts.past_facts",
+    ),
+    "a range of knowledge changed": (
+        "UPDATE facts.past_facts SET valid_to = valid_to + interval '1 s'",
+        "facts.past_facts",
+    ),
     "a reference to no entity": (
         f"UPDATE facts.entries SET entity_id = -1 WHERE event_id = {EVENT} AND slot = 1",
         "facts.entries",
@@ -300,7 +315,8 @@ def test_no_false_alarm_while_a_loader_writes(loaded: Loaded) -> None:
         result = [each for _ in range(5) for each in inconsistencies_of(loaded)]
     finally:
         stop.set()
-        thread.join()
+        thread.join(DEADLINE_S)
 
+    assert not thread.is_alive()
     assert errors == []
     assert result == []

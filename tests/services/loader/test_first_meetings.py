@@ -11,11 +11,13 @@ import psycopg
 import pytest
 
 from services.loader.apply import FactApplier
+from services.loader.load import Loader
 from services.loader.postgres_base import insert_codes, update_codes
 from services.loader.postgres_effects import write_shared
 from services.loader.resolve import sources, venues
 from shared.events import Entry, Reference, ReferenceRow
-from tests.services.loader.facts import SOURCE, START, at, entry, listed, received
+from shared.runtime.metrics import Metrics
+from tests.services.loader.facts import SOURCE, START, StillClock, at, entry, listed, received
 from tests.services.loader.views import ask
 from tests.waiting import DEADLINE_S, wait_until
 
@@ -131,11 +133,18 @@ def test_entities_in_opposite_orders_cause_no_deadlock(database_url: str, databa
     assert [row[0] for row in ask(database, ENTITIES)] == [f"{SOURCE}:101", f"{SOURCE}:102"]
 
 
-def test_the_second_card_of_a_new_session_fills_in_its_title(database_url: str, database: Connection) -> None:
-    named = listed(2).session
-    unnamed = named.model_copy(update={"title": None, "grade": None})
+@pytest.mark.parametrize("numbers", [(1, 2), (2, 1)], ids=str)
+def test_a_session_is_the_fold_of_the_cards_of_two_loaders(
+    database_url: str, database: Connection, numbers: tuple[int, int]
+) -> None:
+    session = listed().session
+    stated = {1: session.model_copy(update={"title": "Autumn Cup"}), 2: session.model_copy(update={"grade": None})}
 
-    run_overlapping(database_url, card(1, -300, entry(1), session=unnamed), card(2, -300, entry(1), session=named))
+    def work(number: int) -> Work:
+        record = received(listed(number, known=-300 + number, session=stated[number]))
+        return lambda connection: Loader(StillClock(), Metrics()).handle([record], connection)
+
+    run_overlapping(database_url, *map(work, numbers))
 
     assert ask(database, "SELECT title, grade FROM facts.sessions") == [("Spring Cup", 3)]
 

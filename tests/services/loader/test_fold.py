@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.loader.apply import accept
 from services.loader.fact_tree import FactEvent, fact_of, leaves, tree_of
 from services.loader.fold import FactVersion, FieldChange, FoldedFact, changed_fields, fold, supersede
 from shared.events import Conditions, Listed, Outcome, Settled, Transaction
@@ -81,7 +82,8 @@ facts = st.lists(settled_facts(), min_size=1, max_size=5) | st.lists(listed_fact
 
 @given(facts, st.randoms(use_true_random=False))
 def test_the_order_of_versions_does_not_matter(facts: list[FactEvent], random: Any) -> None:
-    versions = [version(fact, number) for number, fact in enumerate(facts)]
+    """Also if several are of one time."""
+    versions = [version(fact, number)._replace(known_at=at(number // 3)) for number, fact in enumerate(facts)]
     shuffled = list(versions)
     random.shuffle(shuffled)
     assert fold(shuffled) == fold(versions)
@@ -125,6 +127,19 @@ def test_a_later_revision_of_a_record_leaves_no_trace_of_the_first(facts: list[F
     versions = [version(fact, number) for number, fact in enumerate(facts)]
     replayed = versions[0]._replace(revision="job-1", fact=changed)
     assert fold(supersede(versions, replayed)) == fold([replayed, *versions[1:]])
+
+
+@given(st.permutations([settled(technique=1), settled(technique=2), settled(technique=3)]))
+def test_of_two_facts_of_one_record_and_revision_the_content_decides(facts: list[FactEvent]) -> None:
+    versions: list[FactVersion] = []
+    for fact in facts:
+        versions = accept(versions, FactVersion(at(0), "0", UUID(int=1), fact)) or versions
+    assert [each.fact for each in versions] == [settled(technique=3)]
+
+
+def test_a_replay_that_changes_nothing_keeps_the_order_of_versions() -> None:
+    first, second = (version(settled(technique=number), number)._replace(known_at=at(0)) for number in (1, 2))
+    assert fold([first._replace(revision="job-1"), second]).fact == fold([first, second]).fact
 
 
 def test_a_single_version_folds_to_itself() -> None:

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.loader.load import Loader
-from shared.events import Conditions, EntityInfo, Outcome
+from shared.events import Conditions, EntityInfo, Outcome, SessionInfo
 from shared.runtime.metrics import Metrics
 from tests.services.loader.conftest import loaded_events_of
 from tests.services.loader.facts import (
@@ -35,9 +35,20 @@ Connection = psycopg.Connection[Any]
 promoted = entry(2, entity=EntityInfo(entity_key="river:102", name="racer river:102", categories={"class": 1}))
 unknown = tuple({"slot": slot} for slot in range(1, 5))
 
-# Two events of one session in many versions: filled in, lost, restored, corrected, moved, repeated as history.
+
+def session(title: str | None, grade: int | None = None) -> SessionInfo:
+    return listed().session.model_copy(update={"title": title, "grade": grade})
+
+
+# Two events of one session in many versions: filled in, lost, restored, corrected, moved, repeated as history. Some are
+# of one time, and the cards state different titles of the session.
 FACTS = [
     listed(1),
+    listed(1, known=-150, session=session("Autumn Cup", 4)),
+    listed(2, known=-150, session=session("Winter Cup")),
+    listed(2, known=-300, session=session("Summer Cup", 5), distance_m=1200),
+    settled(1, known=25, technique=2),
+    settled(1, known=25, technique=3),
     listed(1, known=-250, entries=unknown, card_key=None),
     listed(1, known=-200, scheduled_at=at(2), entries=(entry(1), promoted, entry(3), entry(4))),
     observed(1, known=-12, entries=()),
@@ -89,6 +100,11 @@ def test_the_compared_tables_are_not_empty(connection: Connection) -> None:
         "events",
         "entities",
         "entity_history",
+        "listed_history",
+        "observed_history",
+        "settled_history",
+        "outcome_history",
+        "transaction_history",
         "entries",
         "observations",
         "outcomes",

@@ -372,6 +372,27 @@ def test_a_card_without_a_title_keeps_the_sessions_title(connection: Connection,
     assert ask(connection, "SELECT title, grade FROM analytics.sessions") == [("Spring Cup", 3)]
 
 
+def session_stated(title: str | None, grade: int | None) -> Any:
+    return listed().session.model_copy(update={"title": title, "grade": grade})
+
+
+def test_a_session_has_the_title_and_grade_of_the_card_that_became_known_last(
+    connection: Connection, load: Load
+) -> None:
+    query = "SELECT title, grade FROM analytics.sessions"
+    cards = (
+        listed(2, known=-100, session=session_stated("Autumn Cup", None)),
+        listed(3, known=-200, session=session_stated("Summer Cup", 4)),
+        listed(1, known=-300),
+    )
+    for card in cards:
+        load(card)
+    assert ask(connection, query) == [("Autumn Cup", 4)]
+
+    load(listed(3, known=-50, session=session_stated("Winter Cup", 5)))
+    assert ask(connection, query) == [("Winter Cup", 5)]
+
+
 def test_reference_data_is_emitted_once_and_keeps_codes_that_it_no_longer_has(
     connection: Connection, load: Load
 ) -> None:

@@ -7,8 +7,21 @@ from typing import Any
 import psycopg
 import pytest
 
+from services.loader.postgres_merge import delete, merge, staging_query
 from services.loader.resolve import RESOLVERS
-from services.loader.schema import ALL_TABLES, FACT_TABLES, REFERENCE_TABLES, RETURN_RATES, STAGED_TABLES, Table
+from services.loader.rows import event_columns
+from services.loader.schema import (
+    ALL_TABLES,
+    EVENTS,
+    FACT_TABLES,
+    REFERENCE_TABLES,
+    RETURN_RATES,
+    STAGED_TABLES,
+    Table,
+    TableColumn,
+)
+from tests.documents.database_tables import section
+from tests.services.loader.facts import at, listed, observed, settled
 from tests.services.loader.table_comments import comments, statements
 from tests.services.loader.views import ask
 
@@ -20,6 +33,11 @@ COMMENTS = """
 SELECT c.relname, a.attname, d.description FROM pg_description d JOIN pg_class c ON c.oid = d.objoid
 LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = d.objsubid AND d.objsubid > 0
 WHERE d.classoid = 'pg_class'::regclass AND c.relnamespace = 'facts'::regnamespace AND c.relkind = 'r'
+"""
+INDEXES = """
+SELECT c.relname::text, pg_get_indexdef(i.indexrelid, 1, true), coalesce(pg_get_expr(i.indpred, i.indrelid, true), '')
+FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+WHERE i.indrelid = %s::regclass AND NOT EXISTS (SELECT FROM pg_constraint o WHERE o.conindid = i.indexrelid)
 """
 COLUMNS = """
 SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), NOT a.attnotnull FROM pg_attribute a
@@ -49,6 +67,46 @@ def test_a_table_has_the_key_of_its_entry(connection: Connection, table: Table) 
 def test_a_table_has_the_columns_of_its_entry(connection: Connection, table: Table) -> None:
     stored = {name: (kind, optional) for name, kind, optional in connection.execute(COLUMNS, (table.qualified,))}
     assert {column.name: (column.sql_type, column.optional) for column in table.all_columns} == stored
+
+
+@pytest.mark.parametrize("table", ALL_TABLES, ids=lambda table: table.name)
+def test_a_table_has_the_indexes_of_its_entry(connection: Connection, table: Table) -> None:
+    stored = connection.execute(INDEXES, (table.qualified,)).fetchall()
+    assert sorted(stored) == sorted((index.name, index.on, index.where) for index in table.indexes)
+
+
+def test_a_table_is_one_entry(connection: Connection) -> None:
+    """Staging, merge, references, comments and the document of a table come from its entry."""
+    made_up = Table(
+        "made_up",
+        "Laps of an entry.",
+        (TableColumn("event_id", "bigint", "The event.", refers_to="events"), TableColumn("lap", "smallint", "Lap.")),
+        (TableColumn("speed", "double precision", "Mean speed.", "m/s", optional=True),),
+    )
+    connection.execute(
+        "CREATE TABLE facts.made_up (event_id bigint, lap smallint, speed float8, UNIQUE (event_id, lap))"
+    )
+    connection.execute(f"CREATE TEMP TABLE stage_made_up AS {staging_query(made_up)}".encode())
+    ids = {"events": {"a": 1, "b": 2}}
+
+    merge(connection, {made_up: [("a", 1, 9.5), ("b", 1, None)]}, ids)
+    connection.execute("TRUNCATE stage_made_up")
+    merge(connection, {made_up: [("a", 1, 9.0)]}, ids)
+    connection.execute("TRUNCATE stage_made_up")
+    delete(connection, made_up, [("b", 1)], ids)
+
+    assert ask(connection, "SELECT * FROM facts.made_up") == [(1, 1, 9.0)]
+    assert list(statements(comments([made_up])))[-1] == (
+        "COMMENT ON COLUMN facts.made_up.speed IS 'Mean speed. Unit: m/s.';"
+    )
+    assert "| `speed` | double precision | m/s | Mean speed. |" in section(made_up)
+
+
+def test_each_kind_of_fact_states_its_columns_of_an_event() -> None:
+    """The columns that the loader writes for a fact are those of the dictionary."""
+    for fact in (listed(), observed(), settled()):
+        stated = {"session_id" if name == "session" else name for name in event_columns(fact, at(0))}
+        assert stated == {column.name for column in EVENTS.value_columns if column.stated_by == fact.kind}
 
 
 def test_the_dictionary_has_every_table(connection: Connection) -> None:

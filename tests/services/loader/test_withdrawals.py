@@ -34,6 +34,7 @@ from tests.services.loader.views import Tables, ask, tables
 
 Connection = psycopg.Connection[Any]
 REPLAY = "019a0000-0000-7000-8000-000000000001"
+RANGES = ("listed_history", "observed_history", "settled_history", "outcome_history", "transaction_history")
 LATER_REPLAY = "019a0000-0000-7000-8000-000000000002"
 
 
@@ -52,8 +53,9 @@ def load(connection: Connection, *records: DecodedRecord) -> list[LoadedEvent]:
 
 
 def views(connection: Connection) -> Tables:
-    """All views, without the number of versions, which counts withdrawals too."""
-    rows = tables(connection, without=("versions", "events"))
+    """All views, without the number of versions, which counts withdrawals too, and without the ranges of knowledge:
+    they begin with each version."""
+    rows = tables(connection, without=("versions", "events", *RANGES))
     events = "SELECT (to_jsonb(e) - 'version')::text FROM analytics.events e ORDER BY event_key"
     return rows | {"events": [text for (text,) in connection.execute(events)]}
 
@@ -91,6 +93,15 @@ def test_a_withdrawal_is_a_version_and_is_announced(connection: Connection) -> N
     assert ask(
         connection, "SELECT version, record_id, revision FROM analytics.versions WHERE kind = 'observed' ORDER BY 1"
     ) == [(1, PREVIEW, "0"), (2, PREVIEW, REPLAY)]
+
+
+def test_a_session_forgets_the_title_of_a_card_that_was_withdrawn(connection: Connection) -> None:
+    renamed = listed().session.model_copy(update={"title": "Autumn Cup"})
+    load(connection, received(listed(2)), received(listed(1, known=-100, session=renamed), CARD))
+    assert ask(connection, "SELECT title FROM facts.sessions") == [("Autumn Cup",)]
+
+    load(connection, withdrawal(CARD, "listed"))
+    assert ask(connection, "SELECT title FROM facts.sessions") == [("Spring Cup",)]
 
 
 def test_the_same_withdrawal_again_changes_nothing(connection: Connection) -> None:

@@ -49,6 +49,7 @@ WRITES: dict[str, dict[str, str]] = {
     "ops.attempts": {"all": "insert own, update own, delete own"},
     "fetcher.gates": {"fetcher": "insert, update, delete"},
     "facts.versions": {"loader": "insert"},
+    "facts.known_since": {},
     "notifier.ledger": {"notifier": "insert, update, delete"},
     "notifier.incidents": {"notifier": "insert, update, delete"},
     "notifier.mutes": {"notifier": "insert, update, delete"},

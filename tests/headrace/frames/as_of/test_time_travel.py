@@ -12,8 +12,13 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pandas.testing import assert_frame_equal
 
+from headrace.frames.as_of.snapshot import table_of
+from headrace.frames.catalogue import VIEWS
+from headrace.frames.typed import frame_of
 from services.loader.load import Loader
+from services.loader.rows import json_text
 from shared.events import Conditions, EntityInfo, Outcome, Reference, ReferenceRow
 from shared.records import DecodedRecord
 from shared.runtime.metrics import Metrics
@@ -38,6 +43,7 @@ from tests.services.loader.facts import (
 
 Connection = psycopg.Connection[Any]
 NEXT_DAY = DAY + timedelta(days=1)
+TEXTS = {"event_key", "market", "selection"}
 
 promoted = entry(2, entity=EntityInfo(entity_key="river:102", name="racer river:102", categories={"class": 1}))
 cards_after = (entry(1), promoted, entry(3), entry(4))
@@ -109,15 +115,45 @@ def test_every_view_equals_a_run_as_of_the_instant(connection: Connection) -> No
     load_one_by_one(connection)
 
     for minutes in INSTANTS:
-        assert_equal(frames_as_of(connection, at(minutes)), expected[minutes])
+        frames = frames_as_of(connection, at(minutes))
+        assert_equal(frames, expected[minutes])
+        assert_sql_equals_frames(connection, frames, at(minutes))
 
     whole = frames_now(connection)
     assert_equal(frames_as_of(connection, at(9999)), whole)
     filled = {name for frames in (whole, *expected.values()) for name, frame in frames.items() if len(frame)}
     assert filled == {
-        "sessions", "events", "entities", "entries", "observations", "outcomes", "transactions", "return_rates",
-        "predictions", "prediction_scores", "regressions", "corrections", "results", "venues",
+        "sessions", "events", "entities", "entity_history", "entries", "observations", "outcomes", "transactions",
+        "return_rates", "predictions", "prediction_scores", "regressions", "corrections", "results", "venues",
     }  # fmt: skip
+
+
+def assert_sql_equals_frames(connection: Connection, frames: dict[str, pd.DataFrame], instant: datetime) -> None:
+    """The SQL functions give the rows of the frames, and so do the ranges of knowledge that contain the instant."""
+    for name in ("events", "outcomes", "transactions"):
+        view = VIEWS[name]
+        columns = ", ".join(f'v."{column}"' for column in view.names)
+        order = ", ".join(f'v."{column}" COLLATE "C"' if column in TEXTS else f'v."{column}"' for column in view.key)
+        query = f"SELECT {columns} FROM analytics.{name}_as_of(%s) v ORDER BY {order}"
+        table = table_of(view.columns, [_as_rows(row) for row in connection.execute(query.encode(), (instant,))])
+        assert_frame_equal(frame_of(table, view.columns), frames[name], obj=name)
+
+
+def _as_rows(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """JSON as text, as frames read it."""
+    return tuple(json_text(value) if isinstance(value, dict) else value for value in row)
+
+
+def test_ranges_of_knowledge_do_not_overlap(connection: Connection) -> None:
+    load_one_by_one(connection)
+
+    for kind in ("listed", "observed", "settled"):
+        ranges = connection.execute(
+            f"SELECT valid_from, valid_to, lead(valid_from) OVER (PARTITION BY event_key ORDER BY valid_from)"
+            f" FROM analytics.{kind}_history".encode()
+        ).fetchall()
+        assert any(end for _, end, _ in ranges)
+        assert all(end is None if later is None else begin < end <= later for begin, end, later in ranges)
 
 
 def test_the_instants_differ(connection: Connection) -> None:
@@ -188,4 +224,5 @@ def test_any_versions_give_what_a_load_of_the_known_ones_gives(
         for begin, end in zip([0, *sorted(cuts)], [*sorted(cuts), len(facts)], strict=True):
             load(connection, [received(fact) for fact in facts[begin:end]])
         actual = frames_as_of(connection, limit)
+        assert_sql_equals_frames(connection, actual, limit)
     assert_equal(actual, expected)
