@@ -24,7 +24,8 @@ WIDE_COLUMNS = ("id", "created_at", "state", "address", "rule", "event_key", "at
 @app.callback()
 @grouped_options
 def notifications(api_options: ApiOptions, context: typer.Context, wide: WideOption = False) -> None:
-    """List the messages to people, or decide: about one (retry, discard), about all (hold, discard, release)."""
+    """List the messages to people, or decide: about one (retry, discard), about all (hold, discard, release), or about
+    the messages of a closed channel (release)."""
     if context.invoked_subcommand is None:
         print_notifications(api_options, wide, limit=50)
 
@@ -56,6 +57,12 @@ def print_notifications(api_options: ApiOptions, wide: bool, **filters: Any) -> 
             " --reason TEXT` discards what people have received, `headrace notifications release` sends the rest"
         )
 
+    for each in page["closed"]:
+        print_note(
+            f"{each['address']} is closed since {each['since']}, {each['waiting']:,} wait: {each['cause']}; `headrace"
+            f" notifications release --channel {each['address']}` sends again"
+        )
+
 
 @app.command()
 @grouped_options
@@ -78,6 +85,9 @@ def discard(
             help="All messages that were recorded until then: an ISO time with its zone, or now.",
         ),
     ] = None,
+    channel: Annotated[
+        str, typer.Option("--channel", metavar="C", help="With --until: only to this kind of channel, or address.")
+    ] = "",
 ) -> None:
     """Do not send a message that failed or is of unknown delivery; with --until, all that wait or are of unknown
     delivery."""
@@ -87,7 +97,7 @@ def discard(
         _decide(api_options, id_, "discard", {"reason": reason})
     elif until is not None:
         at = datetime.now(UTC) if until == "now" else parse_time("--until", until)
-        _change_all(api_options, "discard", {"until": at.isoformat(), "reason": reason})
+        _change_all(api_options, "discard", {"until": at.isoformat(), "reason": reason, "channel": channel})
 
 
 @app.command()
@@ -99,9 +109,15 @@ def hold(api_options: ApiOptions, reason: ReasonOption) -> None:
 
 @app.command()
 @grouped_options
-def release(api_options: ApiOptions) -> None:
+def release(
+    api_options: ApiOptions,
+    channel: Annotated[
+        str | None,
+        typer.Option("--channel", metavar="C", help="Open this closed address, or all of this kind of channel."),
+    ] = None,
+) -> None:
     """Send the messages that are held, for example after a restore. Discard those before that people have received."""
-    _change_all(api_options, "release", {})
+    _change_all(api_options, "release", {} if channel is None else {"channel": channel})
 
 
 def _change_all(api_options: ApiOptions, action: str, body: dict[str, str]) -> None:
@@ -112,6 +128,8 @@ def _change_all(api_options: ApiOptions, action: str, body: dict[str, str]) -> N
         return
     discarded = f"{state['discarded']:,} messages were discarded; " if action == "discard" else ""
     held = "held until `headrace notifications release`" if state["hold"] else "being sent"
+    if not state["hold"] and (closed := ", ".join(each["address"] for each in state["closed"])):
+        held = f"being sent, except to {closed}, which are closed"
     stdout().print(f"{discarded}{state['waiting']:,} messages wait, {held}", markup=False, soft_wrap=True)
 
 

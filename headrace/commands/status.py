@@ -39,7 +39,14 @@ _MESSAGES_HELD = (
     "SELECT 'since ' || to_char(since AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI') || ' UTC, '"
     " || (SELECT count(*) FROM notifier.ledger WHERE state IN ('pending', 'sending')) || ' wait: ' || cause ||"
     " '; `headrace notifications discard --until TIME --reason TEXT` discards what people have received, `headrace"
-    " notifications release` sends the rest' FROM notifier.sending_hold"
+    " notifications release` sends the rest' FROM notifier.sending_hold WHERE address = ''"
+)
+# Addresses that accept no message (services/notifier/delivery/closed_addresses.py).
+_CHANNELS_CLOSED = (
+    "SELECT address || ' since ' || to_char(since AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI') || ' UTC, '"
+    " || (SELECT count(*) FROM notifier.ledger WHERE channel = address AND state IN ('pending', 'sending'))"
+    " || ' wait: ' || cause || '; `headrace notifications release --channel ' || address || '` tries again'"
+    " FROM notifier.sending_hold WHERE address <> '' ORDER BY address"
 )
 _OPEN_OPERATIONS = (
     "SELECT service || ' ' || kind || ' ' || id::bigint || ' ' || state || ', ' || round(progress * 100) || ' %'"
@@ -58,7 +65,7 @@ _WAITS = (
 )
 _CONTROL = (
     ("nothing due", _NOTHING_DUE), ("source waits", _WAITS), ("paused", _PAUSED), ("held back", _HELD_BACK),
-    ("messages held", _MESSAGES_HELD), ("operation", _OPEN_OPERATIONS),
+    ("messages held", _MESSAGES_HELD), ("channel closed", _CHANNELS_CLOSED), ("operation", _OPEN_OPERATIONS),
 )  # fmt: skip
 _PARTITIONS = (
     "SELECT service, replica, count(*), count(*) FILTER (WHERE state = 'paused') FROM ops.observed"

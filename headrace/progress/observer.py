@@ -104,10 +104,10 @@ class Observer:
         fetcher = self.fetcher()
         positions = self.positions()
         open_days = "SELECT count(*) FROM facts.export_days WHERE touched > exported"
-        # Held messages wait for a person.
+        # Held messages, and those for a closed address, wait for a person.
         due = (
             "SELECT count(*) FROM notifier.ledger WHERE state IN ('pending', 'sending') AND due_at <= now()"
-            " AND NOT EXISTS (SELECT FROM notifier.sending_hold)"
+            " AND NOT EXISTS (SELECT FROM notifier.sending_hold WHERE address IN ('', channel))"
         )
         return Reading(fetcher, positions, self._count(open_days) if exports else 0, self._count(due))
 

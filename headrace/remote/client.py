@@ -153,9 +153,10 @@ def open_api(
 ) -> Iterator[ApiClient]:
     """Opens a client of a running service. Raises NotRunningError, which says how to start the service.
 
-    `url` selects one replica. The token is read from `token_file`, else admin.token_file, else the data directory.
+    `url` selects one replica. The token is read from `token_file`, else admin.token_dir or admin.token_file,
+    else the data directory.
     """
-    file = token_file or settings.admin.token_file or settings.data_dir / "token"
+    file = token_file or settings.admin.token_file_for(service) or settings.data_dir / "token"
     if not file.exists():
         raise NotRunningError(f"no token file {file}: `headrace run` creates it, or set --token-file")
     if url is not None and urlsplit(url).scheme not in {"http", "https"}:

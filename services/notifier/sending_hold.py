@@ -1,10 +1,26 @@
-"""Defines the hold on sending, and tells other threads whether there is one."""
+"""Defines the holds on sending, to all addresses or to a closed one, and tells other threads whether there is one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
 from typing import NamedTuple
+
+# The address of the hold on all messages.
+EVERYWHERE = ""
+
+
+class ClosedAddress(NamedTuple):
+    """Messages to the address wait since this time, because of this cause. `waiting`: how many.
+
+    `tried_at`: when one was last sent there; None if one is to be sent at once.
+    """
+
+    address: str
+    since: datetime
+    cause: str
+    tried_at: datetime | None
+    waiting: int
 
 
 class SendingHold(NamedTuple):

@@ -210,6 +210,12 @@ class Metrics(StateMetrics):
             "notifications_held",
             "1 while no message is sent because the ledger went back to an earlier state; an operator releases them",
         )
+        self.notification_addresses_closed = self._gauge(
+            "notification_addresses_closed",
+            "addresses that accept no message, by channel: what waits for them is sent when an operator opens them or"
+            " a trial succeeds",
+            ("channel",),
+        )
         self.notification_rules_loaded = self._gauge(
             "notification_rules_loaded", "rules of the last valid rule file, which are in use"
         )

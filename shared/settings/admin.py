@@ -62,7 +62,12 @@ class AdminSettings(Section):
     token_file: SecretFile | None = Field(
         default=None,
         description=f"file that contains the bearer token for /v1: at least {MIN_TOKEN_CHARS} characters, not readable"
-        " by other users",
+        " by other users; a running service uses a new one within a second",
+    )
+    token_dir: Path | None = Field(
+        default=None,
+        description="for the command: directory with the token of each service in a file SERVICE.token, if they have"
+        " different ones; used in place of `token_file`",
     )
     tls_cert_file: Path | None = Field(
         default=None, description="certificate of the HTTP server, with its chain (PEM); the server then speaks https"
@@ -102,6 +107,10 @@ class AdminSettings(Section):
     @property
     def scheme(self) -> str:
         return "http" if self.tls_cert_file is None else "https"
+
+    def token_file_for(self, service: str) -> Path | None:
+        """The file with the token that the command sends to this service; None if the settings name none."""
+        return self.token_file if self.token_dir is None else self.token_dir / f"{service}.token"
 
     def refusal_to_send_token(self, url: str) -> str | None:
         """Why a token must not be sent to this URL; None if it may be. An address that a table names is not trusted."""

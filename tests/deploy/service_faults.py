@@ -18,6 +18,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import numpy as np
 import psycopg
@@ -38,6 +39,9 @@ from services.loader.postgres_measurements import (
     measure_started_events,
 )
 from services.notifier.sending_hold import SendingHold, SendingStatus
+from services.notifier.storage.postgres_ledger import NewNotification, record_notifications
+from services.notifier.storage.postgres_measurements import measure_waiting
+from services.notifier.storage.postgres_sending_hold import close_address, open_addresses
 from services.predictor.data.events import events_of
 from services.predictor.features.history import History
 from services.predictor.features.inputs import inputs_of
@@ -485,6 +489,21 @@ def held_messages(parts: Parts) -> Iterator[Step]:
     yield 5, set()
 
 
+def closed_channel(parts: Parts) -> Iterator[Step]:
+    measure = measure_waiting(parts.metrics["notifier"], ["slack"])
+    measure(parts.connection)
+    yield HOUR, set()
+    close_address(parts.connection, "slack/races", "slack answered HTTP 404")
+    record_notifications(parts.connection, [NewNotification(uuid4(), "tip", "k", "hello")], ["slack/races"])
+    parts.connection.execute("UPDATE notifier.ledger SET created_at = now() - interval '1 hour'")
+    measure(parts.connection)
+    yield 10, {"ChannelClosed"}
+    open_addresses(parts.connection, "slack/races")
+    parts.connection.execute("DELETE FROM notifier.ledger")
+    measure(parts.connection)
+    yield 5, set()
+
+
 def damaged_and_lost_records(parts: Parts) -> Iterator[Step]:
     mailbox = ControlMailbox(Orders())
     gate = PartitionGate("cleaner", (RAW,), mailbox, Breaker("cleaner"), parts.metrics["cleaner"])
@@ -545,6 +564,7 @@ FAULTS: dict[Fault, set[str]] = {
     full_disk: {"DiskFull"},
     stalled_task: {"BackgroundTaskStalled"},
     held_messages: {"NotificationsHeld"},
+    closed_channel: {"ChannelClosed"},
     damaged_and_lost_records: {"PartitionDamaged", "PartitionLost"},
     deadly_record: {"RecordQuarantined"},
     records_that_retention_left: {"RetentionLags"},

@@ -139,12 +139,80 @@ def test_no_two_containers_share_a_port() -> None:
 def test_a_container_has_limits(name: str) -> None:
     assert "mem_limit" in CONTAINERS[name]
     assert CONTAINERS[name]["pids_limit"] > 0
+    assert 0 < float(substituted(CONTAINERS[name]["cpus"])) <= 2
 
 
 def test_the_database_is_unreachable_from_outside() -> None:
     assert COMPOSE["networks"]["database"]["internal"] is True
     assert CONTAINERS["postgres"]["networks"] == ["database"]
     assert "ports" not in CONTAINERS["postgres"]
+
+
+def has_way_out(network: dict[str, Any]) -> bool:
+    """Whether the answers of hosts outside the machine reach the containers of the network."""
+    translates = network.get("driver_opts", {}).get("com.docker.network.bridge.enable_ip_masquerade") != "false"
+    return translates and substituted(network.get("internal", "false")).lower() != "true"
+
+
+def test_only_those_that_need_it_have_a_way_out_of_the_machine() -> None:
+    networks = {name for name, network in COMPOSE["networks"].items() if has_way_out(network)}
+
+    assert networks == {"outside"}
+    assert {name for name, each in CONTAINERS.items() if networks & set(each["networks"])} == {
+        "fetcher", "notifier", "alertmanager",
+    }  # fmt: skip
+
+
+def test_the_way_out_is_the_default_route_of_those_that_have_it() -> None:
+    """Of the networks of a container that are not internal, Docker takes the first by name."""
+    for container in CONTAINERS.values():
+        external = [name for name in container["networks"] if "internal" not in COMPOSE["networks"][name]]
+        assert "outside" not in external or min(external) == "outside"
+
+
+def test_a_container_is_only_on_the_networks_that_it_needs() -> None:
+    """A service reaches no container of the observability but Prometheus; the simulator reaches only the fetcher."""
+    members = {
+        network: {name for name, container in CONTAINERS.items() if network in container["networks"]}
+        for network in COMPOSE["networks"]
+    }
+
+    assert members == {
+        "database": {"postgres", "migrate", "cli", "train", *SERVICES},
+        "broker": {"kafka", "migrate", "cli", *SERVICES},
+        "services": {"cli", "prometheus", *SERVICES},
+        "simulation": {"simulator", "fetcher"},
+        "telemetry": {"prometheus", "alertmanager", "grafana"},
+        "outside": {"fetcher", "notifier", "alertmanager"},
+    }
+
+
+@pytest.mark.parametrize("name", [name for name, container in CONTAINERS.items() if "ports" in container])
+def test_a_published_port_is_on_a_network_that_is_not_internal(name: str) -> None:
+    """Docker publishes no port of a container that is only on internal networks."""
+    assert any("internal" not in COMPOSE["networks"][network] for network in CONTAINERS[name]["networks"])
+
+
+def test_a_token_is_read_only_by_its_service_and_the_command() -> None:
+    readers = {
+        secret: {name for name, container in CONTAINERS.items() if secret in container.get("secrets", [])}
+        for secret in COMPOSE["secrets"]
+        if secret.endswith(".token")
+    }
+
+    assert readers == {f"{service}.token": {service, "cli"} for service in SERVICES}
+
+
+def test_the_command_has_the_token_of_each_service(tmp_path: Path) -> None:
+    environment = environment_of("cli") | {"HEADRACE_DATABASE__PASSWORD_FILE": str(tmp_path / "password")}
+    (tmp_path / "password").write_text("x")
+    (tmp_path / "headrace.yaml").touch()
+
+    admin = load(Settings, environment, tmp_path / "headrace.yaml").admin
+
+    assert {str(admin.token_file_for(service)) for service in SERVICES} == {
+        environment_of(service)["HEADRACE_ADMIN__TOKEN_FILE"] for service in SERVICES
+    }
 
 
 def test_the_data_volume_is_where_postgresql_18_expects_it() -> None:
@@ -162,7 +230,7 @@ def test_kafka_is_unreachable_from_outside_and_advertises_the_address_that_servi
     kafka = CONTAINERS["kafka"]
     settings = environment_of("kafka")
 
-    assert COMPOSE["networks"]["broker"]["internal"] is True
+    assert substituted(COMPOSE["networks"]["broker"]["internal"]) == "true"
     assert kafka["networks"] == ["broker"]
     assert "ports" not in kafka
     assert f"kafka://{settings['KAFKA_ADVERTISED_LISTENERS'].removeprefix('PLAINTEXT://')}" == "kafka://kafka:9092"
@@ -214,7 +282,12 @@ def test_the_migrate_job_runs_the_migrate_command() -> None:
 def test_secrets_are_files(name: str) -> None:
     container = CONTAINERS[name]
     environment = environment_of(name, **NOTIFICATIONS)
-    secrets = {key: value for key, value in environment.items() if value and re.search("PASSWORD|TOKEN|SECRET", key)}
+    directories = {"HEADRACE_ADMIN__TOKEN_DIR": SECRETS.rstrip("/")}
+    secrets = {
+        key: value
+        for key, value in environment.items()
+        if value and re.search("PASSWORD|TOKEN|SECRET", key) and directories.get(key) != value
+    }
     own = {value for value in secrets.values() if name == "notifier" and value.startswith(NOTIFIER_SECRETS)}
 
     assert all(key.endswith("_FILE") and value.startswith(SECRETS) for key, value in secrets.items())
@@ -233,7 +306,8 @@ def test_a_service_logs_in_as_itself_with_its_own_password(service: str) -> None
 
     assert environment["HEADRACE_DATABASE__URL"] == f"postgresql://headrace_{service}@postgres:5432/headrace"
     assert environment["HEADRACE_DATABASE__PASSWORD_FILE"] == f"{SECRETS}headrace_{service}.password"
-    assert set(CONTAINERS[service]["secrets"]) == {f"headrace_{service}.password", "admin.token"}
+    assert environment["HEADRACE_ADMIN__TOKEN_FILE"] == f"{SECRETS}{service}.token"
+    assert set(CONTAINERS[service]["secrets"]) == {f"headrace_{service}.password", f"{service}.token"}
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -254,7 +328,6 @@ def test_a_service_accepts_its_settings(service: str, tmp_path: Path) -> None:
     assert settings.admin.advertised_url == f"http://{service}:8080"
     assert settings.admin.refusal_to_send_token(settings.admin.advertised_url) is None
     assert settings.admin.refusal_to_send_token("http://0c1d2e3f4a5b:8080") is not None
-
     assert settings.admin.port == 8080
     assert settings.broker.url == "kafka://kafka:9092"
 
@@ -370,8 +443,8 @@ def test_nothing_requires_kafka(name: str) -> None:
 def test_the_command_reaches_database_broker_and_services() -> None:
     cli = CONTAINERS["cli"]
 
-    assert set(cli["networks"]) == {"database", "broker", "outside"}
-    assert set(cli["secrets"]) == {f"{OWNER}.password", "admin.token"}
+    assert set(cli["networks"]) == {"database", "broker", "services"}
+    assert set(cli["secrets"]) == {f"{OWNER}.password", *(f"{service}.token" for service in SERVICES)}
     assert 'ENTRYPOINT ["headrace"]' in (DEPLOY / "docker" / "cli.Dockerfile").read_text()
     assert environment_of("cli")["HEADRACE_BROKER__URL"] == environment_of("migrate")["HEADRACE_BROKER__URL"]
 

@@ -73,7 +73,7 @@ def test_a_secret_of_the_notifier_becomes_private_and_keeps_its_content(installa
 
     subprocess.run([installation / "make-secrets"], check=True, capture_output=True)
 
-    owner = (installation / "secrets" / "admin.token").stat().st_uid
+    owner = (installation / "secrets" / "fetcher.token").stat().st_uid
     assert (stat.S_IMODE(notifier.stat().st_mode), notifier.stat().st_uid) == (0o700, owner)
     token = (notifier / "bot.token").stat()
     assert (stat.S_IMODE(token.st_mode), token.st_uid) == (0o600, owner)
@@ -84,7 +84,7 @@ def test_containers_run_as_the_owner_of_the_secrets(installation: Path) -> None:
     subprocess.run([installation / "make-secrets"], check=True, capture_output=True)
 
     variables = variables_of(installation)
-    owner = (installation / "secrets" / "admin.token").stat()
+    owner = (installation / "secrets" / "fetcher.token").stat()
     assert (int(variables["HEADRACE_UID"]), int(variables["HEADRACE_GID"])) == (owner.st_uid, owner.st_gid)
     assert owner.st_uid != 0
 

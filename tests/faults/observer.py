@@ -12,6 +12,7 @@ from headrace.database.access import Access
 from headrace.progress import observer
 from headrace.progress.positions import HOPS
 from services.fetcher.planning.cursor import status_of
+from services.notifier.storage.postgres_sending_hold import read_hold
 from shared.broker.connect import connect
 from shared.broker.contract import Broker, TopicPartition
 from shared.errors import HeadraceError
@@ -66,7 +67,7 @@ class Observer:
         """Whether messages wait for an operator, because the database went back to an earlier state."""
         try:
             self._observer = self._observer or self._open_observer()
-            return self._observer.connection.execute("SELECT FROM notifier.sending_hold").fetchone() is not None
+            return read_hold(self._observer.connection) is not None
         except (HeadraceError, psycopg.Error):
             self._close_observer()
             return False

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 import warnings
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -40,7 +42,9 @@ def app_of(name: str, database: DatabaseSettings, data_dir: Path, file_token: st
     service = _wire(name)(settings, metrics)
     context = admin_context_of(settings, service, GivenView(service=name))
     try:
-        yield admin_app(context, metrics.registry, file_token)
+        yield admin_app(
+            context, metrics.registry, None if file_token is None else partial(hmac.compare_digest, file_token)
+        )
     finally:
         context.close()
         service.close()

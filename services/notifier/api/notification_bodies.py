@@ -53,24 +53,48 @@ class NotificationHold(BaseModel):
     cause: str = Field(description="why messages may have been sent already")
 
 
+CLOSED_EXAMPLE: JsonDict = {
+    "address": "slack/races", "since": "2026-01-31T09:00:00Z", "tried_at": "2026-01-31T10:00:00Z", "waiting": 3,
+    "cause": "slack answered HTTP 404: its URL is no longer valid or its key is wrong; configure a new URL",
+}  # fmt: skip
+
+
+class ClosedChannel(BaseModel):
+    """An address that accepts no message. What waits for it is sent when an operator opens it or a trial succeeds."""
+
+    model_config = ConfigDict(from_attributes=True, json_schema_extra={"examples": [CLOSED_EXAMPLE]})
+
+    address: str
+    since: datetime
+    cause: str = Field(description="what the channel answered, and what to do")
+    tried_at: datetime | None = Field(description="when a message was last sent there; null: it is tried at once")
+    waiting: int = Field(description="messages that wait for it")
+
+
 class NotificationPage(BaseModel):
     """Newest first. Pass `next` as `before` to get the next page."""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"notifications": [NOTIFICATION_EXAMPLE], "next": None, "hold": None}]}
+        json_schema_extra={
+            "examples": [{"notifications": [NOTIFICATION_EXAMPLE], "next": None, "hold": None, "closed": []}]
+        }
     )
 
     notifications: list[Notification]
     next: int | None
     hold: NotificationHold | None = Field(description="why no message is sent now; null if messages are sent")
+    closed: list[ClosedChannel] = Field(description="addresses to which nothing is sent, whatever is selected")
 
 
 class SendingState(BaseModel):
     """Whether messages are sent, and how many wait."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"hold": HOLD_EXAMPLE, "waiting": 12, "discarded": 0}]})
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"hold": HOLD_EXAMPLE, "closed": [], "waiting": 12, "discarded": 0}]}
+    )
 
     hold: NotificationHold | None = Field(description="why no message is sent now; null if messages are sent")
+    closed: list[ClosedChannel] = Field(description="addresses to which nothing is sent")
     waiting: int = Field(description="messages that wait to be sent")
     discarded: int = Field(default=0, description="messages that this request discarded")
 
@@ -83,6 +107,19 @@ class HoldRequest(BaseModel):
     reason: str = Field(min_length=1, max_length=500, description="shown as the cause, and kept in the audit trail")
 
 
+class ReleaseRequest(BaseModel):
+    """What to send again."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"channel": "slack/races"}]})
+
+    channel: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=80,
+        description="a closed address, or a kind of channel with all of its addresses; default: what is held on all",
+    )
+
+
 class BulkDiscardRequest(BaseModel):
     """Which messages need not be sent, and why."""
 
@@ -91,6 +128,7 @@ class BulkDiscardRequest(BaseModel):
     )
 
     until: AwareDatetime = Field(description="messages that were recorded until this time (`created_at`)")
+    channel: str = Field(default="", max_length=80, description="only those to this kind of channel or address")
     reason: str = Field(min_length=1, max_length=500, description="kept with the messages and in the audit trail")
 
 

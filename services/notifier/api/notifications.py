@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Annotated
-from uuid import uuid5
+from uuid import UUID, uuid5
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from psycopg.rows import dict_row
@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from services.notifier.api import sending
 from services.notifier.api.destinations import Destinations
 from services.notifier.api.notification_bodies import (
+    ClosedChannel,
     Notification,
     NotificationDiscardRequest,
     NotificationHold,
@@ -23,7 +24,7 @@ from services.notifier.api.notification_bodies import (
 )
 from services.notifier.storage import postgres_ledger as ledger
 from services.notifier.storage.postgres_ledger import NewNotification, record_notifications
-from services.notifier.storage.postgres_sending_hold import read_hold
+from services.notifier.storage.postgres_sending_hold import read_closed, read_hold, try_at_once
 from shared.database.connection import DbConnection
 from shared.events import NAMESPACE
 from shared.ops.operations import NotPossible, Operation
@@ -42,6 +43,8 @@ from shared.runtime.api.problems import responses
 from shared.runtime.process.operation_poller import OperationProgress
 
 KIND = "test"
+# A test message that waits for a closed address says nothing later.
+EXPIRES_S = 3_600.0
 InState = Annotated[
     NotificationState | None, Query(description="only notifications in this state", examples=["failed"])
 ]
@@ -55,6 +58,11 @@ READ = """
 SELECT id, rule, split_part(channel, '/', 1) AS channel, channel AS address, event_key, text, state, attempts, error,
        created_at, expires_at, sent_at, external_id
 FROM notifier.ledger"""
+# A message that waits for an address that was closed by it, or was tried since, was refused.
+_TEST_STATES = """
+SELECT channel, CASE WHEN h.tried_at IS NOT NULL AND state = 'pending' THEN 'closed' ELSE state END,
+       CASE WHEN h.tried_at IS NOT NULL AND state = 'pending' THEN h.cause ELSE error END
+FROM notifier.ledger LEFT JOIN notifier.sending_hold h ON h.address = channel WHERE record_id = %s AND rule = %s"""
 FILTERS = """
 WHERE coalesce(state = %(state)s, true) AND coalesce(%(channel)s IN (channel, split_part(channel, '/', 1)), true)
   AND coalesce(id < %(before)s, true)
@@ -73,12 +81,13 @@ def router(context: AdminContext, destinations: Destinations) -> APIRouter:
         filters = {"state": state, "channel": channel, "before": before, "limit": limit + 1}
         with context.transaction() as connection:
             rows = _read(connection, FILTERS, filters)
-            hold = read_hold(connection)
+            hold, closed = read_hold(connection), read_closed(connection)
         page, last = page_of(rows, limit)
         return NotificationPage(
             notifications=list(page),
             next=None if last is None else last.id,
             hold=None if hold is None else NotificationHold.model_validate(hold),
+            closed=[ClosedChannel.model_validate(each) for each in closed],
         )
 
     @router.post(
@@ -87,8 +96,8 @@ def router(context: AdminContext, destinations: Destinations) -> APIRouter:
     def send_test_message(body: TestMessageRequest, request: Request) -> Response:
         """To `notifier.channels` and the bot's channel, or to the given addresses, also those of the rule file only.
 
-        The operation ends when each channel has accepted or refused the message. 422: nothing can be sent to an
-        address.
+        The operation ends when each channel has accepted or refused the message. A closed address is tried at once.
+        422: nothing can be sent to an address.
         """
         targets = body.channels or destinations.defaults
 
@@ -99,8 +108,9 @@ def router(context: AdminContext, destinations: Destinations) -> APIRouter:
                 connection, context.service, KIND, {"channels": addresses}, caller.subject, caller.request_id
             )
             text = f"Test message from Headrace (operation {operation.id})."
-            message = NewNotification(uuid5(NAMESPACE, f"test/{operation.id}"), KIND, "test", text)
+            message = NewNotification(_record_id(operation), KIND, "test", text, expires_s=EXPIRES_S)
             record_notifications(connection, [message], addresses)
+            try_at_once(connection, addresses)
             return accepted(operation)
 
         return apply_change(context, request, KIND, ", ".join(targets), work)
@@ -176,12 +186,13 @@ def _read(connection: DbConnection, condition: str, values: Mapping[str, object]
         return [Notification(**row) for row in cursor.execute(f"{READ}{condition}", values).fetchall()]
 
 
+def _record_id(operation: Operation) -> UUID:
+    return uuid5(NAMESPACE, f"test/{operation.id}")
+
+
 def delivery_progress(connection: DbConnection, operation: Operation) -> OperationProgress | None:
     """The delivery of a test message on each of its channels."""
-    rows = connection.execute(
-        "SELECT channel, state, error FROM notifier.ledger WHERE record_id = %s AND rule = %s",
-        (uuid5(NAMESPACE, f"test/{operation.id}"), KIND),
-    ).fetchall()
+    rows = connection.execute(_TEST_STATES, (_record_id(operation), KIND)).fetchall()
     counts = {channel: state for channel, state, _ in rows}
     pending_channels = sorted(channel for channel, state in counts.items() if state in {"pending", "sending"})
     if pending_channels:

@@ -15,7 +15,7 @@ from discord.http import Route
 from services.notifier.bot.answers import AttachedFile
 from services.notifier.bot.client import DiscordClient, SendAttempt, ServerFailed, TokenRefused
 from services.notifier.bot.responder import form_of
-from services.notifier.channels.base import ChannelBusy, ChannelRefused, ChannelUncertain
+from services.notifier.channels.base import ChannelBusy, ChannelClosed, ChannelRefused, ChannelUncertain
 
 FAILURES = (discord.DiscordException, ServerFailed, aiohttp.ClientError, OSError)
 CANNOT_MESSAGE_PERSON = 50007
@@ -31,7 +31,7 @@ class PersonBlocks(ChannelRefused):
     """The person does not accept direct messages of the bot."""
 
 
-class UnknownTarget(ChannelRefused):
+class UnknownTarget(ChannelClosed):
     """The channel or message does not exist, or the bot cannot see it."""
 
 
@@ -45,7 +45,7 @@ class ArchivedThread(ChannelRefused):
 
 class DiscordRest:
     """Used in the event loop of `client`. Every method raises ChannelBusy (try again later), ChannelRefused (never),
-    PersonBlocks or TokenRefused; `create_message` also ChannelUncertain."""
+    ChannelClosed (not in this channel), PersonBlocks or TokenRefused; `create_message` also ChannelUncertain."""
 
     def __init__(self, client: DiscordClient) -> None:
         self._client = client
@@ -192,7 +192,7 @@ def _failure_of_status(error: discord.HTTPException) -> Exception:
         failure, cause = _BY_CODE[error.code]
         return failure(f"{reason}: {cause}")
     if error.status == 403:
-        return ChannelRefused(f"{reason}: give the bot the permissions of docs/notifications.md in this channel")
+        return ChannelClosed(f"{reason}: give the bot the permissions of docs/notifications.md in this channel")
     if error.status == 404:
         return UnknownTarget(f"{reason}: the channel or message does not exist, or the bot cannot see it")
     if error.status == 429 or error.status >= 500:

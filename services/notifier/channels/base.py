@@ -12,6 +12,8 @@ from shared.errors import HeadraceError, TransientError
 
 # 4xx statuses worth a retry: request timeout, too early, too many requests.
 RETRYABLE_STATUSES = frozenset({408, 425, 429})
+# The address is at fault, not the message. Discord bans senders of many requests with the first three.
+CLOSING_STATUSES = frozenset({401, 403, 404, 410})
 
 
 class ChannelBusy(TransientError):
@@ -26,7 +28,14 @@ class ChannelBusy(TransientError):
 
 
 class ChannelRefused(HeadraceError):
-    """The channel will never accept the message: its URL is no longer valid, or the message is not."""
+    """The channel will never accept the message."""
+
+
+class ChannelClosed(ChannelRefused):
+    """The channel accepts no message for this address: its URL, login or permission is not valid (any more).
+
+    The message is not at fault. It waits until the address is open again.
+    """
 
 
 class ChannelUncertain(HeadraceError):
@@ -79,7 +88,7 @@ class Channel(Protocol):
     def send(self, message: Message) -> Receipt:
         """Return when the message is accepted.
 
-        Raises ChannelBusy, ChannelRefused or ChannelUncertain, without any secret in the text.
+        Raises ChannelBusy, ChannelRefused, ChannelClosed or ChannelUncertain, without any secret in the text.
         """
         ...
 
@@ -141,8 +150,10 @@ def error_of_status(channel: str, status: int, retry_after_s: float | None) -> C
     reason = f"{channel} answered HTTP {status}"
     if status >= 500 or status in RETRYABLE_STATUSES:
         return ChannelBusy(reason, retry_after_s)
-    if status in {401, 403, 404, 410}:
-        return ChannelRefused(f"{reason}: its URL is no longer valid or its key is wrong; configure a new URL")
+    if status in CLOSING_STATUSES:
+        return ChannelClosed(f"{reason}: its URL is no longer valid or its key is wrong; configure a new URL")
+    if 300 <= status < 400:
+        return ChannelClosed(f"{reason}: redirects are not followed; configure the final URL")
     return ChannelRefused(f"{reason}: it does not accept this message")
 
 

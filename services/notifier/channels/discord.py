@@ -22,6 +22,7 @@ from discord.webhook.async_ import AsyncWebhookAdapter, async_context
 
 from services.notifier.channels.base import (
     ChannelBusy,
+    ChannelClosed,
     ChannelRefused,
     ChannelUncertain,
     Message,
@@ -94,9 +95,7 @@ class DiscordChannel:
             raise error_of_status(self.name, response.status, await _retry_after_s(response))
 
         async def refuse_redirect(*_: object) -> None:
-            raise ChannelRefused(
-                f"{self.name} answered with a redirect, which is not followed; configure the final URL"
-            )
+            raise ChannelClosed(f"{self.name} answered with a redirect, which is not followed; configure the final URL")
 
         # discord.py lets aiohttp follow redirects; the trace ends the request before.
         trace = aiohttp.TraceConfig()

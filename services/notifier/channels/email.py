@@ -21,7 +21,14 @@ from typing import Literal, NamedTuple
 
 import structlog
 
-from services.notifier.channels.base import ChannelBusy, ChannelRefused, ChannelUncertain, Message, Receipt
+from services.notifier.channels.base import (
+    ChannelBusy,
+    ChannelClosed,
+    ChannelRefused,
+    ChannelUncertain,
+    Message,
+    Receipt,
+)
 from services.notifier.pacing import RateLimit
 from services.notifier.texts.mail_body import html_part, plain_part, subject_of
 from shared.clock import SystemClock
@@ -83,7 +90,7 @@ class EmailChannel:
     def send(self, message: Message) -> Receipt:
         recipients = self._recipients_of(message.destination)
         if not recipients:
-            raise ChannelRefused(f"email has no recipients for {message.destination or 'messages without a name'}")
+            raise ChannelClosed(f"email has no recipients for {message.destination or 'messages without a name'}")
         mail = mail_of(message, self._server.sender, recipients)
         failure: Exception
         try:
@@ -93,9 +100,9 @@ class EmailChannel:
         except (ChannelBusy, ChannelRefused, ChannelUncertain) as error:
             failure = error
         except smtplib.SMTPAuthenticationError as error:
-            failure = _error_of_reply(error.smtp_code, "notifier.email_user and its password")
+            failure = _error_of_reply(error.smtp_code, "notifier.email_user and its password", ChannelClosed)
         except smtplib.SMTPNotSupportedError:
-            failure = ChannelRefused("email: the server offers no STARTTLS (notifier.email_security), or no login")
+            failure = ChannelClosed("email: the server offers no STARTTLS (notifier.email_security), or no login")
         except (OSError, ValueError) as error:
             failure = ChannelBusy(f"email: the server cannot be reached: {type(error).__name__}")
         # Raised outside of `except`: a server may repeat the password in its answer, so the error is not chained.
@@ -127,14 +134,14 @@ class EmailChannel:
     def _hand_over(self, session: smtplib.SMTP, mail: EmailMessage, recipients: Sequence[str]) -> None:
         """Send the mail. Raises ChannelUncertain if the connection is lost after the final dot."""
         session.ehlo_or_helo_if_needed()
-        _expect(session.mail(self._server.sender), 250, "the sender")
+        _expect(session.mail(self._server.sender), 250, "the sender", ChannelClosed)
         codes = [session.rcpt(recipient)[0] for recipient in recipients]
         # Those that are refused for now would miss the mail if the others got it.
         if (busy := next((code for code in codes if 400 <= code < 500), None)) is not None:
             raise ChannelBusy(f"email: the server does not accept a recipient now ({busy})")
         accepted = [code for code in codes if code < 400]
         if not accepted:
-            raise ChannelRefused(f"email: the server refused every recipient ({codes[0]})")
+            raise ChannelClosed(f"email: the server refused every recipient ({codes[0]})")
         _expect(session.docmd("DATA"), 354, "the mail")
         content = smtplib.quotedata(mail.as_bytes(policy=SMTP).decode("ascii"))
         session.send(content.removesuffix("\r\n") + "\r\n.\r\n")
@@ -167,15 +174,15 @@ def mail_of(message: Message, sender: str, recipients: Sequence[str]) -> EmailMe
     return mail
 
 
-def _expect(reply: tuple[int, bytes], code: int, what: str) -> None:
+def _expect(reply: tuple[int, bytes], code: int, what: str, refusal: type[ChannelRefused] = ChannelRefused) -> None:
     if reply[0] != code:
-        raise _error_of_reply(reply[0], what)
+        raise _error_of_reply(reply[0], what, refusal)
 
 
-def _error_of_reply(code: int, what: str) -> ChannelBusy | ChannelRefused:
-    """The server's text is left out: it may repeat what it was sent."""
+def _error_of_reply(code: int, what: str, refusal: type[ChannelRefused]) -> ChannelBusy | ChannelRefused:
+    """`refusal` if it is final. The server's text is left out: it may repeat what it was sent."""
     if 500 <= code < 600:
-        return ChannelRefused(f"email: the server refused {what} ({code})")
+        return refusal(f"email: the server refused {what} ({code})")
     return ChannelBusy(f"email: the server did not accept {what} now ({code})")
 
 

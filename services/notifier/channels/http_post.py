@@ -17,7 +17,7 @@ from urllib.request import (
     Request,
 )
 
-from services.notifier.channels.base import ChannelBusy, ChannelRefused, ChannelUncertain, Message, retry_after_of
+from services.notifier.channels.base import ChannelBusy, ChannelClosed, ChannelUncertain, Message, retry_after_of
 from services.notifier.channels.secret_url import SecretUrl
 
 MAX_ANSWER_BYTES = 1_000
@@ -43,12 +43,12 @@ class JsonPoster:
     def post(self, message: Message, body: Any, headers: Mapping[str, str] | None = None) -> HttpAnswer:
         """Post `body` to the message's destination; returns the answer, whatever its status.
 
-        Raises ChannelRefused if the destination has no URL, ChannelBusy if the request was not sent, ChannelUncertain
+        Raises ChannelClosed if the destination has no URL, ChannelBusy if the request was not sent, ChannelUncertain
         if it was sent and no answer came.
         """
         url = self._urls.get(message.destination)
         if url is None:
-            raise ChannelRefused(f"{self._name} has no URL for {message.destination or 'messages without a name'}")
+            raise ChannelClosed(f"{self._name} has no URL for {message.destination or 'messages without a name'}")
         request = Request(  # noqa: S310  # read_secret_url accepts only http and https
             url.reveal(),
             json.dumps(body).encode(),

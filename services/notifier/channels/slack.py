@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from services.notifier.channels.base import ChannelRefused, Message, Receipt, error_of_status
+from services.notifier.channels.base import ChannelClosed, Message, Receipt, error_of_status
 from services.notifier.channels.http_post import JsonPoster
 from services.notifier.channels.secret_url import SecretUrl
 from services.notifier.pacing import RateLimit
@@ -41,9 +41,7 @@ class SlackChannel:
         if answer.status >= 300:
             raise error_of_status(self.name, answer.status, answer.retry_after_s)
         if answer.body.strip() != b"ok":
-            raise ChannelRefused(
-                f'{self.name} did not answer "ok": its URL is no incoming webhook; configure a new URL'
-            )
+            raise ChannelClosed(f'{self.name} did not answer "ok": its URL is no incoming webhook; configure a new URL')
         return Receipt()
 
 

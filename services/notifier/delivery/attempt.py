@@ -10,6 +10,7 @@ from services.notifier.addresses import place_of
 from services.notifier.channels.base import (
     Channel,
     ChannelBusy,
+    ChannelClosed,
     ChannelRefused,
     ChannelUncertain,
     Editing,
@@ -23,7 +24,7 @@ from services.notifier.storage.postgres_claims import GIVEN_UP, MAX_INTERRUPTION
 REPEATED = "it is sent again, because the channel ignores a repeated message"
 NOT_DELIVERED = "the channel does not have the message; it is sent again"
 
-AttemptOutcome = Literal["sent", "failed", "retried", "unknown", "uncertain"]
+AttemptOutcome = Literal["sent", "failed", "retried", "unknown", "uncertain", "closed"]
 Pause = Callable[[float | None], float]
 """Pauses the address, for the seconds that the channel asked for if it did; returns for how many."""
 
@@ -32,6 +33,7 @@ class Attempt(NamedTuple):
     """The outcome of an attempt, until it is in the ledger.
 
     `uncertain`: the channel is asked in `retry_s` whether it has the message. `retried`: it is sent again in `retry_s`.
+    `closed`: the address accepts no message now, so this one waits until it is open again.
     """
 
     claims: Claims
@@ -44,6 +46,8 @@ class Attempt(NamedTuple):
 def send(channel: Channel, claims: Claims, message: Message, crash_policy: CrashPolicy, pause: Pause) -> Attempt:
     try:
         receipt = channel.send(message)
+    except ChannelClosed as error:
+        return Attempt(claims, "closed", str(error))
     except ChannelRefused as error:
         return Attempt(claims, "failed", str(error))
     except ChannelBusy as busy:

@@ -17,6 +17,7 @@ from services.notifier.channels.base import Channel, Digesting, Editing, Sometim
 from services.notifier.delivery import attempt as attempts
 from services.notifier.delivery.address_pace import AddressPaces
 from services.notifier.delivery.attempt import Attempt, message_of
+from services.notifier.delivery.closed_addresses import ClosedAddresses
 from services.notifier.delivery.digest import count_fitting
 from services.notifier.delivery.marks import OnSendOutcome, mark_attempt, mark_edit, report
 from services.notifier.delivery.rules import DeliveryRules, SendEverything
@@ -73,8 +74,10 @@ class ChannelLoop:
         self._policy = options.delivery_policy
         self._crash_policy = self._policy.crash_policy(channel.name)
         self._paces = AddressPaces(channel.rate, self._pace_of, self._policy)
+        self._closed = ClosedAddresses(channel.name)
         self._unmarked: Callable[[DbConnection], None] | None = None
         self._expire_at_s = 0.0
+        self._check_closed_at_s = 0.0
         self._id = uuid4()
         self._last_sent: tuple[Claim, float] | None = None
         self._last_connection: DbConnection | None = None
@@ -110,9 +113,13 @@ class ChannelLoop:
         self._options.on_hold(hold)
         if isinstance(self._channel, SometimesAvailable) and not self._channel.available():
             return self._policy.poll_s
+        self._closed.refresh(connection)
+        self._expire_at_closed(connection)
         worked = [self._settle_interrupted(connection)]
         if hold is None:
             worked.append(self._send_next(connection))
+            if (address := self._closed.take_trial(connection)) is not None:
+                worked.append(self._send_next(connection, only=address))
         worked.append(self._edit_next(connection))
         return 0.0 if any(worked) else self._policy.poll_s
 
@@ -151,17 +158,20 @@ class ChannelLoop:
         if not isinstance(self._channel, Verifying):
             self._expire(connection)
             return False
-        claims = ledger.claim_verification(connection, self._channel.name, self._policy.lease_s)
+        closed = self._closed.addresses
+        claims = ledger.claim_verification(connection, self._channel.name, self._policy.lease_s, closed)
         if claims:
             message = message_of(claims, self._max_digest_length)
             pause = self._pause_of(claims[0].address)
             self._finish(connection, attempts.verify(self._channel, claims, message, self._crash_policy, pause))
         return bool(claims)
 
-    def _send_next(self, connection: DbConnection) -> bool:
+    def _send_next(self, connection: DbConnection, only: str | None = None) -> bool:
+        """`only`: the closed address that is tried."""
         now_s = time.monotonic()
         alerts = self._options.rules.alerts()
-        choice = ClaimChoice(alerts, self._paces.paused(now_s), self._paces.paced(now_s))
+        paused = [*self._paces.paused(now_s), *self._closed.addresses]
+        choice = ClaimChoice(alerts, paused, self._paces.paced(now_s), only)
         claims = ledger.claim(connection, self._channel.name, choice, self._id)
         if not claims:
             return False
@@ -178,7 +188,7 @@ class ChannelLoop:
         self._paces.take(address, now_s)
         message = message_of(claims, self._max_digest_length)._replace(deadline_s=deadline_s)
         attempt = attempts.send(self._channel, claims, message, self._crash_policy, self._pause_of(address))
-        if attempt.outcome == "retried" and is_paced:
+        if attempt.outcome in {"retried", "closed"} and is_paced:
             self._paces.put_back(address, now_s)
         self._finish(connection, attempt)
 
@@ -222,7 +232,7 @@ class ChannelLoop:
         if not isinstance(self._channel, Editing):
             return False
         now_s = time.monotonic()
-        paused = self._paces.paused(now_s)
+        paused = [*self._paces.paused(now_s), *self._closed.addresses]
         claims = claim_edit(connection, self._channel.name, self._policy.lease_s, paused)
         if not claims:
             return False
@@ -238,14 +248,30 @@ class ChannelLoop:
         if attempt.outcome == "sent":
             self._paces.succeed(attempt.claims[0].address, time.monotonic())
             self._last_sent = attempt.claims[0], time.monotonic()
-        self._unmarked = partial(mark_attempt, attempt, self._policy.lease_s, self._options.on_outcome)
+        self._unmarked = partial(self._mark_attempt, attempt)
         self._mark(connection)
+
+    def _mark_attempt(self, attempt: Attempt, connection: DbConnection) -> None:
+        self._closed.settle(connection, attempt)
+        mark_attempt(attempt, self._policy.lease_s, self._options.on_outcome, connection)
 
     def _mark(self, connection: DbConnection) -> None:
         """Write the last attempt to the ledger; it is kept until the write succeeds."""
         if self._unmarked is not None:
             self._unmarked(connection)
             self._unmarked = None
+
+    def _expire_at_closed(self, connection: DbConnection) -> None:
+        """What waits for a closed address is not claimed, and expires all the same."""
+        now_s = time.monotonic()
+        if not self._closed.addresses or now_s < self._check_closed_at_s:
+            return
+        self._check_closed_at_s = now_s + self._policy.lease_s / 2
+        mutes = self._options.read_mutes(connection)
+        for row in self._closed.next_waiting(connection):
+            decision = self._disposition(row, mutes)
+            if isinstance(decision, Drop) and ledger.expire_waiting(connection, row, decision.reason):
+                report(row, "expired", decision.reason, self._options.on_outcome)
 
     def _expire(self, connection: DbConnection) -> None:
         now_s = time.monotonic()

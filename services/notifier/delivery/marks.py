@@ -29,6 +29,9 @@ def mark_attempt(attempt: Attempt, lease_s: float, on_outcome: OnSendOutcome, co
             marked = ledger.mark_sent(connection, claims, attempt.receipt)
         case "retried":
             marked = ledger.delay(connection, claims, attempt.retry_s, error)
+        case "closed":
+            is_repeat = claims[0].attempts > 1
+            marked = ledger.release(connection, claims, keep_group=is_repeat, reason=error)
         case "uncertain":
             marked = ledger.postpone_verification(connection, claims, attempt.retry_s, lease_s, error)
         case "failed" | "unknown" as state:
@@ -37,7 +40,8 @@ def mark_attempt(attempt: Attempt, lease_s: float, on_outcome: OnSendOutcome, co
         if attempt.outcome == "uncertain":  # counted when it is decided
             _about(claim).warning("notification_uncertain", error=error, retry_s=attempt.retry_s)
         else:
-            report(claim, attempt.outcome, error, on_outcome, attempt.retry_s)
+            outcome = "retried" if attempt.outcome == "closed" else attempt.outcome
+            report(claim, outcome, error, on_outcome, attempt.retry_s)
     if not marked:
         _about(claims[0]).warning(
             "notification_claim_lost", effect="another sender claimed it, so it may be sent twice"

@@ -53,7 +53,8 @@ CLAIM = f"""
 WITH lead AS MATERIALIZED (
     SELECT id, group_id FROM notifier.ledger
     WHERE {OF_KIND} AND state = 'pending' AND text IS NOT NULL AND due_at <= clock_timestamp()
-      AND channel <> ALL(%(paused)s) AND (channel <> ALL(%(paced)s) OR rule = ANY(%(alerts)s)) AND {_LEADS_GROUP}
+      AND coalesce(channel = %(only)s, channel <> ALL(%(paused)s))
+      AND (channel <> ALL(%(paced)s) OR rule = ANY(%(alerts)s)) AND {_LEADS_GROUP}
     ORDER BY rule = ANY(%(alerts)s) DESC, due_at, id LIMIT 1 FOR UPDATE SKIP LOCKED
 )
 UPDATE notifier.ledger SET state = 'sending', attempts = attempts + 1, claimed_at = clock_timestamp(),
@@ -79,7 +80,7 @@ CLAIM_VERIFICATION = f"""
 WITH lead AS MATERIALIZED (
     SELECT id, group_id FROM notifier.ledger
     WHERE {OF_KIND} AND state = 'sending' AND claimed_at < clock_timestamp() - make_interval(secs => %(lease_s)s)
-      AND {_LEADS_GROUP}
+      AND channel <> ALL(%(paused)s) AND {_LEADS_GROUP}
     ORDER BY claimed_at, id LIMIT 1 FOR UPDATE SKIP LOCKED
 )
 UPDATE notifier.ledger SET attempts = attempts + 1, interruptions = interruptions + 1, claimed_at = clock_timestamp(),
@@ -106,6 +107,14 @@ UPDATE notifier.ledger SET state = %(state)s, error = coalesce(%(error)s, error)
     group_id = CASE WHEN %(keep_group)s THEN group_id END,
     attempts = ledger.attempts - 1, due_at = coalesce(%(due_at)s, due_at)
 {CLAIMED} AND ledger.state = 'sending'"""
+# What was attempted may be part of a digest that its receiver knows.
+WAITING = f"""
+SELECT {COLUMNS} FROM notifier.ledger
+WHERE channel = ANY(%(addresses)s) AND state = 'pending' AND text IS NOT NULL AND due_at <= clock_timestamp()
+  AND group_id IS NULL AND id > %(after)s ORDER BY id LIMIT %(limit)s"""
+EXPIRED_WAITING = (
+    f"UPDATE notifier.ledger SET state = 'expired', error = %(error)s {CLAIMED} AND ledger.state = 'pending'"
+)
 # The sender lives, so the claim that verifies the row does not count as an interruption.
 UNVERIFIED = f"""
 UPDATE notifier.ledger SET error = %(error)s, interruptions = ledger.interruptions - 1, claimed_by = NULL,
@@ -151,11 +160,15 @@ Claims = Sequence[Claim]
 
 
 class ClaimChoice(NamedTuple):
-    """Which rows to claim: alerts (their rules) first, none of `paused` addresses, only alerts of `paced` addresses."""
+    """Which rows to claim: alerts (their rules) first, none of `paused` addresses, only alerts of `paced` addresses.
+
+    With `only`, rows of this address, also if it is paused.
+    """
 
     alerts: Collection[str] = ()
     paused: Collection[str] = ()
     paced: Collection[str] = ()
+    only: str | None = None
 
 
 ANY = ClaimChoice()
@@ -168,8 +181,8 @@ def claim(connection: DbConnection, kind: str, choice: ClaimChoice = ANY, claime
     Alerts go first, then the row that has been due longest. Concurrent callers get different rows. `claimed_by`
     identifies the caller to `give_back_unsent`.
     """
-    lists = {name: list(value) for name, value in choice._asdict().items()}
-    return read_claims(connection, CLAIM, {"kind": kind, "claimed_by": claimed_by} | lists)
+    lists = {"alerts": list(choice.alerts), "paused": list(choice.paused), "paced": list(choice.paced)}
+    return read_claims(connection, CLAIM, {"kind": kind, "claimed_by": claimed_by, "only": choice.only} | lists)
 
 
 def join_digest(
@@ -195,9 +208,12 @@ def give_back_unsent(connection: DbConnection, claimed_by: UUID) -> int:
     return connection.execute(GIVE_BACK, (claimed_by,)).rowcount
 
 
-def claim_verification(connection: DbConnection, kind: str, lease_s: float) -> Claims:
-    """Claim a message that was sent, perhaps, by a sender whose lease is over; empty if there is none."""
-    return read_claims(connection, CLAIM_VERIFICATION, {"kind": kind, "lease_s": lease_s})
+def claim_verification(connection: DbConnection, kind: str, lease_s: float, paused: Collection[str] = ()) -> Claims:
+    """Claim a message that was sent, perhaps, by a sender whose lease is over; empty if there is none.
+
+    None of `paused` addresses.
+    """
+    return read_claims(connection, CLAIM_VERIFICATION, {"kind": kind, "lease_s": lease_s, "paused": list(paused)})
 
 
 def mark_sent(connection: DbConnection, claims: Claims, receipt: Receipt = NO_RECEIPT) -> bool:
@@ -215,9 +231,26 @@ def delay(connection: DbConnection, claims: Claims, delay_s: float, reason: str)
     return mark(connection, DELAYED, claims, delay_s=delay_s, error=cut(reason))
 
 
-def release(connection: DbConnection, claims: Claims, due_at: datetime | None = None, keep_group: bool = False) -> bool:
-    """Give back rows that were not sent, for `due_at` or, without it, at once."""
-    return mark(connection, RELEASED, claims, state="pending", error=None, due_at=due_at, keep_group=keep_group)
+def release(
+    connection: DbConnection,
+    claims: Claims,
+    due_at: datetime | None = None,
+    keep_group: bool = False,
+    reason: str | None = None,
+) -> bool:
+    """Give back rows that were not sent, for `due_at` or, without it, at once. `reason`: why they were not sent."""
+    error = None if reason is None else cut(reason)
+    return mark(connection, RELEASED, claims, state="pending", error=error, due_at=due_at, keep_group=keep_group)
+
+
+def waiting_at(connection: DbConnection, addresses: Collection[str], after: int, limit: int) -> Claims:
+    """Rows that wait for these addresses, with ids above `after`, as they are: they are not claimed."""
+    return read_claims(connection, WAITING, {"addresses": list(addresses), "after": after, "limit": limit})
+
+
+def expire_waiting(connection: DbConnection, row: Claim, reason: str) -> bool:
+    """Let a row of `waiting_at` expire. Returns False if it does not wait any more."""
+    return mark(connection, EXPIRED_WAITING, [row], error=cut(reason))
 
 
 def mark_expired(connection: DbConnection, claims: Claims, reason: str) -> bool:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 
 from services.notifier.addresses import kind_of
 from services.notifier.pacing import RateLimit
+from services.notifier.storage.postgres_sending_hold import closed_addresses
 from shared.database.connection import DbConnection
 from shared.runtime.measurements import GaugeRows, Measurement
 from shared.runtime.metrics import Metrics
@@ -35,18 +36,23 @@ def measure_waiting(
     metrics: Metrics, kinds: Sequence[str], pace_of: Callable[[str], RateLimit | None] = no_pace
 ) -> Measurement:
     """`kinds`: the channels in use, which have a value even if nothing waits. `pace_of`: the pace of an address; a
-    notification may wait for it and is late only after that."""
+    notification may wait for it and is late only after that. What waits for a closed address is not late."""
     counts, ages = GaugeRows(metrics.notifications_waiting), GaugeRows(metrics.notifications_oldest_age_seconds)
+    closed_counts = GaugeRows(metrics.notification_addresses_closed)
 
     def waiting(connection: DbConnection) -> None:
         by_state: defaultdict[tuple[str, ...], float] = defaultdict(float)
         oldest: defaultdict[tuple[str, ...], float] = defaultdict(float)
         by_state.update({(each, state): 0 for each in kinds for state in STATES})
         oldest.update({(each,): 0.0 for each in kinds})
+        closed = set(closed_addresses(connection))
+        by_kind = Counter(map(kind_of, closed))
+        closed_counts.replace({(each,): by_kind[each] for each in {*kinds, *by_kind}})
         for address, state, count, age_s in connection.execute(_WAITING).fetchall():
             kind, pace = kind_of(address), pace_of(address)
             by_state[kind, state] += count
-            oldest[kind,] = max(oldest[kind,], age_s - (0 if pace is None else 1 / pace.per_s))
+            if address not in closed:
+                oldest[kind,] = max(oldest[kind,], age_s - (0 if pace is None else 1 / pace.per_s))
         counts.replace(by_state)
         ages.replace(oldest)
 

@@ -73,9 +73,17 @@ def put(
     return version
 
 
-def get(models_dir: Path, version: str) -> ModelFiles:
-    """Raises ConfigError that says what to do if the model is absent, damaged or not from Headrace."""
+def get(models_dir: Path, version: str, digest: str | None = None) -> ModelFiles:
+    """`digest`: the recorded SHA-256 of its content, if there is one.
+
+    Raises ConfigError that says what to do if the model is absent, damaged, changed or not from Headrace.
+    """
     described = body_of(models_dir, version)
+    if digest is not None and digest_of(described) != digest:
+        raise ConfigError(
+            f"{models_dir / version / MODEL} was replaced: the SHA-256 of its content is not the recorded one; restore"
+            " a copy, or delete the model and train again"
+        )
     weights = _read_bounded(models_dir / version / WEIGHTS, MAX_WEIGHTS_BYTES)
     if weights.startswith(_PICKLES):
         raise ConfigError(
@@ -107,8 +115,7 @@ def body_of(models_dir: Path, version: str) -> dict[str, Any]:
         raise ConfigError(
             f"{file} is not a Headrace model: expected format {FORMAT!r}, got {file_format!r}; train a model here"
         )
-    content = {name: value for name, value in body.items() if name not in {"version", "last_day"}}
-    actual_version = _version(str(body.get("last_day")), content)
+    actual_version = _version(str(body.get("last_day")), body)
     if actual_version != version or body.get("version") != version:
         raise ConfigError(
             f"{file} was changed: its content is version {actual_version}, not {version}; restore a copy or train again"
@@ -160,9 +167,14 @@ def picture(models_dir: Path, version: str, name: str) -> bytes | None:
     return content
 
 
+def digest_of(body: Mapping[str, Any]) -> str:
+    """The SHA-256 of a model's content in hex: of its description, and of the digest of its weights."""
+    content = {name: value for name, value in body.items() if name not in {"version", "last_day"}}
+    return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
 def _version(last_day: str, body: Mapping[str, Any]) -> str:
-    content = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
-    return f"{last_day.replace('-', '')}-{hashlib.sha256(content).hexdigest()[:8]}"
+    return f"{last_day.replace('-', '')}-{digest_of(body)[:8]}"
 
 
 def _is_whole(models_dir: Path, version: str) -> bool:

@@ -50,7 +50,11 @@ class StateChange(BaseModel):
 
 
 class RegistryState(BaseModel):
-    """States of all models. `former`: the models that were live before the live one, the latest last."""
+    """States of all models. `former`: the models that were live before the live one, the latest last.
+
+    `digests`: the SHA-256 of each model's content in hex, of which a version has the first eight digits. Models that
+    were added before they were recorded, or copied in by hand, have none.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -58,6 +62,7 @@ class RegistryState(BaseModel):
     states: dict[str, ModelState] = {}
     former: tuple[str, ...] = ()
     history: tuple[StateChange, ...] = ()
+    digests: dict[str, str] = {}
 
     @model_validator(mode="after")
     def _one_live(self) -> Self:
@@ -91,9 +96,12 @@ class RegistryState(BaseModel):
         return tuple(sorted(version for version, its_state in self.states.items() if its_state == state))
 
 
-def add_candidate(registry: RegistryState, version: str, change_request: ChangeRequest) -> RegistryState:
-    """Adds a candidate. A model that already exists keeps its state."""
-    return registry if version in registry.states else _apply(registry, [(version, "candidate")], change_request)
+def add_candidate(
+    registry: RegistryState, version: str, change_request: ChangeRequest, digest: str | None = None
+) -> RegistryState:
+    """Adds a candidate with the digest of its content. A model that already exists keeps its state."""
+    known = registry if version in registry.states else _apply(registry, [(version, "candidate")], change_request)
+    return known if digest is None else known.model_copy(update={"digests": {**registry.digests, version: digest}})
 
 
 def start_shadow(registry: RegistryState, version: str, change_request: ChangeRequest) -> RegistryState:
@@ -157,6 +165,7 @@ def delete(registry: RegistryState, version: str, change_request: ChangeRequest)
         states={each: state for each, state in registry.states.items() if each != version},
         former=tuple(each for each in registry.former if each != version),
         history=(*registry.history, deletion)[-MAX_CHANGES:],
+        digests={each: digest for each, digest in registry.digests.items() if each != version},
     )
 
 
@@ -178,6 +187,7 @@ def _apply(
         states={**registry.states, **dict(steps)},
         former=registry.former if former is None else former,
         history=(*registry.history, *changes)[-MAX_CHANGES:],
+        digests=registry.digests,
     )
 
 

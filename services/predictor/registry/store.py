@@ -52,7 +52,8 @@ class Registry(Generic[D, T]):
 
     def load(self, version: str) -> T:
         """Raises ConfigError if the model is absent, damaged or not from Headrace. Executes nothing of it."""
-        files = model_files.get(self.directory, version)
+        digest = state_file.read(self.directory).digests.get(version)
+        files = model_files.get(self.directory, version, digest)
         directory = self.directory / version
         try:
             description = self._describe.model_validate_json(orjson.dumps(files.description))

@@ -30,16 +30,23 @@ def add(
     versions: list[str] = []
 
     def step(registry: RegistryState) -> RegistryState:
-        versions.append(model_files.put(models_dir, last_day, description, weights, pictures))
-        return states.add_candidate(registry, versions[0], change_request)
+        version = model_files.put(models_dir, last_day, description, weights, pictures)
+        digest = registry.digests.get(version) or model_files.digest_of(model_files.body_of(models_dir, version))
+        model_files.get(models_dir, version, digest)
+        versions.append(version)
+        return states.add_candidate(registry, version, change_request, digest)
 
     state_file.change(models_dir, step)
     return versions[0]
 
 
+def _check(models_dir: Path, registry: RegistryState, version: str) -> None:
+    model_files.get(models_dir, version, registry.digests.get(version))
+
+
 def shadow(models_dir: Path, version: str, change_request: ChangeRequest) -> BeforeAndAfter:
     def step(registry: RegistryState) -> RegistryState:
-        model_files.get(models_dir, version)
+        _check(models_dir, registry, version)
         return states.start_shadow(registry, version, change_request)
 
     return state_file.change(models_dir, step, change_request.request)
@@ -49,7 +56,7 @@ def promote(models_dir: Path, version: str, change_request: ChangeRequest, verdi
     """`verdict`: that of the gate, which the model has passed; None: promote without the gate."""
 
     def step(registry: RegistryState) -> RegistryState:
-        model_files.get(models_dir, version)
+        _check(models_dir, registry, version)
         if verdict is None:
             return states.promote(registry, version, change_request, registry.live)
         with_verdict = change_request._replace(
@@ -63,7 +70,7 @@ def promote(models_dir: Path, version: str, change_request: ChangeRequest, verdi
 def roll_back(models_dir: Path, change_request: ChangeRequest) -> BeforeAndAfter:
     def step(registry: RegistryState) -> RegistryState:
         after = states.roll_back(registry, change_request)
-        model_files.get(models_dir, str(after.live))
+        _check(models_dir, registry, str(after.live))
         return after
 
     return state_file.change(models_dir, step, change_request.request)

@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from shared.runtime.api import audit, auth, dead_letters, lag, openapi, operations, problems, status, topics, validation
 from shared.runtime.api.admission import AdmissionMiddleware
+from shared.runtime.api.auth import IsFileToken
 from shared.runtime.api.connection_table import DEFAULT_LIMITS, ConnectionLimits
 from shared.runtime.api.context import AdminContext
 from shared.runtime.api.request_count import CountRequest, RequestCountMiddleware
@@ -30,11 +31,12 @@ ROUTERS: tuple[Callable[[AdminContext], APIRouter], ...] = (
 def admin_app(
     context: AdminContext,
     registry: CollectorRegistry,
-    file_token: str | None,
+    is_file_token: IsFileToken | None,
     count_request: CountRequest = lambda *_: None,
     limits: ConnectionLimits = DEFAULT_LIMITS,
 ) -> FastAPI:
-    """Builds the app. `file_token` gives access to all of /v1; if None, only tokens of the database do.
+    """Builds the app. `is_file_token` tells the token that gives access to all of /v1; if None, only tokens of the
+    database do.
 
     The operation id of an endpoint is the name of its function, which must be unique within a service.
     """
@@ -52,7 +54,7 @@ def admin_app(
         app.include_router(router, prefix=auth.PROTECTED, dependencies=[Depends(validation.require_known_parameters)])
     # Middleware added last runs first.
     app.add_middleware(validation.BodyMiddleware)
-    app.add_middleware(auth.AuthMiddleware, context, file_token)
+    app.add_middleware(auth.AuthMiddleware, context, is_file_token)
     app.add_middleware(validation.UrlMiddleware)
     app.add_middleware(AdmissionMiddleware, limits, own_hosts(context.settings.admin))
     problems.install(app)

@@ -26,8 +26,7 @@ see idempotent_change.py.
 
 from __future__ import annotations
 
-import hmac
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
@@ -63,6 +62,10 @@ SCOPE_EXTENSION = "x-required-scope"
 _CHALLENGE = 'Bearer realm="headrace"'
 
 
+IsFileToken = Callable[[str], bool]
+"""Whether a token is the one in admin.token_file."""
+
+
 class Caller(NamedTuple):
     """The authenticated caller. `subject` is "token:NAME", or "file token" for the token in admin.token_file; for a
     delegate that acts for a person, "token:NAME on behalf of discord:USERID (name)"."""
@@ -94,10 +97,10 @@ ADMIN_ONLY: Final[Mapping[str, Any]] = {
 class AuthMiddleware:
     """Admits requests below /v1 whose token has the needed scope, and stores the caller in `request.state.caller`."""
 
-    def __init__(self, app: ASGIApp, context: AdminContext, file_token: str | None) -> None:
+    def __init__(self, app: ASGIApp, context: AdminContext, is_file_token: IsFileToken | None) -> None:
         self._app = app
         self._context = context
-        self._file_token = file_token
+        self._is_file_token = is_file_token
         self._lookup = TokenLookup(context.find_tokens)
         self._refusals = Refusals(context)
 
@@ -152,7 +155,7 @@ class AuthMiddleware:
                 "the request has no token: send `Authorization: Bearer TOKEN` with the token in admin.token_file or one"
                 f" of the database ({CREATE_HINT.format(scope='read')})",
             )
-        if self._file_token is not None and hmac.compare_digest(token.encode(), self._file_token.encode()):
+        if self._is_file_token is not None and self._is_file_token(token):
             return Caller(FILE_TOKEN, "admin", request_id), False
         parts = parse_token(token)
         if parts is None:

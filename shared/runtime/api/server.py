@@ -18,8 +18,9 @@ from shared.runtime.api.app import admin_app
 from shared.runtime.api.connection_table import DEFAULT_LIMITS, ConnectionLimits, CountStatus
 from shared.runtime.api.connections import bounded_protocol
 from shared.runtime.api.context import AdminContext
+from shared.runtime.api.file_token import FileToken
 from shared.runtime.api.request_count import CountRequest
-from shared.settings.admin import AdminSettings, read_file_token
+from shared.settings.admin import AdminSettings
 from shared.settings.values import ALL_ADDRESSES
 
 STOP_TIMEOUT_S = 2.0
@@ -87,8 +88,8 @@ def admin_server(
     """The server as configured. Raises ConfigError if the port is in use or a file of a secret is unfit."""
     settings = context.settings.admin
     limits = limits or ConnectionLimits(settings.max_connections)
-    file_token = None if settings.token_file is None else read_file_token(settings.token_file)
-    app = admin_app(context, registry, file_token, count_request, limits)
+    is_file_token = None if settings.token_file is None else FileToken(settings.token_file)
+    app = admin_app(context, registry, is_file_token, count_request, limits)
     return AdminServer(
         app, settings.host, settings.port, context.close, settings.advertised_url, limits=limits, count=count_response,
         tls=tls_context_of(settings),

@@ -151,7 +151,7 @@ class Installation(Project):
 
     def api(self, service: str, path: str, body: Mapping[str, object] | None = None) -> Any:
         """The answer of a service's admin API, at its port of this machine."""
-        token = (self.deploy / "secrets" / "admin.token").read_text()
+        token = (self.deploy / "secrets" / f"{service}.token").read_text()
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self._url(service, 8080)}{path}", data, headers)

@@ -56,7 +56,7 @@ WRITES: dict[str, dict[str, str]] = {
     "notifier.bot_state": {"notifier": "insert, update"},
     "notifier.interactions": {"notifier": "insert, update, delete"},
     "notifier.subscriptions": {"notifier": "insert, update, delete"},
-    "notifier.sending_hold": {"notifier": "insert, delete"},
+    "notifier.sending_hold": {"notifier": "insert, update, delete"},
 }
 # Every other table of a schema; the partitions of the trail are written through their table only.
 REST = {"facts": {"loader": "insert, update, delete"}, "analytics": {}}

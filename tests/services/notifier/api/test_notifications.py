@@ -24,6 +24,7 @@ from services.notifier.channels.slack import SlackChannel
 from services.notifier.settings import NotifierSection, NotifierSettings
 from services.notifier.storage.postgres_claims import claim
 from services.notifier.storage.postgres_ledger import NewNotification, record_notifications
+from services.notifier.storage.postgres_sending_hold import close_address, read_closed
 from tests.services.endpoints import finished_operation, served, settings_of
 from tests.services.notifier.books import default_book
 from tests.services.notifier.http_receiver import Answer, Receiver
@@ -214,3 +215,49 @@ def test_a_discard_needs_an_id_or_a_time(
     code, _, error = headrace_of(client, tmp_path, capfd)("discard", *arguments, "--reason", "x")
 
     assert (code, error) == (2, "headrace: which messages? Expected an ID or --until TIME\n")
+
+
+def test_a_closed_channel_is_listed_with_its_cause_and_opened(
+    client: httpx2.Client, database: Connection, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    headrace = headrace_of(client, tmp_path, capfd)
+    for address in ("slack/races", "slack/ops", "console"):
+        record_in_state(database, "pending", address)
+        close_address(database, address, f"{address} answered HTTP 404")
+
+    closed = client.get("/notifications").json()["closed"]
+    note = headrace("list")[2]
+    assert [(each["address"], each["waiting"]) for each in closed] == [
+        ("console", 1), ("slack/ops", 1), ("slack/races", 1),
+    ]  # fmt: skip
+    assert "slack/ops answered HTTP 404; `headrace notifications release --channel slack/ops` sends again" in note
+    assert headrace("release", "--channel", "slack") == (
+        0, "3 messages wait, being sent, except to console, which are closed\n", "",
+    )  # fmt: skip
+    assert headrace("discard", "--until", "now", "--channel", "console", "--reason", "not used")[1].startswith("1 mess")
+    assert [each.address for each in read_closed(database)] == ["console"]
+    assert ("release-notifications", "slack", "accepted") in trail(client)
+
+
+def test_a_test_message_tries_a_closed_channel_at_once_and_says_that_it_is_closed(
+    postgres: EmbeddedPostgres, database_url: str, database: Connection, tmp_path: Path, receiver: Receiver
+) -> None:
+    settings = settings_of(NotifierSettings, postgres, database_url, tmp_path)
+    receiver.usual = Answer(404)
+    section = NotifierSection(channels=("slack",), slack_webhook_files=("unused",))
+    destinations = Destinations(section, ["slack"], default_book)
+
+    def try_it(client: httpx2.Client) -> tuple[str, str]:
+        response = client.post("/test", json={"channels": ["slack"]})
+        operation = finished_operation(client, response, settings, "test", delivery_progress)
+        return operation["state"], operation["counts"]["slack"]
+
+    with (
+        served(settings, lambda context: router(context, destinations)) as client,
+        sending(settings.database.conninfo(), SlackChannel({"": SecretUrl(receiver.url)})),
+    ):
+        assert [try_it(client), try_it(client)] == [("failed", "closed")] * 2
+        assert [each.waiting for each in read_closed(database)] == [2]
+        receiver.usual = Answer(200, b"ok")
+        assert try_it(client) == ("succeeded", "sent")
+    assert read_closed(database) == []

@@ -12,7 +12,7 @@ import pytest
 from services.notifier.bot.channel import BotChannel, InvalidRequests
 from services.notifier.bot.messages import thread_name
 from services.notifier.bot.rest import ARCHIVED_THREAD, UnknownMessage
-from services.notifier.channels.base import ChannelBusy, ChannelRefused, ChannelUncertain, Message
+from services.notifier.channels.base import ChannelBusy, ChannelClosed, ChannelRefused, ChannelUncertain, Message
 from services.notifier.texts.content import Content
 from simulator.discord.fake import FakeDiscord
 from simulator.discord.faults import Fault
@@ -177,7 +177,7 @@ def test_a_message_that_could_not_be_sent_at_all_is_not_uncertain(database_url: 
 
 def test_a_channel_without_permission_is_refused(fake: FakeDiscord, bot: RunningBot, place: str) -> None:
     fake.deny(fake.channel("operations"), "send_messages")
-    with pytest.raises(ChannelRefused, match="permissions"):
+    with pytest.raises(ChannelClosed, match="permissions"):
         bot.channel.send(message(place))
 
 
@@ -186,7 +186,7 @@ def test_requests_to_an_unknown_channel_are_limited_and_stop_no_other(
 ) -> None:
     channel = BotChannel(bot.link, bot.blocked.append, InvalidRequests(limit_of_one=3))
     for _ in range(3):
-        with pytest.raises(ChannelRefused):
+        with pytest.raises(ChannelClosed):
             channel.send(message("channel/123456789012345678"))
     with pytest.raises(ChannelBusy):
         channel.send(message("channel/123456789012345678"))

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from services.notifier.channels.base import ChannelBusy, ChannelRefused, ChannelUncertain, Message
+from services.notifier.channels.base import ChannelBusy, ChannelClosed, ChannelRefused, ChannelUncertain, Message
 from services.notifier.channels.discord import DiscordChannel
 from services.notifier.channels.secret_url import SecretUrl
 from shared.errors import ConfigError
@@ -89,18 +89,18 @@ def test_an_error_of_discord_is_not_retried_by_the_channel(channel: DiscordChann
     assert len(receiver.seen) == 1
 
 
-@pytest.mark.parametrize("status", [401, 404])
-def test_a_deleted_webhook_is_a_permanent_failure(channel: DiscordChannel, receiver: Receiver, status: int) -> None:
+@pytest.mark.parametrize("status", [401, 403, 404, 410])
+def test_a_deleted_webhook_closes_the_channel(channel: DiscordChannel, receiver: Receiver, status: int) -> None:
     receiver.answers.append(Answer(status, {"message": "Unknown Webhook", "code": 10015}))
 
-    with pytest.raises(ChannelRefused, match=f"HTTP {status}: its URL is no longer valid"):
+    with pytest.raises(ChannelClosed, match=f"HTTP {status}: its URL is no longer valid"):
         channel.send(MESSAGE)
 
 
-def test_a_redirect_is_a_permanent_failure(channel: DiscordChannel, receiver: Receiver) -> None:
+def test_a_redirect_closes_the_channel(channel: DiscordChannel, receiver: Receiver) -> None:
     receiver.answers.append(Answer(301, headers={"Location": f"{receiver.url}/elsewhere"}))
 
-    with pytest.raises(ChannelRefused, match="redirect"):
+    with pytest.raises(ChannelClosed, match="redirect"):
         channel.send(MESSAGE)
 
 

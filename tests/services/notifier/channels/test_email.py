@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from services.notifier.channels.base import ChannelBusy, ChannelRefused, ChannelUncertain, Message
+from services.notifier.channels.base import ChannelBusy, ChannelClosed, ChannelRefused, ChannelUncertain, Message
 from services.notifier.channels.email import EmailChannel, MailSecurity, MailServer
 from services.notifier.texts.content import Content
 from shared.errors import ConfigError
@@ -60,7 +60,7 @@ def test_each_attempt_of_a_message_has_the_same_id_and_no_other_message_has(cert
 def test_a_name_selects_the_recipients(certificate: Certificate) -> None:
     with mail_server() as box:
         channel_to(box, certificate).send(MESSAGE._replace(destination="ops"))
-        with pytest.raises(ChannelRefused, match="no recipients for races"):
+        with pytest.raises(ChannelClosed, match="no recipients for races"):
             channel_to(box, certificate).send(MESSAGE._replace(destination="races"))
 
     assert box.recipients == [["ops@example.org"]]
@@ -82,7 +82,7 @@ def test_the_connection_is_encrypted_before_the_login(certificate: Certificate) 
 
 
 def test_a_server_without_starttls_gets_neither_password_nor_mail(certificate: Certificate) -> None:
-    with mail_server() as box, pytest.raises(ChannelRefused, match="STARTTLS"):
+    with mail_server() as box, pytest.raises(ChannelClosed, match="STARTTLS"):
         channel_to(box, certificate, "starttls", PASSWORD).send(MESSAGE)
 
     assert (box.logins, box.mails) == ([], [])
@@ -100,7 +100,7 @@ def test_a_server_with_an_unknown_certificate_gets_neither_password_nor_mail(cer
 def test_a_wrong_password_is_refused(certificate: Certificate) -> None:
     with (
         mail_server(certificate.context, password=PASSWORD) as box,
-        pytest.raises(ChannelRefused, match=r"email_user and its password \(535\)"),
+        pytest.raises(ChannelClosed, match=r"email_user and its password \(535\)"),
     ):
         channel_to(box, certificate, "starttls", "wrong").send(MESSAGE)
 
@@ -134,6 +134,14 @@ def test_an_answer_after_the_mail_is_certain(
             channel_to(box, certificate).send(MESSAGE)
 
     assert box.mails == []
+
+
+@pytest.mark.parametrize("command", ["MAIL", "RCPT"])
+def test_a_refusal_before_the_mail_closes_the_address(certificate: Certificate, command: str) -> None:
+    with mail_server() as box:
+        box.replies[command] = "550 not allowed"
+        with pytest.raises(ChannelClosed, match="550"):
+            channel_to(box, certificate).send(MESSAGE)
 
 
 def test_a_name_cannot_add_a_header_or_end_the_mail(certificate: Certificate) -> None:

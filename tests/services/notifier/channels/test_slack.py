@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from services.notifier.channels.base import ChannelBusy, ChannelRefused, Message
+from services.notifier.channels.base import ChannelBusy, ChannelClosed, Message
 from services.notifier.channels.secret_url import SecretUrl
 from services.notifier.channels.slack import SlackChannel
 from tests.services.notifier.http_receiver import Answer, Receiver
@@ -36,7 +36,7 @@ def test_a_name_selects_the_webhook(channel: SlackChannel, receiver: Receiver) -
 
 
 def test_a_name_without_a_webhook_is_refused(channel: SlackChannel) -> None:
-    with pytest.raises(ChannelRefused, match="no URL for races"):
+    with pytest.raises(ChannelClosed, match="no URL for races"):
         channel.send(MESSAGE._replace(destination="races"))
 
 
@@ -44,7 +44,7 @@ def test_a_name_without_a_webhook_is_refused(channel: SlackChannel) -> None:
 def test_a_deleted_webhook_is_refused(channel: SlackChannel, receiver: Receiver, status: int) -> None:
     receiver.answers.append(Answer(status, b"no_service"))
 
-    with pytest.raises(ChannelRefused, match=f"{status}: its URL is no longer valid"):
+    with pytest.raises(ChannelClosed, match=f"{status}: its URL is no longer valid"):
         channel.send(MESSAGE)
 
 
@@ -64,5 +64,5 @@ def test_after_an_error_of_the_server_or_too_many_requests_the_message_is_sent_a
 def test_a_page_that_is_no_webhook_is_refused(channel: SlackChannel, receiver: Receiver) -> None:
     receiver.answers.append(Answer(200, b"<html>Welcome</html>"))
 
-    with pytest.raises(ChannelRefused, match="no incoming webhook"):
+    with pytest.raises(ChannelClosed, match="no incoming webhook"):
         channel.send(MESSAGE)

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from services.notifier.channels.base import ChannelBusy, ChannelRefused, Message
+from services.notifier.channels.base import ChannelBusy, ChannelClosed, ChannelRefused, Message
 from services.notifier.channels.secret_url import SecretUrl
 from services.notifier.channels.webhook import WebhookChannel
 from tests.services.notifier.http_receiver import Answer, Receiver
@@ -47,13 +47,16 @@ def test_a_status_that_may_pass_is_a_temporary_failure(
     assert raised.value.retry_after_s == 7
 
 
-@pytest.mark.parametrize("status", [301, 307, 400, 401, 404, 410])
-def test_a_refusal_is_a_permanent_failure(channel: WebhookChannel, receiver: Receiver, status: int) -> None:
+@pytest.mark.parametrize("status", [301, 307, 400, 401, 403, 404, 410, 413])
+def test_an_answer_about_the_address_closes_it_and_one_about_the_message_refuses_it(
+    channel: WebhookChannel, receiver: Receiver, status: int
+) -> None:
     receiver.answers.append(Answer(status, headers={"Location": f"{receiver.url}/elsewhere"}))
 
-    with pytest.raises(ChannelRefused, match=str(status)):
+    with pytest.raises(ChannelRefused, match=str(status)) as raised:
         channel.send(MESSAGE)
 
+    assert isinstance(raised.value, ChannelClosed) == (status not in {400, 413})
     assert len(receiver.seen) == 1
 
 

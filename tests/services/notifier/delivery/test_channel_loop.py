@@ -16,6 +16,7 @@ import pytest
 
 from services.notifier.channels.base import (
     ChannelBusy,
+    ChannelClosed,
     ChannelRefused,
     ChannelUncertain,
     Editing,
@@ -30,7 +31,14 @@ from services.notifier.pacing import DeliveryPolicy, RateLimit
 from services.notifier.sending_hold import SendingHold
 from services.notifier.storage import postgres_ledger as ledger
 from services.notifier.storage.postgres_ledger import NewNotification
-from services.notifier.storage.postgres_sending_hold import hold_sending, read_hold, release_sending
+from services.notifier.storage.postgres_sending_hold import (
+    close_address,
+    hold_sending,
+    open_addresses,
+    read_closed,
+    read_hold,
+    release_sending,
+)
 from services.notifier.texts.content import Content
 from tests.services.notifier.sending import open_connection
 
@@ -477,3 +485,139 @@ def test_the_optional_interfaces_are_recognised() -> None:
     assert isinstance(VerifyingReceiver(), Editing)
     assert isinstance(VerifyingReceiver(), SometimesAvailable)
     assert not isinstance(Receiver(), Verifying | Editing | SometimesAvailable)
+
+
+REFUSAL = ChannelClosed("HTTP 404: configure a new URL")
+
+
+def trials_are_due(database: Connection) -> None:
+    database.execute("UPDATE notifier.sending_hold SET tried_at = tried_at - interval '1 day'")
+
+
+def test_an_address_that_accepts_no_message_is_closed_and_its_messages_wait(database: Connection) -> None:
+    record(database, 3)
+    record(database, 2, address="webhook/b")
+    receiver, outcomes = Receiver(), Counter[str]()
+    receiver.errors = [REFUSAL] * 5
+    loop = loop_of(receiver, outcomes=outcomes)
+
+    run_until_idle(loop, database)
+
+    assert receiver.errors == [REFUSAL] * 3  # one request to each address
+    assert column(database, "state") == ["pending"] * 5
+    assert column(database, "(attempts, error)::text")[0] == '(0,"HTTP 404: configure a new URL")'
+    assert [(each.address, each.waiting) for each in read_closed(database)] == [("webhook/a", 3), ("webhook/b", 2)]
+    assert outcomes == {"retried": 2}
+
+
+def test_a_closed_address_delays_no_other(database: Connection) -> None:
+    close_address(database, "webhook/a", "HTTP 404")
+    record(database, 3)
+    record(database, 2, address="webhook/b")
+    receiver = Receiver()
+
+    run_until_idle(loop_of(receiver), database)
+
+    assert [message.destination for message in receiver.messages] == ["b", "b"]
+    assert column(database, "state") == ["pending"] * 3 + ["sent"] * 2
+
+
+def test_an_operator_opens_a_closed_address(database: Connection) -> None:
+    close_address(database, "webhook/a", "HTTP 404")
+    record(database, 2)
+    receiver = Receiver()
+    loop = loop_of(receiver)
+    run_until_idle(loop, database)
+    assert receiver.messages == []
+
+    assert open_addresses(database, "webhook") == ["webhook/a"]
+    run_until_idle(loop, database)
+
+    assert column(database, "state") == ["sent", "sent"]
+
+
+def test_a_closed_address_is_tried_rarely_with_one_message_and_opens_if_it_is_accepted(database: Connection) -> None:
+    record(database, 3)
+    receiver = Receiver()
+    receiver.errors = [REFUSAL, REFUSAL]
+    loop = loop_of(receiver)
+    run_until_idle(loop, database)
+    database.execute("UPDATE notifier.sending_hold SET tried_at = tried_at - interval '10 minutes'")
+    run_until_idle(loop, database)
+    assert len(receiver.errors) == 1  # this sender has tried it already
+
+    trials_are_due(database)
+    run_until_idle(loop, database)
+    assert (receiver.errors, column(database, "state")) == ([], ["pending"] * 3)
+
+    trials_are_due(database)
+    run_until_idle(loop, database)
+    assert column(database, "state") == ["sent"] * 3
+    assert read_closed(database) == []
+
+
+def test_a_new_sender_tries_a_closed_address_soon_because_its_settings_may_be_new(database: Connection) -> None:
+    record(database)
+    receiver = Receiver()
+    receiver.errors = [REFUSAL]
+    run_until_idle(loop_of(receiver), database)
+    run_until_idle(loop_of(receiver), database)
+    assert receiver.messages == []  # not within a minute, so that a process that starts again and again sends few
+
+    database.execute("UPDATE notifier.sending_hold SET tried_at = tried_at - interval '2 minutes'")
+    run_until_idle(loop_of(receiver), database)
+
+    assert column(database, "state") == ["sent"]
+
+
+def test_without_a_waiting_message_no_trial_is_used(database: Connection) -> None:
+    close_address(database, "webhook/a", "HTTP 404")
+    trials_are_due(database)
+    loop = loop_of(Receiver())
+    run_until_idle(loop, database)
+
+    record(database)
+    run_until_idle(loop, database)
+
+    assert column(database, "state") == ["sent"]
+
+
+def test_messages_expire_while_they_wait_for_a_closed_address(database: Connection) -> None:
+    close_address(database, "webhook/a", "HTTP 404")
+    record(database, expires_s=0.0)
+    record(database, rule="muted")
+    record(database)
+    outcomes = Counter[str]()
+    rules = GivenRules(decide=lambda rule, *_: Drop("muted") if rule == "muted" else SendNow())
+
+    run_until_idle(loop_of(Receiver(), rules, outcomes=outcomes), database)
+
+    assert column(database, "state") == ["expired", "expired", "pending"]
+    assert outcomes == {"expired": 2}
+
+
+def test_a_digest_that_a_closed_address_refused_is_dissolved(database: Connection) -> None:
+    record(database, 3)
+    receiver = Receiver()
+    receiver.errors = [REFUSAL]
+
+    run_until_idle(loop_of(receiver, GivenRules(ONE_AN_HOUR)), database)
+
+    assert column(database, "(state, attempts, group_id)::text") == ["(pending,0,)"] * 3
+
+
+def test_messages_to_a_closed_address_are_verified_when_it_is_open(database: Connection) -> None:
+    record(database)
+    receiver = VerifyingReceiver(Receipt("found"))
+    receiver.errors = [ChannelUncertain("time-out")]
+    loop = loop_of(receiver)
+    run_until_idle(loop, database)
+    close_address(database, "webhook/a", "HTTP 404")
+    end_leases(database)
+    run_until_idle(loop, database)
+    assert column(database, "state") == ["sending"]
+
+    open_addresses(database, "webhook/a")
+    run_until_idle(loop, database)
+
+    assert column(database, "(state, external_id)::text") == ["(sent,found)"]

@@ -14,6 +14,7 @@ from services.notifier.storage import postgres_claims as claims
 from services.notifier.storage import postgres_ledger as ledger
 from services.notifier.storage.postgres_ledger import NewNotification, NewSummary
 from services.notifier.storage.postgres_measurements import measure_waiting
+from services.notifier.storage.postgres_sending_hold import close_address
 from shared.runtime.metrics import Metrics
 
 Connection = psycopg.Connection[Any]
@@ -48,6 +49,21 @@ def record(connection: Connection, hours: float, channels: tuple[str, ...] = CHA
         " due_at = due_at - make_interval(hours => %(hours)s)",
         {"hours": hours},
     )
+
+
+def test_what_waits_for_a_closed_address_is_counted_and_not_late(connection: Connection) -> None:
+    record(connection, 1, ("slack/a",))
+    record(connection, 3, ("slack/b",))
+    close_address(connection, "slack/b", "HTTP 404")
+    metrics = Metrics()
+
+    measure_waiting(metrics, CHANNELS)(connection)
+
+    get = metrics.registry.get_sample_value
+    assert get("headrace_notification_addresses_closed", {"channel": "slack"}) == 1
+    assert get("headrace_notification_addresses_closed", {"channel": "console"}) == 0
+    assert waiting(connection)["slack", "pending"] == 2
+    assert waiting(connection)["slack", "hours"] == 4
 
 
 def test_channels_without_notifications_have_zeros(connection: Connection) -> None:

@@ -187,3 +187,32 @@ def test_a_process_that_is_killed_while_it_saves_leaves_only_complete_models(tmp
     version = save_model(models, seed=99)
     assert not list(models.glob(f"{model_files._TEMPORARY}*"))
     assert orjson.loads((models / version / MODEL).read_bytes())["format"] == FORMAT
+
+
+def test_a_model_that_was_replaced_on_purpose_is_refused(tmp_path: Path) -> None:
+    """Eight digits of a digest can be met by search; the recorded digest cannot."""
+    version = save_model(tmp_path)
+    (digest,) = state_file.read(tmp_path).digests.values()
+    assert len(digest) == 64
+    assert version.endswith(digest[:8])
+    registry_at(tmp_path).load(version)
+
+    found = digest[:8] + "0" * 56  # what the search of an attacker would compare with
+    state_file.change(tmp_path, lambda registry: registry.model_copy(update={"digests": {version: found}}))
+
+    with pytest.raises(ConfigError, match="was replaced"):
+        registry_at(tmp_path).load(version)
+    with pytest.raises(ConfigError, match="was replaced"):
+        save_model(tmp_path)
+
+
+def test_a_model_of_before_digests_were_recorded_is_read(tmp_path: Path) -> None:
+    version = save_model(tmp_path)
+    file = tmp_path / STATES
+    states = orjson.loads(file.read_bytes())
+    del states["digests"]
+    file.write_bytes(orjson.dumps(states))
+
+    assert registry_at(tmp_path).load(version)
+    save_model(tmp_path)
+    assert list(state_file.read(tmp_path).digests) == [version]
