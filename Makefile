@@ -32,8 +32,8 @@ SHELL := bash
 NEWS := awk '!/^Requirement already satisfied/ { print; fflush() }'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run observability test test-quick test-long faults upgrade-test lint images locks compose-test \
-	kubernetes-tools kubernetes-test bench bench-fetch bench-broker bench-load bench-growth bench-replay bench-predict \
+.PHONY: help setup run observability test test-quick test-long faults attack upgrade-test lint images locks \
+	compose-test kubernetes-tools kubernetes-test bench bench-fetch bench-broker bench-load bench-growth bench-replay bench-predict \
 	bench-scale bench-frames pictures docs dist dist-test clean
 
 help: ## Show this list
@@ -78,6 +78,9 @@ test-long: $(STAMP) ## Run the tests that are not in `make test` because they ta
 
 faults: $(STAMP) ## Run the fault suite: kills, cut connections, restarts, accidents (ARGS=, docs/faults.md)
 	@$(BIN)/python -m tests.faults $(ARGS)
+
+attack: $(STAMP) ## Attack the admin APIs while a live day runs (two minutes; ARGS=--help)
+	@$(BIN)/python -m tests.attack $(ARGS)
 
 upgrade-test: $(STAMP) ## Upgrade an earlier version in place, with records in flight (FROM=REVISION ARGS=)
 	@$(BIN)/python -m tests.upgrade $(FROM) $(ARGS)

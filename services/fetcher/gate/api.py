@@ -73,7 +73,7 @@ def router(context: AdminContext) -> APIRouter:
 
         def work(connection: DbConnection) -> ChangeResult:
             if not reset_gate(connection, host):
-                raise HTTPException(HTTPStatus.NOT_FOUND, f"there is no gate of {host}")
+                raise HTTPException(HTTPStatus.NOT_FOUND, f"there is no gate of {host}; GET /v1/gates lists them")
             body = next(_body(gate) for gate in gates(connection) if gate.host == host)
             return ChangeResult(HTTPStatus.OK, body, after={"breaker": body.breaker})
 

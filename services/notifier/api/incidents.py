@@ -96,7 +96,9 @@ def router(context: AdminContext, book: Callable[[], RuleBook]) -> APIRouter:
         def work(connection: DbConnection) -> ChangeResult:
             stored = store_acknowledgement(connection, incident_id, caller_of(request).subject, book())
             if stored is None:
-                raise HTTPException(HTTPStatus.NOT_FOUND, f"there is no incident {incident_id}")
+                raise HTTPException(
+                    HTTPStatus.NOT_FOUND, f"there is no incident {incident_id}; GET /v1/incidents lists them"
+                )
             before, after = stored
             return ChangeResult(
                 HTTPStatus.OK, body_of(after, book()), {}, {"state": before.state}, {"state": after.state}

@@ -93,7 +93,7 @@ def router(context: AdminContext, rule_names: Callable[[], Collection[str]]) -> 
         def work(connection: DbConnection) -> ChangeResult:
             mute = storage.end_mute(connection, mute_id)
             if mute is None:
-                raise HTTPException(HTTPStatus.NOT_FOUND, f"there is no mute {mute_id}")
+                raise HTTPException(HTTPStatus.NOT_FOUND, f"there is no mute {mute_id}; GET /v1/mutes lists them")
             return ChangeResult(HTTPStatus.OK, MuteBody.model_validate(mute), after={"rule": mute.rule})
 
         return apply_change(context, request, "unmute", f"mute {mute_id}", work)

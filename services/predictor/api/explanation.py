@@ -102,7 +102,8 @@ def router(context: AdminContext, explain: Explain) -> APIRouter:
         if result is None:
             raise HTTPException(
                 HTTPStatus.NOT_FOUND,
-                f"no explanation of {event_key!r}: no model is live, or the event is not known in state {state!r}",
+                f"no explanation of {event_key!r}: no model is live, or the event is not known in state {state!r};"
+                " check them with GET /v1/models and /v1/predictions/EVENT-KEY",
             )
         with context.transaction() as connection:
             event_keys = _event_keys(connection, result.slots)

@@ -68,7 +68,7 @@ def router(context: AdminContext, models: Path) -> APIRouter:
                 (event_key,),
             ).fetchall()
         if not rows:
-            raise HTTPException(HTTPStatus.NOT_FOUND, f"there is no prediction of {event_key!r}")
+            raise HTTPException(HTTPStatus.NOT_FOUND, f"there is no prediction of {event_key!r}; check the key")
         return [ClassProbability(**dict(zip(names, row, strict=True))) for row in rows]
 
     return router

@@ -42,11 +42,10 @@ from starlette.types import Scope as AsgiScope
 
 from shared.errors import TransientError
 from shared.ops.delegation import PERSON_FORM, PERSON_SCOPES, parse_person, subject_for
-from shared.ops.tables import audit as audit_table
 from shared.ops.tokens import Scope, TokenParts, allows, is_secret_of, lesser, parse_token
 from shared.runtime.api.context import AdminContext
 from shared.runtime.api.problems import TITLES, problem_of
-from shared.runtime.api.refusals import MAX_TARGET_CHARS, Refusals
+from shared.runtime.api.refusals import Refusals
 from shared.runtime.api.token_lookup import TokenLookup
 
 PROTECTED = "/v1"
@@ -138,10 +137,8 @@ class AuthMiddleware:
                 and message["status"] in RECORDED_STATUSES
                 and not request.state.noted
             ):
-                what = f"{request.scope['method']} {request.scope['path']}"
-                outcome = f"refused ({message['status']}): {TITLES[message['status']]}"
                 with suppress(TransientError):  # the response is correct even without the audit entry
-                    await run_in_threadpool(self._append_audit, caller, what, outcome)
+                    await run_in_threadpool(self._note_invalid, request.scope, caller, message["status"])
             await send(message)
 
         return send_and_record
@@ -229,12 +226,9 @@ class AuthMiddleware:
         subject = (counted_as or caller).subject
         self._refusals.append(scope, caller.subject, caller.request_id, outcome, counted_as=subject)
 
-    def _append_audit(self, caller: Caller, what: str, outcome: str) -> None:
-        with self._context.transaction() as connection:
-            audit_table.append(
-                connection, self._context.service, caller.subject, "request", what[:MAX_TARGET_CHARS], outcome=outcome,
-                request_id=caller.request_id,
-            )  # fmt: skip
+    def _note_invalid(self, scope: AsgiScope, caller: Caller, status: int) -> None:
+        outcome, counted_as = f"refused ({status}): {TITLES[status]}", f"{caller.subject} {status}"
+        self._refusals.append(scope, caller.subject, caller.request_id, outcome, counted_as=counted_as)
 
 
 def _is_protected(path: str) -> bool:

@@ -132,7 +132,7 @@ def status_and_detail(error: Exception) -> tuple[int, str]:
         return error.status_code, error.detail
     if isinstance(error, RequestValidationError):
         wrong = (f"{'.'.join(str(part) for part in each['loc'])}: {each['msg']}" for each in error.errors())
-        return HTTPStatus.UNPROCESSABLE_ENTITY, "; ".join(wrong)
+        return HTTPStatus.UNPROCESSABLE_ENTITY, f"{'; '.join(wrong)}; see /openapi.json for what is expected"
     for expected, status in _STATUS_OF.items():
         if isinstance(error, expected):
             return status, mask_text(str(error))

@@ -199,7 +199,7 @@ def _require_topic(context: AdminContext, topic: str) -> str:
     if topic not in context.pausable_topics:
         raise HTTPException(
             HTTPStatus.NOT_FOUND,
-            f"{context.service} has no topic {topic!r}; its topics: {', '.join(context.pausable_topics)}",
+            f"{context.service} has no topic {topic!r}; use one of its topics: {', '.join(context.pausable_topics)}",
         )
     return topic
 

@@ -150,7 +150,9 @@ def _json(headers: Headers, body: bytes) -> Any:
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, f"the body is not valid JSON in UTF-8: {error}") from None
+        raise HTTPException(
+            HTTPStatus.UNPROCESSABLE_ENTITY, f"the body is not valid JSON in UTF-8 ({error}); correct it"
+        ) from None
     _check_value(value)
     return value
 
@@ -160,7 +162,9 @@ def _check_value(value: Any) -> None:
     while level:
         depth += 1
         if depth > MAX_DEPTH:
-            raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, f"the body is nested deeper than {MAX_DEPTH} levels")
+            raise HTTPException(
+                HTTPStatus.UNPROCESSABLE_ENTITY, f"the body is nested deeper than {MAX_DEPTH} levels; flatten it"
+            )
         below: list[Any] = []
         for each in level:
             if isinstance(each, dict):

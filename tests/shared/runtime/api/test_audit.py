@@ -48,15 +48,23 @@ def test_a_refusal_is_recorded_with_its_reason(client: httpx2.Client) -> None:
 
 def test_an_invalid_change_is_recorded_too(client: httpx2.Client) -> None:
     client.post("/v1/operations/7/cancel", content=b"{", headers={"Content-Type": "application/json"})
-    client.post("/v1/operations/x/cancel")
+    client.post("/v1/replays", content=b"x", headers={"Content-Type": "text/plain"})
     client.post("/v1/nowhere")
     client.get("/v1/operations/x")
 
     lines = client.get("/v1/audit").json()["lines"]
     assert [(line["action"], line["target"], line["outcome"]) for line in lines] == [
-        ("request", "POST /v1/operations/x/cancel", "refused (422): Invalid input"),
+        ("request", "POST /v1/replays", "refused (415): Not JSON"),
         ("request", "POST /v1/operations/7/cancel", "refused (422): Invalid input"),
     ]
+
+
+def test_invalid_changes_do_not_fill_the_trail(client: httpx2.Client) -> None:
+    for number in range(20):
+        assert client.post(f"/v1/operations/x{number}/cancel").status_code == 422
+
+    (line,) = client.get("/v1/audit").json()["lines"]
+    assert line["target"] == "POST /v1/operations/x0/cancel"
 
 
 def test_pages_contain_every_line_once_newest_first(client: httpx2.Client, database: Database) -> None:
