@@ -133,7 +133,7 @@ class Injector:
 
     def _pid(self, target: str) -> int:
         """The pid of a replica; waits for the restart of one that has just died."""
-        child = next(each for each in self._world.supervisor.children if each.program.name == target)
+        child = next(each for each in self._world.replicas.children if each.program.name == target)
         self._world.wait(lambda: child.process is not None, START_LIMIT_S, f"{target} to run")
         assert child.process is not None
         return child.process.pid

@@ -62,7 +62,7 @@ def _row(kind: str, times: int, median_s: float, worst_s: float) -> str:
 def _amounts(outcome: Outcome, deaths: Counter[str]) -> str:
     topics = ", ".join(f"{len(entries)} in {topic}" for topic, entries in outcome.topics.items() if entries)
     rows = sum(len(rows) for rows in outcome.tables.values())
-    states = Counter(state for state, _ in outcome.ledger.values())
+    states = Counter(each.state for each in outcome.ledger.values())
     notifications = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
     return f"records: {topics}; rows of views: {rows}; notifications: {notifications or 'none'}; deaths: {dict(deaths)}"
 
