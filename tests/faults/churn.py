@@ -20,7 +20,7 @@ from tests.faults.late_answers import answered_late
 from tests.faults.programs import Plan
 from tests.faults.replicas import stop_in_order
 from tests.faults.schedule import EMBEDDED, Schedule
-from tests.faults.suite import Log, ReferenceRun, reference_run, started
+from tests.faults.suite import STARTED_LIMIT_S, Log, ReferenceRun, reference_run, started
 from tests.faults.world import UNIT_S, World
 
 MAX_REPLICAS = 6
@@ -151,7 +151,7 @@ def _run(world: World, reference: ReferenceRun, days: list[date], seed: int, act
     churn = Churn(world, seed)
     rng = random.Random(seed)
     try:
-        world.wait(lambda: started(world), 60, "the first records of every stage")
+        world.wait(lambda: started(world), STARTED_LIMIT_S, "the first records of every stage")
         for _ in range(actions):
             log(churn.act())
             churn.rest(rng.uniform(*PAUSE_S))

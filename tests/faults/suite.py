@@ -10,6 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
+
+from shared.errors import HeadraceError
 from shared.topics import SERVICES
 from tests.faults import oracle
 from tests.faults.accidents.jumping_clock import libfaketime
@@ -24,6 +27,8 @@ from tests.faults.schedule import Fault, Kind, Schedule
 from tests.faults.training import copy_model, train
 from tests.faults.world import UNIT_S, World
 
+# From the start of the processes. A busy machine must not exceed it.
+STARTED_LIMIT_S = 240.0
 # A file with this name keeps the directory of a run.
 KEEP = "keep"
 
@@ -90,6 +95,7 @@ def faulty_run(
             _run_days(world, schedule, reference, report, log)
         except RunStuckError as stuck:
             report.problems.append(f"STUCK: {stuck}")
+            world.start_killed_server()  # a fault may have ended it
         world.replicas.stop()
         report.deaths = world.replicas.deaths
         report.allowance.senders_ended(world.replicas.cut_short)
@@ -131,15 +137,15 @@ def _run_days(world: World, schedule: Schedule, reference: ReferenceRun, report:
 def _inject_all(world: World, faults: tuple[Fault, ...], report: Report, log: Log) -> None:
     """Inject all faults in order. Those that remain when the source is drained are counted."""
     injector = Injector(world, report, log)
-    world.wait(lambda: started(world), 60, "the first records of every stage")
+    world.wait(lambda: started(world), STARTED_LIMIT_S, "the first records of every stage")
     for fault in faults:
         if world.sample().drained:
-            report.skipped += 1
+            report.skip(fault)
             continue
         try:
             injector.inject(fault)
-        except (RunStuckError, CommandFailedError) as stuck:
-            report.not_injected.append(f"{fault}: {stuck}")
+        except (RunStuckError, CommandFailedError, HeadraceError, AssertionError, OSError, psycopg.Error) as error:
+            report.not_injected.append(f"{fault}: {type(error).__name__}: {error}")
             world.replicas.resume()
 
 

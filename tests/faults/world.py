@@ -47,8 +47,8 @@ TICK_S = 0.05
 UNIT_S = 0.8
 # The longest time without progress while work remains. After a kill between sending and marking, a notification is
 # settled only after the sender's lease of 60 s; after a broken unit, work may remain forever.
-STALL_S, BROKEN_STALL_S = 100.0, 5.0
-SAMPLE_LIMIT_S, START_LIMIT_S = 60.0, 30.0
+STALL_S, BROKEN_STALL_S = 180.0, 5.0
+SAMPLE_LIMIT_S, START_LIMIT_S = 120.0, 90.0
 # The time between two readings without progress after which nothing can be in flight.
 STILL_S = 1.5
 # Disks that are filled. The database of a run takes some 300 MB, with 192 MB of WAL.

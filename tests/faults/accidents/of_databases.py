@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from shared.topics import LOADED
+from shared.topics import LOADED, SERVICES
 from tests.faults.accidents import database_copy
 from tests.faults.accidents.database_settings import (
     ConnectionHog,
@@ -28,7 +28,7 @@ from tests.faults.world import START_LIMIT_S, UNIT_S, World
 
 Action = Callable[[Fault], None]
 DAY_S = 86_400
-EVIDENCE_LIMIT_S, GROWTH_LIMIT_S, COMMAND_LIMIT_S = 40.0, 60.0, 300.0
+EVIDENCE_LIMIT_S, GROWTH_LIMIT_S, COMMAND_LIMIT_S = 120.0, 120.0, 300.0
 # How much faster documents come while batches must grow.
 FASTER = 8
 # Of one new version. A document of four venues has 48 facts, so a batch of it exceeds the limit of three seconds.
@@ -124,8 +124,10 @@ class _States:
         self._meter.await_recovery(fault)
 
     def database_full(self, fault: Fault) -> None:
-        """PostgreSQL may survive it or not: if it had no space for its WAL, it is started again."""
-        self._fill(fault, [self._world.server.pgdata / "server.log"])
+        """PostgreSQL may survive it or not: if it had no space for its WAL, it is started again. Its log is on the disk
+        and may lack the complaint: the services log it too."""
+        services = [log for service in SERVICES for log in self._logs_of(service)]
+        self._fill(fault, [self._world.server.pgdata / "server.log", *services])
         self._world.work(self._world.start_killed_server, 2 * START_LIMIT_S, "the database to start")
         self._meter.await_recovery(fault)
 
