@@ -8,7 +8,7 @@ from pathlib import Path
 
 from headrace.processes.supervisor import Program
 from tests.faults.replicas import Replicas
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE_S, wait_until
 
 # Ends with exit code 0 at SIGTERM, once its file exists.
 IN_ORDER = "trap 'exit 0' TERM; : > {ready}; while :; do sleep 0.02; done"
@@ -26,10 +26,13 @@ def test_a_replica_that_was_killed_is_cut_short_also_if_nobody_saw_it_before_the
     assert seen.process is not None
     assert unseen.process is not None
     os.kill(seen.process.pid, signal.SIGKILL)
-    wait_until(lambda: replicas.step() or bool(replicas.deaths), "a death that is seen")
-    os.kill(unseen.process.pid, signal.SIGKILL)
+    seen.process.wait(DEADLINE_S)
     (tmp_path / "notifier-0").unlink()
-    wait_until(lambda: replicas.step() or (tmp_path / "notifier-0").exists(), "a restart")
+    replicas.step()
+    seen.restart_at_s = 0.0  # without the pause
+    replicas.step()
+    wait_until((tmp_path / "notifier-0").exists, "a restart")
+    os.kill(unseen.process.pid, signal.SIGKILL)
 
     replicas.stop()
 
