@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 
@@ -11,15 +12,21 @@ class Allowance:
     """Grows with each fault of a run.
 
     `repeats`: for each topic, how often more than once a record may be there. `received_again`: the same for messages,
-    by their ids. `undecided`: how many notifications may stay without a decision, because their sender was killed or
+    by their ids; `answered_late`: the same for messages whose answer did not arrive in time, by key of the event and
+    rule. `undecided`: how many senders may leave notifications without a decision, because they were killed or
     the ledger went back. `unnotified`: ids of the records that were gone before the notifier read them, which were
     counted and which a person accepted.
     """
 
     repeats: Counter[str] = field(default_factory=Counter)
     received_again: Counter[str] = field(default_factory=Counter)
+    answered_late: Counter[tuple[str, str]] = field(default_factory=Counter)
     undecided: int = 0
     unnotified: set[str] = field(default_factory=set)
+
+    def senders_ended(self, cut_short: Mapping[str, int]) -> None:
+        """`cut_short`: how often each replica did not end in order. Each notifier has one sender."""
+        self.undecided += sum(times for replica, times in cut_short.items() if replica.startswith("notifier"))
 
     def went_back(self, received_then: Counter[str], received_now: Counter[str], senders: int) -> None:
         """The ledger went back to a time at which `received_then` had arrived: what arrived since may arrive again.

@@ -11,14 +11,17 @@ from datetime import date
 from itertools import count
 from pathlib import Path
 
-from headrace.processes.supervisor import Child, Program, Supervisor, stop_all
+from headrace.processes.supervisor import Child, Program, Supervisor
 from shared.topics import READS, SERVICES
 from tests.faults import oracle
 from tests.faults.allowance import Allowance
+from tests.faults.errors import RunStuckError
+from tests.faults.late_answers import answered_late
 from tests.faults.programs import Plan
+from tests.faults.replicas import stop_in_order
 from tests.faults.schedule import EMBEDDED, Schedule
-from tests.faults.suite import Log, ReferenceRun, reference_run, started
-from tests.faults.world import UNIT_S, RunStuckError, World
+from tests.faults.suite import STARTED_LIMIT_S, Log, ReferenceRun, reference_run, started
+from tests.faults.world import UNIT_S, World
 
 MAX_REPLICAS = 6
 # Far above the lease and the session of 10 s: the machine may be slow.
@@ -34,10 +37,12 @@ class Churn:
     def __init__(self, world: World, seed: int) -> None:
         self.kills: Counter[str] = Counter()
         self.deaths: Counter[str] = Counter()
+        # Beside the deaths: those that were too slow when they were stopped, or were killed before.
+        self._cut_short: Counter[str] = Counter()
         self._world = world
         self._rng = random.Random(seed)
         self._numbers = count(1)
-        self._templates = {child.program.name.partition("-")[0]: child.program for child in world.supervisor.children}
+        self._templates = {child.program.name.partition("-")[0]: child.program for child in world.replicas.children}
         self._supervisors: dict[str, Supervisor] = {}
 
     def act(self) -> str:
@@ -75,11 +80,15 @@ class Churn:
         """Processes that ended without being killed, for example because another replica had their slot."""
         return [f"ENDED BY ITSELF: {name}, {times} times" for name, times in (self._all_deaths() - self.kills).items()]
 
+    def cut_short(self) -> Counter[str]:
+        """How often each replica did not end in order."""
+        return self.deaths + self._cut_short + self._world.replicas.cut_short
+
     def close(self) -> None:
-        stop_all(list(self._supervisors.values()))
+        self._cut_short.update(stop_in_order(*self._supervisors.values()))
 
     def _all_deaths(self) -> Counter[str]:
-        return self.deaths + self._world.deaths
+        return self.deaths + self._world.replicas.deaths
 
     def _start(self, service: str) -> str:
         template = self._templates[service]
@@ -90,7 +99,7 @@ class Churn:
         return f"start {name}"
 
     def _stop(self, name: str) -> str:
-        stop_all([self._supervisors.pop(name)])
+        self._cut_short.update(stop_in_order(self._supervisors.pop(name)))
         return f"stop {name}"
 
     def _kill(self, service: str) -> str:
@@ -109,7 +118,7 @@ class Churn:
         return f"kill {chosen.program.name}"
 
     def _children(self) -> list[Child]:
-        return [child for each in (self._world.supervisor, *self._supervisors.values()) for child in each.children]
+        return [child for each in (self._world.replicas, *self._supervisors.values()) for child in each.children]
 
     def _waiting(self) -> list[str]:
         """The processes that have no slot or no work yet. Two with one slot would have one row."""
@@ -142,7 +151,7 @@ def _run(world: World, reference: ReferenceRun, days: list[date], seed: int, act
     churn = Churn(world, seed)
     rng = random.Random(seed)
     try:
-        world.wait(lambda: started(world), 60, "the first records of every stage")
+        world.wait(lambda: started(world), STARTED_LIMIT_S, "the first records of every stage")
         for _ in range(actions):
             log(churn.act())
             churn.rest(rng.uniform(*PAUSE_S))
@@ -153,9 +162,10 @@ def _run(world: World, reference: ReferenceRun, days: list[date], seed: int, act
         return [f"STUCK: {stuck}", *churn.problems()]
     finally:
         churn.close()
-        world.stop()
+        world.replicas.stop()
     with world.connect() as connection:
         world.history.read(world.observer.broker)
         outcome = oracle.read(connection, world.history, world.received())
-    allowance = Allowance(undecided=sum(n for name, n in churn.kills.items() if name.startswith("notifier")))
+    allowance = Allowance(answered_late=answered_late(world.logs_of("notifier")))
+    allowance.senders_ended(churn.cut_short())
     return churn.problems() + oracle.differences(reference.outcome, outcome, allowance)

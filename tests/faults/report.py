@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from tests.faults.allowance import Allowance
 from tests.faults.oracle import Outcome
 from tests.faults.recovery import Recoveries, median_and_worst
-from tests.faults.schedule import Schedule
+from tests.faults.schedule import ACCIDENTS, Fault, Schedule
 
 
 @dataclass
@@ -26,6 +26,13 @@ class Report:
     outcome: Outcome | None = None
     allowance: Allowance = field(default_factory=Allowance)
     seconds: float = 0.0
+
+    def skip(self, fault: Fault) -> None:
+        """All days were fetched before this fault: it would hit nothing. An accident was asked for by its name."""
+        if fault.kind in ACCIDENTS.values():
+            self.not_injected.append(f"{fault}: all days were fetched before")
+        else:
+            self.skipped += 1
 
     def add_problems(self) -> None:
         """Add slow recoveries and faults that were not injected to the problems."""
@@ -62,7 +69,7 @@ def _row(kind: str, times: int, median_s: float, worst_s: float) -> str:
 def _amounts(outcome: Outcome, deaths: Counter[str]) -> str:
     topics = ", ".join(f"{len(entries)} in {topic}" for topic, entries in outcome.topics.items() if entries)
     rows = sum(len(rows) for rows in outcome.tables.values())
-    states = Counter(state for state, _ in outcome.ledger.values())
+    states = Counter(each.state for each in outcome.ledger.values())
     notifications = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
     return f"records: {topics}; rows of views: {rows}; notifications: {notifications or 'none'}; deaths: {dict(deaths)}"
 

@@ -25,7 +25,7 @@ DAY_S = 2.4
 # For planning: the typical recovery time of a stage.
 TYPICAL_S = {EMBEDDED: 3.0, KAFKA: 6.0}
 # For planning: what an accident takes beside its recovery, for example a backup, a restore and starts of programs.
-ACCIDENT_S = 15.0
+ACCIDENT_S = 25.0
 
 
 class Kind(StrEnum):

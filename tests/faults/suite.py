@@ -10,17 +10,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
+
+from shared.errors import HeadraceError
 from shared.topics import SERVICES
 from tests.faults import oracle
 from tests.faults.accidents.jumping_clock import libfaketime
 from tests.faults.accidents.operator import CommandFailedError
 from tests.faults.days import write_archive
+from tests.faults.errors import RunStuckError
 from tests.faults.inject import Injector
+from tests.faults.late_answers import answered_late
 from tests.faults.programs import Plan
 from tests.faults.report import Report
 from tests.faults.schedule import Fault, Kind, Schedule
-from tests.faults.world import UNIT_S, RunStuckError, World
+from tests.faults.training import copy_model, train
+from tests.faults.world import UNIT_S, World
 
+# From the start of the processes. A busy machine must not exceed it.
+STARTED_LIMIT_S = 240.0
 # A file with this name keeps the directory of a run.
 KEEP = "keep"
 
@@ -58,11 +66,11 @@ def reference_run(schedule: Schedule, directory: Path, *, predictions: bool, log
         world.settle()
         models = None
         if predictions:
-            world.stop()
-            models = world.train()
+            world.replicas.stop()
+            models = train(world)
             world.start([schedule.upcoming], schedule.upcoming, results=False)
             world.settle()
-        world.stop()
+        world.replicas.stop()
         with world.connect() as connection:
             world.history.read(world.observer.broker)
             outcome = oracle.read(connection, world.history, world.received())
@@ -87,9 +95,11 @@ def faulty_run(
             _run_days(world, schedule, reference, report, log)
         except RunStuckError as stuck:
             report.problems.append(f"STUCK: {stuck}")
-        world.kills.update(world.stop())
-        report.deaths = world.deaths
-        report.allowance.undecided += sum(n for replica, n in world.kills.items() if replica.startswith("notifier"))
+            world.start_killed_server()  # a fault may have ended it
+        world.replicas.stop()
+        report.deaths = world.replicas.deaths
+        report.allowance.senders_ended(world.replicas.cut_short)
+        report.allowance.answered_late = answered_late(world.logs_of("notifier"))
         with world.connect() as connection:
             world.history.read(world.observer.broker)
             report.outcome = oracle.read(connection, world.history, world.received())
@@ -115,8 +125,8 @@ def _run_days(world: World, schedule: Schedule, reference: ReferenceRun, report:
     world.pace(0)
     world.settle()
     if reference.models is not None:
-        world.stop()
-        world.copy_model(reference.models)
+        world.replicas.stop()
+        copy_model(world, reference.models)
         for fault in schedule.late:
             world.arm(fault.target, f"{fault.point}/{fault.nth}")
         world.start([schedule.upcoming], schedule.upcoming, results=False)
@@ -127,16 +137,16 @@ def _run_days(world: World, schedule: Schedule, reference: ReferenceRun, report:
 def _inject_all(world: World, faults: tuple[Fault, ...], report: Report, log: Log) -> None:
     """Inject all faults in order. Those that remain when the source is drained are counted."""
     injector = Injector(world, report, log)
-    world.wait(lambda: started(world), 60, "the first records of every stage")
+    world.wait(lambda: started(world), STARTED_LIMIT_S, "the first records of every stage")
     for fault in faults:
         if world.sample().drained:
-            report.skipped += 1
+            report.skip(fault)
             continue
         try:
             injector.inject(fault)
-        except (RunStuckError, CommandFailedError) as stuck:
-            report.not_injected.append(f"{fault}: {stuck}")
-            world.start_services()
+        except (RunStuckError, CommandFailedError, HeadraceError, AssertionError, OSError, psycopg.Error) as error:
+            report.not_injected.append(f"{fault}: {type(error).__name__}: {error}")
+            world.replicas.resume()
 
 
 def started(world: World) -> bool:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
+import orjson
 import pytest
 
 from shared.topics import LOADED
 from tests.faults.allowance import Allowance
-from tests.faults.oracle import Outcome, differences
+from tests.faults.late_answers import answered_late
+from tests.faults.oracle import Notification, Outcome, differences
 from tests.faults.topics import TOPICS, Entry, Occurrence
 
-RECORD, MESSAGE = "0000", "0000/big-payout"
+RECORD, EVENT, RULE = "0000", "boatrace:2026-01-10:01:01", "big-payout"
+MESSAGE = f"{RECORD}/{RULE}"
 
 
 def occurrence(key: str, event_id: str, digest: str = "the bytes") -> Occurrence:
@@ -24,7 +28,8 @@ A1, A2, B1 = occurrence("a", "1"), occurrence("a", "2"), occurrence("b", "3")
 
 def outcome(*records: Occurrence, state: str = "sent", received: int = 1) -> Outcome:
     topics = {topic: list[Occurrence]() for topic in TOPICS} | {LOADED: list(records)}
-    return Outcome({"events": ["row"]}, topics, {MESSAGE: (state, "text")}, Counter({MESSAGE: received}))
+    ledger = {MESSAGE: Notification(state, "text", event_key=EVENT, rule=RULE)}
+    return Outcome({"events": ["row"]}, topics, ledger, Counter({MESSAGE: received}))
 
 
 REFERENCE = outcome(A1, A2, B1)
@@ -67,8 +72,45 @@ def test_a_notifier_that_leaves_every_message_to_an_operator_is_found() -> None:
     """Nothing is lost, nothing is there twice: only the bound finds it."""
     parked = outcome(A1, A2, B1, state="unknown", received=0)
 
-    assert differences(REFERENCE, parked)[0].startswith("NOTIFICATIONS UNDECIDED: 1 of 1, and the faults explain 0")
-    assert differences(REFERENCE, parked, Allowance(undecided=1)) == []
+    assert differences(REFERENCE, parked)[0].startswith("NOTIFICATIONS UNDECIDED: 1 of 1, left by 1 senders")
+
+
+def undecided(*senders: str) -> Outcome:
+    """One message without a decision for each of `senders`, and no other."""
+    ledger = {f"{number}/{RULE}": Notification("unknown", "text", sender) for number, sender in enumerate(senders)}
+    return replace(REFERENCE, ledger=ledger, received=Counter())
+
+
+@pytest.mark.parametrize(
+    ("senders", "ended", "is_explained"),
+    [
+        (["a"], 0, False),
+        (["a"], 1, True),
+        (["a", "b"], 1, False),
+        (["a", "b"], 2, True),
+        (["a", "a"], 1, True),
+        (["a", "a", "a"], 3, False),
+        (["", ""], 1, False),
+    ],
+)
+def test_each_sender_that_ended_explains_what_it_had_in_hand(
+    senders: list[str], ended: int, is_explained: bool
+) -> None:
+    actual = undecided(*senders)
+    allowance = Allowance()
+    allowance.senders_ended({"notifier-0": ended, "loader-0": 5})
+
+    assert (differences(actual, actual, allowance) == []) == is_explained
+
+
+def test_a_message_may_arrive_again_if_its_answer_came_too_late(tmp_path: Path) -> None:
+    log = tmp_path / "notifier-0.log"
+    entry = {"event": "notification_retried", "event_key": EVENT, "rule": RULE, "error": "webhook gave no answer: x"}
+    log.write_bytes(orjson.dumps(entry) + b"\n" + orjson.dumps(entry | {"error": "webhook answered 503"}) + b"\n")
+    allowance = Allowance(answered_late=answered_late([log]))
+
+    assert differences(REFERENCE, outcome(A1, A2, B1, received=2), allowance) == []
+    assert differences(REFERENCE, outcome(A1, A2, B1, received=3), allowance) == [f"RECEIVED 3 TIMES: {MESSAGE} (sent)"]
 
 
 def test_a_message_may_arrive_again_only_if_the_ledger_went_back_before_it() -> None:

@@ -10,7 +10,7 @@ from shared.broker.contract import TopicPartition
 from shared.topics import LOADED, RAW
 from tests.faults.recovery import Recoveries, Recovery, Sample, has_recovered, settled_baseline
 from tests.faults.report import Report
-from tests.faults.schedule import EMBEDDED, Schedule
+from tests.faults.schedule import EMBEDDED, Fault, Kind, Schedule
 
 FIRST, SECOND, RAW_FIRST = TopicPartition(LOADED, 0), TopicPartition(LOADED, 1), TopicPartition(RAW, 0)
 
@@ -72,6 +72,16 @@ def test_a_recovery_beyond_the_limits_is_a_problem(seconds: list[float | None], 
     report = report_of(*(Recovery("kind", "x", each) for each in seconds))
 
     assert [line for line in report.problems if line.startswith(problem)]
+
+
+def test_an_accident_that_came_too_late_is_a_problem_and_another_fault_is_not() -> None:
+    report = report_of()
+    report.skip(Fault(kind=Kind.CUT, target="loader"))
+    report.skip(Fault(kind=Kind.SLOW, target="database"))
+    report.add_problems()
+
+    assert report.skipped == 1
+    assert report.problems == [f"NOT INJECTED: {Kind.SLOW}: database: all days were fetched before"]
 
 
 def test_a_fault_that_was_not_injected_is_a_problem() -> None:

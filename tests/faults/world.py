@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import os
-import shutil
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import date
@@ -20,9 +18,8 @@ import psycopg
 from headrace.database.access import Access, prepare
 from headrace.database.data_dir import DataDir
 from headrace.database.embedded import EmbeddedPostgres
-from headrace.processes.supervisor import Program, Supervisor
 from headrace.run.options import RunOptions, VirtualTime
-from headrace.run.programs import common_environment, python, services
+from headrace.run.programs import services
 from shared.errors import ConfigError
 from shared.settings.sections import Settings
 from shared.settings.values import read_secret
@@ -32,31 +29,30 @@ from tests.faults.accidents.jumping_clock import JumpingClock, libfaketime
 from tests.faults.accidents.operator import COMMAND_LIMIT_S, Operator
 from tests.faults.accidents.small_disk import SmallDisk
 from tests.faults.days import morning
+from tests.faults.errors import RunStuckError
 from tests.faults.faulty_proxies import FaultyProxies, FaultyProxy, is_kafka_commit, is_postgres_commit
 from tests.faults.observer import Observer
 from tests.faults.programs import Plan, Surroundings, faulty_program
 from tests.faults.recovery import Sample
+from tests.faults.replicas import Replicas
 from tests.faults.schedule import EMBEDDED, KAFKA, Kind
 from tests.faults.service import kill_point_file, pace_file
 from tests.faults.topics import TopicHistory
 from tests.kafka.server import KafkaServer
 from tests.services.notifier.http_receiver import receiving
+from tests.waiting import wait_until
 
 TICK_S = 0.05
 # Seconds between two documents. Every stage keeps up, and every fault hits work in progress.
 UNIT_S = 0.8
 # The longest time without progress while work remains. After a kill between sending and marking, a notification is
 # settled only after the sender's lease of 60 s; after a broken unit, work may remain forever.
-STALL_S, BROKEN_STALL_S = 100.0, 5.0
-SAMPLE_LIMIT_S, START_LIMIT_S = 60.0, 30.0
+STALL_S, BROKEN_STALL_S = 180.0, 5.0
+SAMPLE_LIMIT_S, START_LIMIT_S = 120.0, 90.0
 # The time between two readings without progress after which nothing can be in flight.
 STILL_S = 1.5
 # Disks that are filled. The database of a run takes some 300 MB, with 192 MB of WAL.
 DATABASE_DISK_MB, ARCHIVE_DISK_MB = 1024, 32
-
-
-class RunStuckError(Exception):
-    """An expected condition did not come true. The message names it."""
 
 
 class World:
@@ -70,9 +66,7 @@ class World:
         self.access = Access(self.server, None)
         self.kafka: KafkaServer | None = None
         self.proxies: dict[str, FaultyProxy] = {}
-        self.supervisor = Supervisor([])
-        self.deaths: Counter[str] = Counter()
-        self.kills: Counter[str] = Counter()
+        self.replicas = Replicas()
         self.history = TopicHistory()
         self.disks: dict[Kind, SmallDisk] = {}
         self.clock: JumpingClock | None = None
@@ -100,7 +94,7 @@ class World:
         self._settings = Settings.model_validate({"data_dir": self.data_dir.path, "broker": {"url": self.broker_url}})
         self._prepare_kinds()
         self.start_server()
-        self._stack.callback(self.server.stop)
+        self._stack.callback(self._end_server)
         self._limit_server()
         prepare(self.access, self._settings)
         self._token = read_secret(self.data_dir.create_token())
@@ -113,7 +107,7 @@ class World:
             proxies = FaultyProxies()
             self._stack.callback(proxies.close)
             self._open_proxies(proxies)
-        self._stack.callback(self.stop)
+        self._stack.callback(self.replicas.stop)
 
     def _prepare_kinds(self) -> None:
         """The disks and the clock that the faults need."""
@@ -144,6 +138,12 @@ class World:
         finally:
             for name in environment:
                 del os.environ[name]
+
+    def _end_server(self) -> None:
+        """Without a checkpoint, which takes longer than `pg_ctl` waits if the machine is busy: a start recovers."""
+        if (pid := self.server.pid()) is not None:
+            os.kill(pid, signal.SIGQUIT)
+            wait_until(lambda: self.server.pid() is None, "the end of the database")
 
     def start_killed_server(self) -> None:
         """Retries, because the server cannot start until all sessions of the killed one have ended."""
@@ -201,31 +201,12 @@ class World:
             self._webhook,
             self.clock.environment() if self.clock else {},
         )
-        self.supervisor = Supervisor(
+        self.replicas.start(
             [
                 faulty_program(each, self.plan, surroundings)
                 for each in services(self.access, self.data_dir, options, False, None, self.broker_url)
             ]
         )
-        self.supervisor.start()
-
-    def stop(self) -> list[str]:
-        return self.supervisor.stop()
-
-    def stop_services(self, names: Collection[str] = SERVICES) -> None:
-        """Stop all replicas of these services, until `start_services`."""
-        stopping = [child for child in self.supervisor.children if child.program.name.partition("-")[0] in names]
-        for child in stopping:
-            child.restart_at_s = math.inf
-        apart = Supervisor([])
-        apart.children = stopping
-        self.kills.update(apart.stop())
-
-    def start_services(self) -> None:
-        """Start those that `stop_services` has stopped."""
-        for child in self.supervisor.children:
-            if math.isinf(child.restart_at_s):
-                child.restart_at_s = 0.0
 
     def pace(self, unit_s: float) -> None:
         """Set how long the fetcher waits before each unit from now on. The fetcher must be wrapped."""
@@ -241,54 +222,20 @@ class World:
     def is_armed(self, replica: str) -> bool:
         return kill_point_file(self.control_dir, replica).exists()
 
-    def train(self) -> Path:
-        """Train a model on the loaded facts. Returns the directory of models."""
-        program = Program(
-            "train",
-            python("-m", "headrace", "train", "--data-dir", str(self.data_dir.path)),
-            self.data_dir.log("train"),
-            common_environment(self.data_dir),
-            restart=False,
-        )
-        trainer = Supervisor([program])
-        trainer.start()
-        try:
-            self.wait(
-                lambda: bool(trainer.step()) or trainer.exit_status("train") is not None, 300, "the training to end"
-            )
-        finally:
-            trainer.stop()
-        if trainer.exit_status("train"):
-            raise RunStuckError(f"training failed: {program.log.read_text()[-2000:]}")
-        return self.models
-
-    @property
-    def models(self) -> Path:
-        return self.data_dir.path / "models"
-
-    def copy_model(self, models: Path) -> None:
-        shutil.copytree(models, self.models, dirs_exist_ok=True)
-
     def received(self) -> Counter[str]:
         """How often each message arrived at the receiver, by its id."""
         return Counter(seen.body["message_id"] for seen in self._receiver.seen)
+
+    def logs_of(self, service: str) -> list[Path]:
+        """The logs of all its replicas, also those of an earlier start."""
+        return sorted((self.data_dir.path / "logs").glob(f"{service}-*.log*"))
 
     def connect(self) -> psycopg.Connection[Any]:
         return self.access.connect("headrace faults")
 
     def tick(self) -> None:
         """Restart programs that died. Raises RunStuckError if a service refuses its settings or keeps failing."""
-        dead = {program.name for program in self.supervisor.step()}
-        self.deaths.update(dead)
-        self.kills.update(
-            child.program.name
-            for child in self.supervisor.children
-            if child.program.name in dead and child.last_status == -signal.SIGKILL
-        )
-        if misconfigured := self.supervisor.misconfigured_program():
-            raise RunStuckError(f"{misconfigured.name} refused its settings: {misconfigured.log.read_text()[-2000:]}")
-        if failing := self.supervisor.failing_program():
-            raise RunStuckError(f"{failing.name} keeps failing: {failing.log.read_text()[-2000:]}")
+        self.replicas.step()
         time.sleep(TICK_S)
 
     def work(self, work: Callable[[], object], limit_s: float, what: str) -> None:
@@ -310,6 +257,11 @@ class World:
         while time.monotonic() < until_s:
             self.tick()
 
+    def release_messages(self) -> None:
+        """Release the messages that are held, as a person does after a restore or a failover."""
+        if self.observer.is_sending_held():
+            self.work(Operator(self.data_dir, self.broker_url).release_messages, COMMAND_LIMIT_S, "the release")
+
     def sample(self) -> Sample:
         """Wait until a sample can be read."""
         samples: list[Sample] = []
@@ -323,15 +275,12 @@ class World:
         return samples[0]
 
     def settle(self) -> None:
-        """Wait until no work remains. Raises RunStuckError if there is no progress while work remains.
-
-        Messages that are held after a restore or a failover are released, as a person does."""
+        """Wait until no work remains. Raises RunStuckError if there is no progress while work remains."""
         remaining, since_s = self.observer.remaining(), time.monotonic()
         stall_s = BROKEN_STALL_S if self.plan.broken else STALL_S
         while remaining != 0 or time.monotonic() - since_s < STILL_S:
             self.tick()
-            if self.observer.is_sending_held():
-                self.work(Operator(self.data_dir, self.broker_url).release_messages, COMMAND_LIMIT_S, "the release")
+            self.release_messages()
             before, remaining = remaining, self.observer.remaining()
             since_s = since_s if remaining == before else time.monotonic()
             if time.monotonic() - since_s > stall_s:

@@ -18,13 +18,14 @@ from headrace.database.embedded import EmbeddedPostgres
 from tests.waiting import wait_until
 
 # It names the process of the copied server, and its log is evidence.
+COPY_LIMIT_S = 120.0
 NOT_COPIED = ("postmaster.pid", "server.log")
 
 
 def copy_running(server: EmbeddedPostgres, target: Path) -> None:
     """The server makes no progress meanwhile; its clients wait."""
     with _frozen(server):
-        subprocess.run(["cp", "-a", str(server.pgdata), str(target)], check=True)
+        subprocess.run(["cp", "-a", str(server.pgdata), str(target)], check=True, timeout=COPY_LIMIT_S)
     for name in NOT_COPIED:
         (target / name).unlink(missing_ok=True)
 
@@ -45,7 +46,7 @@ def replace(server: EmbeddedPostgres, copy: Path) -> None:
             shutil.rmtree(each)
         elif each.name != "server.log":
             each.unlink()
-    subprocess.run(["cp", "-a", f"{copy}/.", str(server.pgdata)], check=True)
+    subprocess.run(["cp", "-a", f"{copy}/.", str(server.pgdata)], check=True, timeout=COPY_LIMIT_S)
 
 
 @contextmanager

@@ -14,6 +14,8 @@ from headrace.database.embedded import READER, EmbeddedPostgres
 Admin = psycopg.Connection[Any]
 # Room for two replicas of each service and their APIs, and for what others take.
 MAX_CONNECTIONS, RESERVED_CONNECTIONS = 200, 10
+# Also for the locks that the statement waits for.
+STATEMENT_LIMIT_S = 60.0
 # Of the sessions of services; those of the suite are the owner's.
 _END_SERVICES = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'client backend'"
@@ -30,6 +32,7 @@ def admin(access: Access) -> Iterator[Admin]:
     """The owner may write even while the database is read-only, and has connections of its own."""
     with access.connect("headrace faults admin") as connection:
         connection.execute("SET default_transaction_read_only = off")
+        connection.execute(f"SET statement_timeout = '{STATEMENT_LIMIT_S:g}s'")
         yield connection
 
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from shared.topics import LOADED
+from shared.topics import LOADED, SERVICES
 from tests.faults.accidents import database_copy
 from tests.faults.accidents.database_settings import (
     ConnectionHog,
@@ -28,7 +28,7 @@ from tests.faults.world import START_LIMIT_S, UNIT_S, World
 
 Action = Callable[[Fault], None]
 DAY_S = 86_400
-EVIDENCE_LIMIT_S, GROWTH_LIMIT_S, COMMAND_LIMIT_S = 40.0, 60.0, 300.0
+EVIDENCE_LIMIT_S, GROWTH_LIMIT_S, COMMAND_LIMIT_S = 120.0, 120.0, 300.0
 # How much faster documents come while batches must grow.
 FASTER = 8
 # Of one new version. A document of four venues has 48 facts, so a batch of it exceeds the limit of three seconds.
@@ -68,18 +68,18 @@ class _Copies:
         world, backup, received = self._world, self._new_path("backup.tar"), self._world.received()
         world.work(lambda: self._operator.back_up(backup), COMMAND_LIMIT_S, "the backup")
         world.rest(fault.hold_s)
-        world.stop_services()
+        world.replicas.suspend()
         try:
             with admin(world.access) as connection:
                 world.wait(lambda: not has_services(connection), EVIDENCE_LIMIT_S, "the end of the services' sessions")
             world.disconnect()
             world.work(lambda: self._operator.restore(backup), COMMAND_LIMIT_S, "the restore")
-            self._went_back(received, world.received())
         finally:
             world.reconnect()
             before, began_s = world.sample(), time.monotonic()
-            world.start_services()
+            world.replicas.resume()
         self._meter.await_recovery(fault, before=before, began_s=began_s)
+        self._went_back(received)
 
     def fail_over(self, fault: Fault) -> None:
         """While everything runs: the server is gone, and one that lacks the last commits takes its place. Recovery is
@@ -89,20 +89,22 @@ class _Copies:
         world.rest(fault.hold_s)
         database_copy.lose(world.server)
         database_copy.replace(world.server, copy)
-        self._went_back(received, world.received())
         world.work(world.start_killed_server, 2 * START_LIMIT_S, "the standby to start")
         self._meter.await_recovery(fault)
+        self._went_back(received)
 
     def _new_path(self, name: str) -> Path:
         self._number += 1
         return self._world.control_dir / f"{self._number}-{name}"
 
-    def _went_back(self, received_then: Counter[str], received_now: Counter[str]) -> None:
-        """On Kafka, what the outbox holds is relayed a second time."""
+    def _went_back(self, received_then: Counter[str]) -> None:
+        """What arrived since may arrive again: also what a sender had in hand, so this is called after the recovery.
+        On Kafka, what the outbox holds is relayed a second time."""
         senders = len(list(replicas_of(self._world.plan, "notifier")))
-        self._report.allowance.went_back(received_then, received_now, senders)
+        self._report.allowance.went_back(received_then, self._world.received(), senders)
         if self._world.plan.broker == KAFKA:
             self._report.allowance.repeats[LOADED] += 1
+        self._world.release_messages()
 
 
 class _States:
@@ -122,8 +124,10 @@ class _States:
         self._meter.await_recovery(fault)
 
     def database_full(self, fault: Fault) -> None:
-        """PostgreSQL may survive it or not: if it had no space for its WAL, it is started again."""
-        self._fill(fault, [self._world.server.pgdata / "server.log"])
+        """PostgreSQL may survive it or not: if it had no space for its WAL, it is started again. Its log is on the disk
+        and may lack the complaint: the services log it too."""
+        services = [log for service in SERVICES for log in self._logs_of(service)]
+        self._fill(fault, [self._world.server.pgdata / "server.log", *services])
         self._world.work(self._world.start_killed_server, 2 * START_LIMIT_S, "the database to start")
         self._meter.await_recovery(fault)
 

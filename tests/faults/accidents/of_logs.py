@@ -70,7 +70,7 @@ class _LogAccidents:
     def retention(self, fault: Fault) -> None:
         """On Kafka, everything that a stopped service has not read is removed. The embedded log keeps it."""
         world, service = self._world, fault.service
-        world.stop_services([service])
+        world.replicas.suspend([service])
         self._await_unread(service)
         world.rest(fault.hold_s)
         if world.plan.broker == KAFKA:
@@ -89,7 +89,7 @@ class _LogAccidents:
         unread = self._unread(sample, service)
         if service == "notifier":
             self._allow_unnotified(unread)
-        world.start_services()
+        world.replicas.resume()
         self._accept(fault, {service: behind}, at_least=len(unread))
 
     def _try_to_overtake(self, fault: Fault) -> None:
@@ -108,7 +108,7 @@ class _LogAccidents:
         if cut:
             self._report.problems.append(f"RETENTION removed records that the {service} has not read: {cut}")
         began_s = time.monotonic()
-        world.start_services()
+        world.replicas.resume()
         self._meter.await_recovery(fault, before=sample, began_s=began_s)
 
     def _accept(self, fault: Fault, held: Mapping[str, Collection[TopicPartition]], at_least: int = 0) -> None:

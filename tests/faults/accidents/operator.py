@@ -15,7 +15,7 @@ COMMAND_LIMIT_S = 240.0
 
 
 class CommandFailedError(Exception):
-    """A command did not end with exit code 0. The message has its standard error."""
+    """A command did not end in time, or not with exit code 0. The message has its standard error."""
 
 
 class Operator:
@@ -42,14 +42,17 @@ class Operator:
 
     def _command(self, *words: str) -> None:
         """Raises CommandFailedError."""
-        result = subprocess.run(
-            python("-m", "headrace", *words, "--data-dir", str(self._data_dir.path)),
-            env={**os.environ, **self._environment},
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            timeout=COMMAND_LIMIT_S,
-            check=False,
-        )
+        try:
+            result = subprocess.run(
+                python("-m", "headrace", *words, "--data-dir", str(self._data_dir.path)),
+                env={**os.environ, **self._environment},
+                capture_output=True,
+                text=True,
+                stdin=subprocess.DEVNULL,
+                timeout=COMMAND_LIMIT_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise CommandFailedError(f"headrace {' '.join(words)} did not end: {error}") from error
         if result.returncode:
             raise CommandFailedError(f"headrace {' '.join(words)} ended with {result.returncode}: {result.stderr}")
