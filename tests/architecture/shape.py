@@ -79,6 +79,7 @@ IO_MODULES = (
     "services.notifier.bot.*",
     "services.notifier.delivery.attempt",
     "services.notifier.delivery.channel_loop",
+    "services.notifier.delivery.closed_addresses",
     "services.notifier.delivery.marks",
     "services.notifier.delivery.sender",
     "services.notifier.notify",
