@@ -39,8 +39,8 @@ def replace_past(
 ) -> None:
     """Write the past of events with these versions, by event key. Rows that are equal are not written again."""
     rows = [row for event_key, versions in stored.items() for row in past_rows(event_key, versions)]
-    kept = {row[: len(PAST_FACTS.key)] for row in rows}
-    gone = [key for key in connection.execute(_STORED, (list(stored),)).fetchall() if key not in kept]
+    remaining = {row[: len(PAST_FACTS.key)] for row in rows}
+    gone = [key for key in connection.execute(_STORED, (list(stored),)).fetchall() if key not in remaining]
     if gone:
         delete(connection, PAST_FACTS, gone, resolved_ids)
     merge(connection, {PAST_FACTS: rows}, resolved_ids)

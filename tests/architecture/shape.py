@@ -52,6 +52,7 @@ IO_MODULES = (
     "headrace.remote.*",
     "headrace.rules.history",
     "headrace.terminal.*",
+    "headrace.verification.postgres_rebuild",
     "services.*.postgres_*",
     "services.*.*.postgres_*",
     "services.fetcher.fetch",

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterator
-from typing import Any
 from uuid import UUID
 
-import numpy as np
-
 from headrace.audit.readers.topics import LogReading
+from headrace.verification.id_set import IdSet
 from headrace.verification.inconsistency import Inconsistency
 from headrace.verification.readers.cursors import stream
 from shared.broker.contract import Record
@@ -39,12 +36,11 @@ def missing_announcements(snapshot: DbConnection, current: DbConnection) -> Iter
     if current.execute(_DELETED, (prefix + LOADED,)).fetchone() is not None:
         return
     reading = LogReading(current, prefix)
-    ids = array("Q", (_short(_id_of(record)) for record in reading.records(LOADED)))
+    ids = IdSet(_id_of(record) for record in reading.records(LOADED))
     if not reading.extents or any(extent.begin > 0 for extent in reading.extents.values()):
         return
-    known = np.unique(np.frombuffer(ids, dtype=np.uint64))
     for event_key, kind, number, record_id in stream(snapshot, "announced", _ANNOUNCED):
-        if not _is_in(known, _short(record_id)):
+        if record_id not in ids:
             key = f"{event_key} {kind} {number}"
             yield Inconsistency(LOADED, key, f"a record with event_id {record_id}", "absent", _REMEDY)
 
@@ -54,12 +50,3 @@ def _id_of(record: Record) -> UUID:
         return UUID(record.headers.get("event_id", b"").decode(errors="replace"))
     except ValueError:
         return UUID(int=0)
-
-
-def _short(record_id: UUID) -> int:
-    return record_id.int & (1 << 64) - 1
-
-
-def _is_in(known: Any, value: int) -> bool:
-    at = int(np.searchsorted(known, np.uint64(value)))
-    return at < len(known) and int(known[at]) == value
