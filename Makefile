@@ -32,9 +32,9 @@ SHELL := bash
 NEWS := awk '!/^Requirement already satisfied/ { print; fflush() }'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run observability test test-quick test-long faults upgrade-test lint images locks compose-test kubernetes-tools \
-	kubernetes-test bench bench-fetch bench-broker bench-load bench-replay bench-predict bench-scale bench-frames pictures \
-	docs dist dist-test clean
+.PHONY: help setup run observability test test-quick test-long faults upgrade-test lint images locks compose-test \
+	kubernetes-tools kubernetes-test bench bench-fetch bench-broker bench-load bench-growth bench-replay bench-predict \
+	bench-scale bench-frames pictures docs dist dist-test clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -117,6 +117,9 @@ bench-broker: $(STAMP) ## Measure the brokers and a bare Kafka loop (needs Java 
 
 bench-load: $(STAMP) ## Measure the loader, next to a bare COPY and other loaders (needs Java and Maven; ARGS=)
 	@$(BIN)/python -m bench.load $(ARGS)
+
+bench-growth: $(STAMP) ## Load years of made-up events month by month: rate, sizes, autovacuum (ARGS="--archives 14": ten years)
+	@$(BIN)/python -m bench.growth $(ARGS)
 
 bench-replay: $(STAMP) ## Measure live latency with and without a replay (ARGS=)
 	@$(BIN)/python -m bench.replay $(ARGS)

@@ -44,6 +44,8 @@ class PostgresReader:
         self._records: dict[TopicPartition, deque[Record]] = {}
         self._fetch_at: dict[TopicPartition, int] = dict.fromkeys(tps, 0)
         self._read_at: dict[TopicPartition, int] = dict.fromkeys(tps, 0)
+        # The segment of the batch that was fetched last.
+        self._segments: dict[TopicPartition, int] = {}
         self.paused: frozenset[TopicPartition] = frozenset()
         self._complete = complete
         self._sought: set[TopicPartition] = set()
@@ -88,6 +90,7 @@ class PostgresReader:
         self._records.pop(tp, None)
         self._fetch_at.pop(tp, None)
         self._read_at.pop(tp, None)
+        self._segments.pop(tp, None)
 
     def _take_records(self, max_records: int) -> list[Record]:
         """Available records; fetches first if none is buffered.
@@ -129,10 +132,11 @@ class PostgresReader:
             return
         try:
             with self._link.use() as connection:
-                for batch in postgres_log.read(connection, self._topics, positions, BATCHES_AHEAD):
+                for batch in postgres_log.read(connection, self._topics, positions, BATCHES_AHEAD, self._segments):
                     self._require_complete(batch)
                     self._fetched_batches.setdefault(batch.tp, deque()).append(batch)
                     self._fetch_at[batch.tp] = batch.base_off + batch.n
+                    self._segments[batch.tp] = batch.segment
         except TransientError:
             self._listener.drop()  # its connection may be dead too, and it would wait without an error
             raise

@@ -48,12 +48,13 @@ class Topic(NamedTuple):
 
 
 class StoredBatch(NamedTuple):
-    """A stored batch that is not yet decoded. `n` is its number of records."""
+    """A stored batch that is not yet decoded. `n` is its number of records, `segment` the part of the log."""
 
     tp: TopicPartition
     base_off: int
     n: int
     payload: bytes
+    segment: int = 0
 
     def records(self) -> list[Record]:
         """Raises BrokerError if the batch is damaged."""
@@ -129,21 +130,31 @@ def read(
     topics: PostgresTopics,
     positions: Mapping[TopicPartition, int],
     max_batches: int,
+    segments: Mapping[TopicPartition, int],
 ) -> list[StoredBatch]:
-    """Up to `max_batches` batches of each partition, starting with the one that contains the position."""
+    """Up to `max_batches` batches of each partition, starting with the one that contains the position.
+
+    `segments`: for a position that a read ended at, the segment of its last batch. Earlier ones are not searched,
+    because the segments of a partition grow with the offsets."""
     names = {topics.get(connection, tp.topic).id: tp.topic for tp in positions}
-    lookups = [(topics.get(connection, tp.topic).id, tp.partition, offset) for tp, offset in positions.items()]
+    lookups = [
+        (topics.get(connection, tp.topic).id, tp.partition, offset, segments.get(tp, 0))
+        for tp, offset in positions.items()
+    ]
     batches = query_rows(
         connection,
-        "SELECT w.topic_id, w.p, b.base_off, b.n, b.payload"
-        " FROM unnest(%s::int[], %s::int[], %s::bigint[]) AS w(topic_id, p, off) CROSS JOIN LATERAL ("
-        "   SELECT base_off, n, payload FROM broker.log l WHERE l.topic_id = w.topic_id AND l.p = w.p"
-        "   AND l.base_off >= coalesce((SELECT max(base_off) FROM broker.log h"
-        "     WHERE h.topic_id = w.topic_id AND h.p = w.p AND h.base_off <= w.off), 0)"
+        "SELECT w.topic_id, w.p, b.base_off, b.n, b.payload, b.segment"
+        " FROM unnest(%s::int[], %s::int[], %s::bigint[], %s::bigint[]) AS w(topic_id, p, off, segment)"
+        " CROSS JOIN LATERAL ("
+        "   SELECT base_off, n, payload, segment FROM broker.log l"
+        "   WHERE l.topic_id = w.topic_id AND l.p = w.p AND l.segment >= w.segment"
+        "   AND l.base_off >= coalesce((SELECT max(base_off) FROM broker.log h WHERE h.topic_id = w.topic_id"
+        "     AND h.p = w.p AND h.segment >= w.segment AND h.base_off <= w.off), 0)"
         "   AND l.base_off + l.n > w.off ORDER BY l.base_off LIMIT %s) b ORDER BY w.topic_id, w.p, b.base_off",
         *(list(column) for column in zip(*lookups, strict=True)),
         max_batches,
     )
     return [
-        StoredBatch(TopicPartition(names[topic_id], p), base, n, payload) for topic_id, p, base, n, payload in batches
+        StoredBatch(TopicPartition(names[topic_id], p), base, n, payload, segment)
+        for topic_id, p, base, n, payload, segment in batches
     ]

@@ -1,8 +1,10 @@
 """Deletes old batches by age and size, but never a batch that a known group has not read yet.
 
-The database function broker.delete_expired does it, because no service may delete from the log by itself. Each
-partition is a short transaction with a bounded number of batches and bytes, so that a large backlog is deleted in many
-turns. `overdue` tells what is left and why.
+The log is divided into segments (docs/adr/0019-log-segments.md). A segment is dropped once its batches have expired.
+Batches that cannot wait for that are deleted: because of a limit of size, or because others of their segment stay.
+Functions of the database do both, because no service may delete from the log by itself. Each partition is a short
+transaction with a bounded number of batches and bytes, so that a large backlog is deleted in many turns. `overdue`
+tells what is left and why.
 """
 
 from __future__ import annotations
@@ -45,8 +47,9 @@ def enforce(
     max_bytes: int = MAX_BYTES,
     turn_s: float = TURN_S,
 ) -> int:
-    """Delete expired batches for about `turn_s` seconds; returns how many were deleted. Of a partition at most
-    `max_batches` are deleted and at most `max_bytes`, but at least one batch.
+    """Drop an expired segment and delete expired batches for about `turn_s` seconds; returns how many batches were
+    deleted, for a segment an estimate. Of a partition at most `max_batches` are deleted and at most `max_bytes`, but
+    at least one batch. Also opens the next segment when it is due.
 
     Does nothing while another process does it. Raises psycopg.OperationalError if a statement takes too long; what was
     deleted before stays deleted."""
@@ -54,11 +57,14 @@ def enforce(
     if not _one(connection, "SELECT pg_try_advisory_lock(%s)", (LOCK,)):
         return 0
     try:
+        _with_lock(connection, "SELECT broker.open_segment()", ())
+        deleted += _with_lock(connection, "SELECT broker.drop_segment(%s, %s)", (max_batches, max_bytes))
         partitions = _rotated(connection.execute(_PARTITIONS).fetchall())
         for topic, p in partitions:
             if time.monotonic() >= end_s and deleted:
                 break
-            deleted += _delete(connection, (topic, p, max_batches, max_bytes))
+            values = (topic, p, max_batches, max_bytes)
+            deleted += _in_short_transaction(connection, "SELECT broker.delete_expired(%s, %s, %s, %s)", values)
     finally:
         if not connection.closed:
             connection.execute("SELECT pg_advisory_unlock(%s)", (LOCK,))
@@ -75,11 +81,18 @@ def overdue(connection: psycopg.Connection[Any]) -> list[Overdue]:
     return partitions
 
 
-def _delete(connection: psycopg.Connection[Any], values: tuple[int, int, int, int]) -> int:
-    """Delete the expired batches of one partition."""
+def _with_lock(connection: psycopg.Connection[Any], query: str, values: tuple[int, ...]) -> int:
+    """As `_in_short_transaction`; 0 if the log is in use for too long. A later turn tries again."""
+    try:
+        return _in_short_transaction(connection, query, values)
+    except psycopg.errors.LockNotAvailable:
+        return 0
+
+
+def _in_short_transaction(connection: psycopg.Connection[Any], query: str, values: tuple[int, ...]) -> int:
     with connection.transaction():
         connection.execute("SELECT set_config('statement_timeout', %s, true)", (str(LONGEST_MS),))
-        return int(_one(connection, "SELECT broker.delete_expired(%s, %s, %s, %s)", values))
+        return int(_one(connection, query, values))
 
 
 def _rotated(partitions: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:

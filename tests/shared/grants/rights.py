@@ -23,6 +23,7 @@ WRITES: dict[str, dict[str, str]] = {
         "loader": "insert own, delete relayed",
         "notifier": "insert own, delete relayed",
     },
+    "broker.segments": {},
     "broker.positions": {"all": "insert own, update own"},
     "broker.leases": _OWN_AND_EXPIRED,
     "broker.members": _OWN_AND_EXPIRED,
@@ -57,7 +58,7 @@ WRITES: dict[str, dict[str, str]] = {
     "notifier.subscriptions": {"notifier": "insert, update, delete"},
     "notifier.sending_hold": {"notifier": "insert, delete"},
 }
-# Every other table of a schema; the partitions of the trail are written through their table only.
+# Every other table of a schema; the partitions of the trail and of the log are written through their table only.
 REST = {"facts": {"loader": "insert, update, delete"}, "analytics": {}}
 
 MEANINGS = {
@@ -69,7 +70,7 @@ MEANINGS = {
 
 def is_decided(table: str) -> bool:
     """Whether this file says who may write the table."""
-    return table in WRITES or table.partition(".")[0] in REST or table.startswith("ops.audit_2")
+    return table in WRITES or table.partition(".")[0] in REST or table.startswith(("ops.audit_2", "broker.log_"))
 
 
 def expected(table: str, role: str) -> dict[str, str]:
