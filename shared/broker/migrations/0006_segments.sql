@@ -48,7 +48,7 @@ BEGIN
         RETURN false;
     END IF;
     -- A statement that has begun knows the tables of then, but would compute the new number: let it end, and others wait.
-    LOCK TABLE broker.log IN SHARE ROW EXCLUSIVE MODE;
+    LOCK TABLE ONLY broker.log IN SHARE ROW EXCLUSIVE MODE;
     table_name := 'log_' || newest.segment + 1;
     EXECUTE format('CREATE TABLE broker.%I (LIKE broker.log INCLUDING CONSTRAINTS INCLUDING STORAGE,'
         ' PRIMARY KEY (topic_id, p, base_off))', table_name);
@@ -103,7 +103,7 @@ BEGIN
         AND NOT coalesce(next.opened_at < now() - make_interval(secs => shortest_s), false) THEN
         RETURN 0;
     END IF;
-    LOCK TABLE broker.log IN ACCESS EXCLUSIVE MODE;
+    LOCK TABLE ONLY broker.log IN ACCESS EXCLUSIVE MODE;
     WITH ends AS MATERIALIZED (
         SELECT * FROM broker.segment_ends(oldest.segment, next.opened_at)
     ), begins AS (

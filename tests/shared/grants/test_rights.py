@@ -191,8 +191,20 @@ def test_no_login_runs_a_function_with_other_rights_than_retention(database: DbC
         " WHERE prosecdef AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'analytics') ORDER BY 1"
     ).fetchall()
 
-    assert definers == [("broker.delete_expired(integer,integer,bigint,bigint)",), ("ops.prepare_audit()",)]
-    for call in ("broker.delete_expired(1, 0, 1, 1)", "ops.prepare_audit()"):
+    assert definers == [
+        ("broker.delete_expired(integer,integer,bigint,bigint)",),
+        ("broker.drop_segment(bigint,bigint)",),
+        ("broker.newest_segment()",),
+        ("broker.open_segment()",),
+        ("ops.prepare_audit()",),
+    ]
+    for call in (
+        "broker.delete_expired(1, 0, 1, 1)",
+        "broker.drop_segment(1, 1)",
+        "broker.newest_segment()",
+        "broker.open_segment()",
+        "ops.prepare_audit()",
+    ):
         with pytest.raises(REFUSED), database.transaction():
             database.execute(f"SET LOCAL ROLE headrace_reader; SELECT {call}".encode())
 

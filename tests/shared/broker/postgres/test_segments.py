@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
@@ -18,7 +18,7 @@ from shared.broker.postgres.broker import PostgresBroker
 from shared.database.migrations import migrate, migrations
 from shared.topics import TopicSpec
 from tests.contract.records import fill, new_record, put, read_all, values
-from tests.waiting import DEADLINE_S
+from tests.waiting import DEADLINE_S, wait_until
 
 Database = psycopg.Connection[tuple[Any, ...]]
 DAYS_4 = 4 * 86400
@@ -42,8 +42,19 @@ def batches_by_segment(database: Database) -> list[tuple[Any, ...]]:
 
 def open_next(database: Database) -> None:
     """Open a segment, as if the newest one were two days old."""
+    newest = segments(database)[-1]
     database.execute("UPDATE broker.segments SET opened_at = opened_at - interval '2 days'")
-    retention.enforce(database)
+    retain_until(database, lambda: segments(database)[-1] > newest)
+
+
+def retain_until(database: Database, is_done: Callable[[], bool], max_batches: int = retention.MAX_BATCHES) -> None:
+    """A turn changes nothing if someone else locks the log for more than 0.2 s."""
+
+    def is_done_after_a_turn() -> bool:
+        retention.enforce(database, max_batches)
+        return is_done()
+
+    wait_until(is_done_after_a_turn)
 
 
 def age(database: Database, days: int) -> None:
@@ -70,19 +81,21 @@ def test_a_segment_is_opened_when_it_is_due_and_not_while_the_newest_is_empty(
     assert segments(database) == [0]
 
     open_next(database)
-    open_next(database)
+    database.execute("UPDATE broker.segments SET opened_at = opened_at - interval '2 days'")
+    retention.enforce(database)
 
     assert segments(database) == [0, 1]
 
 
 def test_the_number_of_segments_is_bounded(broker: PostgresBroker, database: Database) -> None:
-    for number in range(14):
+    for number in range(12):
         fill(broker, "long", [str(number)])
         database.execute("UPDATE broker.segments SET opened_at = now() - interval '2 days'")
-        retention.enforce(database)
+        retain_until(database, lambda: len(segments(database)) == min(12, number + 2))  # noqa: B023  # called at once
+    retention.enforce(database)
 
     assert len(segments(database)) == 12
-    assert values(read_all(broker, "long")) == [str(number) for number in range(14)]
+    assert values(read_all(broker, "long")) == [str(number) for number in range(12)]
 
 
 def test_readers_find_the_records_of_all_segments(broker: PostgresBroker, database: Database) -> None:
@@ -108,9 +121,8 @@ def test_an_expired_segment_is_dropped_and_the_next_one_takes_what_must_stay(
         assert values(reader.poll(DEADLINE_S, 1)) == ["0"]
         age(database, 4)
 
-        assert retention.enforce(database) > 0
+        retain_until(database, lambda: segments(database) == [1, 2])
 
-        assert segments(database) == [1, 2]
         assert database.execute("SELECT to_regclass('broker.log_0')").fetchone() == (None,)
         assert batches_by_segment(database) == [(1, 4)]
         assert broker.begin_offsets([ONE, TopicPartition("one", 1)]) == {ONE: 2, TopicPartition("one", 1): 1}
@@ -127,9 +139,8 @@ def test_what_a_group_has_not_read_stays(broker: PostgresBroker, database: Datab
         " WHERE name = 'one'"
     )
 
-    retention.enforce(database)
+    retain_until(database, lambda: segments(database) == [1, 2])
 
-    assert segments(database) == [1, 2]
     assert values(read_all(broker, "one")) == ["1", "2", "3"]
 
 
@@ -163,9 +174,8 @@ def test_a_segment_that_someone_reads_is_dropped_later_and_writers_continue(
         fill(broker, "one", ["4"], partition=0)
         assert 0 in segments(database)
 
-    retention.enforce(database)
+    retain_until(database, lambda: 0 not in segments(database))
 
-    assert 0 not in segments(database)
     assert values(read_all(broker, "one")) == ["2", "3", "4"]
 
 
