@@ -33,8 +33,8 @@ NEWS := awk '!/^Requirement already satisfied/ { print; fflush() }'
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run observability test test-quick test-long faults attack upgrade-test lint images locks \
-	compose-test kubernetes-tools kubernetes-test bench bench-fetch bench-broker bench-load bench-growth bench-replay bench-predict \
-	bench-scale bench-frames pictures docs dist dist-test clean
+	compose-test kubernetes-tools kubernetes-test bench bench-fetch bench-broker bench-load bench-growth bench-replay \
+	bench-predict bench-scale bench-frames pictures docs dist dist-test clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -82,7 +82,9 @@ REVOKE EXECUTE ON FUNCTION broker.segment_ends FROM PUBLIC;
 -- segment takes the rest. Returns the number of its batches, an estimate, or 0. The lock stops readers and writers while
 -- the rest is moved, and while it is waited for: someone may read the log for long. It runs with the rights of its owner.
 CREATE FUNCTION broker.drop_segment(max_batches bigint, max_bytes bigint) RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '200ms' AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '200ms'
+-- Few batches must stay, so each partition is searched by its index; the planner would expect many and read the segment.
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
     oldest broker.segments;
     next broker.segments;
@@ -95,8 +97,11 @@ BEGIN
     IF next IS NULL THEN
         RETURN 0;
     END IF;
+    WITH ends AS MATERIALIZED (
+        SELECT * FROM broker.segment_ends(oldest.segment, next.opened_at)
+    )
     SELECT count(*), coalesce(sum(stays.bytes), 0) INTO batches, bytes FROM (
-        SELECT length(l.payload) AS bytes FROM broker.segment_ends(oldest.segment, next.opened_at) e
+        SELECT length(l.payload) AS bytes FROM ends e
         JOIN broker.log l ON l.topic_id = e.topic_id AND l.p = e.p AND l.base_off >= e.stays_from
         WHERE l.segment = oldest.segment LIMIT max_batches + 1) stays;
     IF batches > max_batches OR bytes > max_bytes OR batches > 0
