@@ -118,7 +118,8 @@ class Churn:
         return f"kill {chosen.program.name}"
 
     def _children(self) -> list[Child]:
-        return [child for each in (self._world.replicas, *self._supervisors.values()) for child in each.children]
+        started = [child for each in self._supervisors.values() for child in each.children]
+        return [*self._world.replicas.children, *started]
 
     def _waiting(self) -> list[str]:
         """The processes that have no slot or no work yet. Two with one slot would have one row."""

@@ -190,8 +190,8 @@ class _States:
     def _fill(self, fault: Fault, logs: list[Path]) -> None:
         """Fill the disk, until a program has complained and for `hold_s` more."""
         disk, known = self._world.disks[fault.kind], _count(logs, NO_SPACE)
-        disk.fill()
         try:
+            disk.fill()
             self._world.wait(lambda: _count(logs, NO_SPACE) > known, EVIDENCE_LIMIT_S, f"{NO_SPACE!r} in a log")
             self._world.rest(fault.hold_s)
         finally:

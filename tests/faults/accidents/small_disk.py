@@ -6,6 +6,7 @@ They are mounted in a mount namespace of this process and its children, so nothi
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 
 CLONE_NEWNS = 0x00020000
 _FILLER = "filler"
+PAGE = 4096
 
 
 def can_mount() -> bool:
@@ -36,9 +38,18 @@ class SmallDisk:
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size_mb}m,mode=0700", "tmpfs", str(folder)], check=True)
 
     def fill(self) -> None:
+        """To the last page, in pieces that get smaller: others write to the disk meanwhile."""
         free = os.statvfs(self._folder)
+        piece, end = max(PAGE, free.f_bavail * free.f_frsize), 0
         with (self._folder / _FILLER).open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, max(1, free.f_bavail * free.f_frsize))
+            while piece >= PAGE:
+                try:
+                    os.posix_fallocate(file.fileno(), end, piece)
+                    end += piece
+                except OSError as error:
+                    if error.errno != errno.ENOSPC:
+                        raise
+                    piece //= 2
 
     def free(self) -> None:
         (self._folder / _FILLER).unlink(missing_ok=True)
