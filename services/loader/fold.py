@@ -1,6 +1,6 @@
 """Folds all versions of a fact into its current state.
 
-Each version is a tree of named values. The versions, sorted by (`known_at`, `record_id`), are merged into one tree:
+Each version is a tree of named values. The versions, sorted by `known_at`, then by `revision`, then by arrival, are merged into one tree:
 * a value that was unknown is filled in;
 * a different value replaces the older one: a correction;
 * a missing value keeps the older one: a regression.
@@ -32,10 +32,10 @@ class FactVersion(NamedTuple):
     fact: FactEvent
 
     @property
-    def order(self) -> tuple[datetime, UUID]:
-        """The place among the versions of an event's fact. A record's id is derived from its content, so the order
-        depends neither on the arrival nor on replays."""
-        return self.known_at, self.record_id
+    def order(self) -> tuple[datetime, str]:
+        """The place among the versions of an event's fact; equal ones keep the order of their arrival. An archived
+        document that the source corrects has the `known_at` of the first one: the later one must count."""
+        return self.known_at, self.revision
 
 
 class FieldChange(NamedTuple):
@@ -64,7 +64,7 @@ class FoldedFact(NamedTuple):
 
 
 def fold(versions: Iterable[FactVersion]) -> FoldedFact:
-    """Fold one or more versions of different records, in any order.
+    """Fold one or more versions of different records, in order of arrival.
 
     The fields about the message itself (source, hash ...) are those of the latest version.
     """

@@ -294,7 +294,7 @@ PAST_FACTS = Table(
     (_EVENT, _KIND, TableColumn("valid_from", "timestamp with time zone", "From when it was known.")),
     (
         TableColumn("valid_to", "timestamp with time zone", "From when something else was known."),
-        TableColumn("versions", "integer", "Number of versions of this kind that were known."),
+        TableColumn("versions", "bigint", "Number of versions of this kind that were known."),
         TableColumn("fact", "jsonb", "The fold of these versions: columns of events, outcomes and transactions."),
     ),
     indexes=(TableIndex("past_facts_card", "(fact ->> 'card_key'::text)", "kind = 'listed'::text"),),

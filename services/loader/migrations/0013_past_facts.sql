@@ -5,7 +5,7 @@ CREATE TABLE facts.past_facts (
     kind text NOT NULL CHECK (kind IN ('listed', 'observed', 'settled')),
     valid_from timestamptz NOT NULL,
     valid_to timestamptz NOT NULL CHECK (valid_from < valid_to),
-    versions integer NOT NULL,
+    versions bigint NOT NULL,
     fact jsonb NOT NULL,
     PRIMARY KEY (event_id, kind, valid_from)
 );

@@ -4,7 +4,7 @@
 ALTER TABLE notifier.sending_hold
     ADD COLUMN address text NOT NULL DEFAULT '',
     ADD COLUMN tried_at timestamptz;
--- squawk-ignore constraint-missing-not-valid, disallowed-unique-constraint
+-- squawk-ignore constraint-missing-not-valid, ban-drop-constraint, adding-serial-primary-key-field
 ALTER TABLE notifier.sending_hold DROP CONSTRAINT sending_hold_pkey, ADD PRIMARY KEY (address);
 -- squawk-ignore ban-drop-column
 ALTER TABLE notifier.sending_hold DROP COLUMN only_row;

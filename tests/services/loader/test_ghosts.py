@@ -137,7 +137,7 @@ def test_records_that_are_delivered_again_change_nothing(
 def test_all_records_delivered_again_change_nothing(connection: Connection) -> None:
     records = in_order([received(fact) for fact in FACTS] + LATER)
     expected = load(connection, records, set(), [])
-    assert len(expected.emitted) >= len(FACTS)
+    assert len(expected.emitted) > len(FACTS) // 2  # some facts change nothing, because a newer one came first
     assert len(expected.parked) == 1
 
     actual = load(connection, records, set(), [Ghost(index, COUNT) for index in range(COUNT)])

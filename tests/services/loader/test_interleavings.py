@@ -40,15 +40,15 @@ def session(title: str | None, grade: int | None = None) -> SessionInfo:
     return listed().session.model_copy(update={"title": title, "grade": grade})
 
 
-# Two events of one session in many versions: filled in, lost, restored, corrected, moved, repeated as history. Some are
-# of one time, and the cards state different titles of the session.
+# Two events of one session in many versions: filled in, lost, restored, corrected, moved, repeated as history. The
+# cards state different titles of the session.
 FACTS = [
     listed(1),
     listed(1, known=-150, session=session("Autumn Cup", 4)),
     listed(2, known=-150, session=session("Winter Cup")),
-    listed(2, known=-300, session=session("Summer Cup", 5), distance_m=1200),
-    settled(1, known=25, technique=2),
-    settled(1, known=25, technique=3),
+    listed(2, known=-310, session=session("Summer Cup", 5), distance_m=1200),
+    settled(1, known=24, technique=2),
+    settled(1, known=26, technique=3),
     listed(1, known=-250, entries=unknown, card_key=None),
     listed(1, known=-200, scheduled_at=at(2), entries=(entry(1), promoted, entry(3), entry(4))),
     observed(1, known=-12, entries=()),
