@@ -35,7 +35,8 @@ _DTYPES = {
 class Column:
     """`none`: the meaning of a missing value; empty if the column always has one.
 
-    `values`: the complete vocabulary of a category. A category without it has the values of the rows.
+    `values`: the complete vocabulary of a category. A category without it has the values of the rows. `one_value`: a
+    cell of JSON is a text or a number, not an object with names.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Column:
     none: str = ""
     category: bool = False
     values: tuple[str, ...] = ()
+    one_value: bool = False
 
     @property
     def dtype(self) -> str:
@@ -209,7 +211,7 @@ ENTITY_HISTORY = View(
         Column(
             "attribute", "text", "Name of the attribute: name, class, branch, weight_kg and the like.", category=True
         ),
-        Column("value", "jsonb", "Its value."),
+        Column("value", "jsonb", "Its value.", one_value=True),
         Column("valid_from", "timestamp with time zone", "From when a card stated the value."),
         Column("valid_to", "timestamp with time zone", "From when a card stated another.", none="it is still valid"),
     ),

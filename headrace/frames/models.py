@@ -50,7 +50,7 @@ def _column(column: Column) -> pa.Column:
     if column.name in RANGES:
         low, high = RANGES[column.name]
         checks.append(pa.Check.in_range(low, high))
-    if column.is_json:
+    if column.is_json and not column.one_value:
         checks.append(pa.Check(lambda values: values.map(type).eq(dict), error="expected dicts"))
     return pa.Column(_dtype(column), checks, nullable=column.nullable, description=column.meaning)
 
