@@ -75,6 +75,16 @@ def test_a_notifier_that_leaves_every_message_to_an_operator_is_found() -> None:
     assert differences(REFERENCE, parked)[0].startswith("NOTIFICATIONS UNDECIDED: 1 of 1, left by 1 senders")
 
 
+def test_an_alert_is_no_unexpected_message() -> None:
+    key = "9/broken"
+    alert = {key: Notification("sent", "text", event_key="incident/9", rule="broken")}
+    actual = replace(REFERENCE, ledger=REFERENCE.ledger | alert, received=REFERENCE.received + Counter({key: 1}))
+    other = replace(actual, ledger=REFERENCE.ledger | {key: alert[key]._replace(event_key="x:9")})
+
+    assert differences(REFERENCE, actual) == []
+    assert differences(REFERENCE, other)[0].startswith("NOTIFICATIONS UNEXPECTED: 1")
+
+
 def undecided(*senders: str) -> Outcome:
     """One message without a decision for each of `senders`, and no other."""
     ledger = {f"{number}/{RULE}": Notification("unknown", "text", sender) for number, sender in enumerate(senders)}

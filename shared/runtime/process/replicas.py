@@ -20,7 +20,7 @@ import structlog
 from psycopg.types.json import Jsonb
 
 from shared.database.connection import DbConnection, limited_connection
-from shared.errors import TransientError
+from shared.errors import HeadraceError, TransientError
 from shared.ops.tables import lag_history
 from shared.ops.tables.lag_history import TopicLag
 from shared.runtime.api.context import ServiceView
@@ -155,7 +155,7 @@ class ReplicaHeartbeat:
         unknown."""
         try:
             lag = self._view.lag()
-        except TransientError:
+        except HeadraceError:  # also a topic that was deleted a moment ago: what to do about it, the loop decides
             return []
         for each in lag:
             where = each["topic"], each["partition"]

@@ -10,25 +10,14 @@ from typing import Any
 
 import psycopg
 
-_LOST = re.compile(r"^headrace_records_lost_total\{(?P<labels>[^}]*)\} (?P<value>\S+)$", re.MULTILINE)
 _BATCHES = re.compile(r'^headrace_batch_size_records_bucket\{.*le="(?P<limit>[^"]*)"\} (?P<value>\S+)$', re.MULTILINE)
 _REPLICAS = "SELECT admin_url FROM ops.replicas WHERE service = %s AND state <> 'stopped'"
 _ANSWER_S = 5.0
 
 
-def lost_records(connection: psycopg.Connection[Any], service: str) -> float:
-    """The sum of headrace_records_lost_total over the live replicas of a service."""
-    return sum(lost_in(text, service) for text in _metrics_of(connection, service))
-
-
 def large_batches(connection: psycopg.Connection[Any], service: str, records: int) -> float:
     """How many batches of the live replicas had more than about this many records."""
     return sum(large_in(text, records) for text in _metrics_of(connection, service))
-
-
-def lost_in(text: str, service: str) -> float:
-    """The same of one replica, from the text of its metrics."""
-    return sum(float(each["value"]) for each in _LOST.finditer(text) if f'service="{service}"' in each["labels"])
 
 
 def large_in(text: str, records: int) -> float:

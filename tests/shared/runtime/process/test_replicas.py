@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from shared.errors import TransientError
+from shared.errors import ConfigError, HeadraceError, TransientError
 from shared.runtime.metrics import Metrics
 from shared.runtime.process.replicas import ReplicaHeartbeat
 from tests.proxy import proxied_conninfo
@@ -118,8 +119,9 @@ def test_a_lag_is_stored_once_for_all_replicas(database_url: str, database: Data
     ]
 
 
-def test_a_lag_that_cannot_be_read_is_unknown(database_url: str, database: Database) -> None:
-    with heartbeat(database_url, BrokenView(error=TransientError("away"))):
+@pytest.mark.parametrize("error", [TransientError("away"), ConfigError("the topic does not exist")], ids=repr)
+def test_a_lag_that_cannot_be_read_is_unknown(database_url: str, database: Database, error: HeadraceError) -> None:
+    with heartbeat(database_url, BrokenView(error=error)):
         row = wait_until(lambda: rows(database))[0]
 
     assert row[6] is None
