@@ -1,6 +1,7 @@
 """Folds all versions of a fact into its current state.
 
-Each version is a tree of named values. The versions, sorted by `known_at`, then by `revision`, then by arrival, are merged into one tree:
+Each version is a tree of named values. The versions, sorted by `known_at`, then by `revision`, then by arrival, are
+merged into one tree:
 * a value that was unknown is filled in;
 * a different value replaces the older one: a correction;
 * a missing value keeps the older one: a regression.
