@@ -6,6 +6,8 @@ DROP POLICY IF EXISTS readable ON broker.log_0;
 DROP POLICY IF EXISTS own_topics ON broker.log_0;
 DROP POLICY IF EXISTS relayed ON broker.log_0;
 GRANT SELECT, INSERT, DELETE ON broker.log TO headrace_service;
+-- Services measure what retention should have removed.
+GRANT SELECT ON broker.segments TO headrace_service;
 ALTER TABLE broker.log ENABLE ROW LEVEL SECURITY;
 DROP POLICY IF EXISTS readable ON broker.log;
 CREATE POLICY readable ON broker.log FOR SELECT USING (true);

@@ -14,6 +14,7 @@ from psycopg import sql
 from headrace.database.access import topics_of
 from headrace.database.embedded import EmbeddedPostgres
 from shared.broker.postgres.broker import PostgresBroker
+from shared.broker.postgres.retention import overdue
 from shared.database.connection import DbConnection
 from shared.settings.sections import Settings
 from shared.topics import JOB_CURSORS, OUTBOX_TOPICS, SERVICES, WRITES, TopicSpec, dead_letter_topic, retry_topic
@@ -207,6 +208,13 @@ def test_no_login_runs_a_function_with_other_rights_than_retention(database: DbC
     ):
         with pytest.raises(REFUSED), database.transaction():
             database.execute(f"SET LOCAL ROLE headrace_reader; SELECT {call}".encode())
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_each_service_measures_what_retention_should_have_removed(database: DbConnection, service: str) -> None:
+    database.execute(f"SET ROLE headrace_{service}")
+
+    assert overdue(database) == []
 
 
 def test_the_document_has_the_table(repository: Path) -> None:
