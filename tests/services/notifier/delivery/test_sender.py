@@ -32,6 +32,7 @@ from services.notifier.pacing import DeliveryPolicy, RateLimit
 from services.notifier.storage import postgres_claims as claims
 from services.notifier.storage import postgres_ledger as ledger
 from services.notifier.storage.postgres_ledger import NewNotification
+from services.notifier.storage.postgres_sending_hold import read_closed
 from shared.database.connection import limited_connection
 from tests.contract.database import read_only
 from tests.proxy import CHUNK_BYTES, Proxy, connect_postgres, postgres_listener, proxied_conninfo, received
@@ -153,18 +154,18 @@ def test_temporary_failures_lose_no_message(
     assert len({request.headers["Idempotency-Key"] for request in receiver.seen}) == 3
 
 
-def test_a_webhook_that_is_gone_marks_the_message_as_failed(
+def test_messages_wait_for_a_webhook_that_is_gone(
     database: Connection, database_url: str, webhook: WebhookChannel, receiver: Receiver
 ) -> None:
     record_notifications(database, 2)
     receiver.answers.append(Answer(404))
 
     with running_sender(database_url, webhook):
-        wait_until(lambda: states(database) == {"failed": 1, "sent": 1})
+        wait_until(lambda: [each.waiting for each in read_closed(database)] == [2])
 
-    row = database.execute("SELECT text, error, attempts FROM notifier.ledger WHERE state = 'failed'").fetchone()
+    assert states(database) == {"pending": 2}
     reason = "webhook answered HTTP 404: its URL is no longer valid or its key is wrong; configure a new URL"
-    assert row == ("text 0", reason, 1)
+    assert reason in read_closed(database)[0].cause
 
 
 def test_a_busy_channel_waits_as_long_as_retry_after_says(
