@@ -16,9 +16,9 @@ DATA_DIR ?= .headrace
 ARGS ?=
 # Of `make docs`: links to code lead there, for example SOURCE_URL=https://HOST/OWNER/headrace/blob/main/
 SOURCE_URL ?=
-# The tests of a file run in one worker, because they share servers that are slow to start. Six workers for two cores,
+# The tests of a file run in one worker, because they share servers that are slow to start. Four workers for two cores,
 # because tests often wait.
-PYTEST_ARGS ?= -n 6 --dist loadfile
+PYTEST_ARGS ?= -n 4 --dist loadfile
 
 VENV := .venv
 BIN := $(VENV)/bin
