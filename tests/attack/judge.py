@@ -28,7 +28,7 @@ class Response(NamedTuple):
 
 def responses_in(received: bytes, *, has_bodies: bool = True) -> list[Response]:
     """The complete responses, without 100 Continue."""
-    found = []
+    responses = []
     while (line := _STATUS_LINE.match(received)) and b"\r\n\r\n" in received:
         head, _, rest = received.partition(b"\r\n\r\n")
         headers = {
@@ -39,9 +39,9 @@ def responses_in(received: bytes, *, has_bodies: bool = True) -> list[Response]:
         if len(rest) < size:
             break
         if line[1] != b"100":
-            found.append(Response(int(line[1]), headers, rest[:size]))
+            responses.append(Response(int(line[1]), headers, rest[:size]))
         received = rest[size:]
-    return found
+    return responses
 
 
 def responses_of(outcome: Outcome) -> list[Response]:
@@ -72,19 +72,19 @@ def _complaint_about_body(response: Response) -> str | None:
 
 def complaints(outcomes: Iterable[Outcome]) -> Counter[str]:
     """What is wrong, and how often."""
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for outcome in outcomes:
         kind = outcome.attempt.kind
         if outcome.is_open:
-            found[f"{kind}: the connection was not ended"] += 1
+            counts[f"{kind}: the connection was not ended"] += 1
         responses = responses_of(outcome)
         if not responses and outcome.attempt.way is Way.WHOLE:
-            found[f"{kind}: no response to {outcome.attempt.data[:60]!r}"] += 1
+            counts[f"{kind}: no response to {outcome.attempt.data[:60]!r}"] += 1
         for response in responses:
             has_body = not outcome.attempt.data.startswith(b"HEAD ")
             if (complaint := complaint_about(response, has_body=has_body)) is not None:
-                found[f"{kind}: {response.status}, {complaint}"] += 1
-    return found
+                counts[f"{kind}: {response.status}, {complaint}"] += 1
+    return counts
 
 
 def statuses(outcomes: Iterable[Outcome]) -> Counter[str]:

@@ -19,6 +19,7 @@ import psycopg
 from headrace.database.embedded import EmbeddedPostgres
 from shared.topics import SERVICES
 from tests.attack.attempts import ADMIN, DELEGATE, EXPIRED, NO_TOKEN, OPERATE, READ, WRONG
+from tests.processes import stopped_at_end
 from tests.shared.runtime.api.admin_apps import create_token
 from tests.waiting import wait_until
 
@@ -101,17 +102,10 @@ def live_day(data_dir: Path) -> Iterator[LiveDay]:
     output = data_dir.with_suffix(".output")
     with output.open("wb") as file:
         process = subprocess.Popen(command, stdout=file, stderr=file)
-    try:
+    with stopped_at_end(process, STOP_LIMIT_S):
         server = EmbeddedPostgres(data_dir)
         wait_until(lambda: _is_up(process, server, output), "the services", START_LIMIT_S, poll_s=0.5)
         yield LiveDay(data_dir, server.url_with_password(), process)
-    finally:
-        process.terminate()
-        try:
-            process.wait(STOP_LIMIT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def _is_up(process: subprocess.Popen[bytes], server: EmbeddedPostgres, output: Path) -> bool:

@@ -101,26 +101,26 @@ def answer(body: bytes, kind: bytes = b"application/problem+json", status: bytes
         (b"", "no response"),
     ],
 )
-def test_a_wrong_answer_is_found(received: bytes, complaint: str | None) -> None:
-    found = complaints([Outcome("cleaner", Attempt("x", b"GET / HTTP/1.1\r\n\r\n"), received, is_open=False)])
+def test_a_wrong_response_has_a_complaint(received: bytes, complaint: str | None) -> None:
+    counts = complaints([Outcome("cleaner", Attempt("x", b"GET / HTTP/1.1\r\n\r\n"), received, is_open=False)])
 
-    assert [complaint is not None and complaint in each for each in found] == ([] if complaint is None else [True])
-
-
-def test_a_connection_that_is_not_ended_is_found() -> None:
-    (found,) = complaints([Outcome("cleaner", Attempt("x", b"GET", Way.HELD), b"", is_open=True)])
-
-    assert "was not ended" in found
+    assert [complaint is not None and complaint in each for each in counts] == ([] if complaint is None else [True])
 
 
-def test_pipelined_responses_are_told_apart() -> None:
+def test_a_connection_that_is_not_ended_has_a_complaint() -> None:
+    (complaint,) = complaints([Outcome("cleaner", Attempt("x", b"GET", Way.HELD), b"", is_open=True)])
+
+    assert "was not ended" in complaint
+
+
+def test_pipelined_responses_are_separated() -> None:
     received = b"HTTP/1.1 100 Continue\r\n\r\n" + answer(b"one", b"text/plain", b"200 OK") * 2 + answer(b"x")[:-1]
 
     assert [each.status for each in responses_in(received)] == [200, 200]
 
 
 @pytest.mark.parametrize("what", ["descriptors", "threads", "memory_mb"])
-def test_a_leak_is_found(what: str) -> None:
+def test_a_leak_is_reported(what: str) -> None:
     before = Holdings(10, 10, 10)
     after: dict[str, Any] = {what: 1000}
 

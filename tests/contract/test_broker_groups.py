@@ -13,7 +13,6 @@ import pytest
 
 from shared.broker.contract import Consumer
 from shared.errors import Fenced
-from tests.contract.children import wait_for_line
 from tests.contract.conftest import LONG_LEASE_S, Harness
 from tests.contract.records import (
     advance,
@@ -27,6 +26,7 @@ from tests.contract.records import (
     wait_for_partitions,
     write,
 )
+from tests.processes import wait_for_line
 from tests.waiting import DEADLINE_S
 
 pytestmark = pytest.mark.slow

@@ -29,10 +29,9 @@ from shared.runtime.loops.consumer import ConsumerLoop
 from shared.runtime.loops.handler import InUnit
 from shared.runtime.metrics import Metrics
 from shared.topics import CLEAN, JOB_CURSORS, RAW, TopicSpec
-from tests.contract.children import wait_for_line
 from tests.contract.conftest import Harness
 from tests.contract.records import read_all, until, wait_for_records, write
-from tests.processes import killed_at_end
+from tests.processes import killed_at_end, wait_for_line
 from tests.shared.runtime.loop_harness import append, number_of, output_of, raw, run_in_thread
 
 pytestmark = pytest.mark.slow

@@ -16,10 +16,10 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from headrace.database.embedded import EmbeddedPostgres
 from shared.broker.contract import Broker, NewRecord
 from shared.records import DecodedRecord
-from tests.contract.children import wait_for_line
 from tests.contract.conftest import Harness
 from tests.contract.records import read_all, until, wait_for_records, write
 from tests.contract.replica import READS, SERVICE, WRITES, Operator, Replica, connect_operator, copying, records
+from tests.processes import wait_for_line
 from tests.proxy import proxied_conninfo
 from tests.shared.database.blocking_proxy import silent_proxy
 from tests.waiting import DEADLINE_S

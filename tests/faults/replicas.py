@@ -12,7 +12,7 @@ from tests.faults.errors import RunStuckError
 
 
 class Replicas:
-    """`deaths`: how often each ended while nobody stopped it. `cut_short`: the same, and those that did not end in
+    """`deaths`: how often each ended without being stopped. `cut_short`: the same, and those that did not end in
     order when they were stopped; a notifier of them may have left a message without a decision."""
 
     def __init__(self) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.kubernetes.tools import BIN
+from tests.processes import stopped_at_end
 from tests.waiting import wait_until
 
 # Images take 15 GB; /tmp is often small or in memory.
@@ -98,17 +99,12 @@ def _started(folder: Path, environment: Mapping[str, str]) -> Iterator[Engine]:
         process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         engine = Engine({**environment, "DOCKER_HOST": socket})
         try:
-            wait_until(lambda: engine.answers() or process.poll() is not None, "the engine")
-            if process.poll() is not None:
-                pytest.skip(f"no Docker engine can be started: {(folder / 'dockerd.log').read_text()[-500:]}")
-            yield engine
+            with stopped_at_end(process, STOP_S):
+                wait_until(lambda: engine.answers() or process.poll() is not None, "the engine")
+                if process.poll() is not None:
+                    pytest.skip(f"no Docker engine can be started: {(folder / 'dockerd.log').read_text()[-500:]}")
+                yield engine
         finally:
-            process.terminate()
-            try:
-                process.wait(STOP_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
             _unmount_below(folder)
 
 

@@ -20,9 +20,9 @@ from shared.broker.postgres.broker import PostgresBroker
 from shared.events import LoadedEvent
 from shared.records import encode
 from shared.topics import LOADED, PREDICTIONS, topic_specs
-from tests.contract.children import wait_for_line
 from tests.contract.conftest import Harness, harness, lease_s
 from tests.contract.records import read_all, until, write
+from tests.processes import wait_for_line
 from tests.services.predictor.season import Connection, Event
 from tests.services.predictor.serving.loaded_events import (
     DEPENDENCIES,

@@ -24,10 +24,10 @@ from shared.runtime.loops.poller import PollerLoop
 from shared.runtime.metrics import Metrics
 from shared.settings.sections import KafkaSettings
 from shared.topics import LOADED, OUTBOX_CURSORS, OUTBOX_TOPICS, TopicSpec, partition_of
-from tests.contract.children import wait_for_line
 from tests.contract.database import empty_log
 from tests.contract.records import read_all, until
 from tests.kafka.use import KafkaInUse
+from tests.processes import wait_for_line
 from tests.shared.runtime.loop_harness import run_in_thread
 
 if TYPE_CHECKING:

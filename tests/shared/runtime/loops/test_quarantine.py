@@ -21,7 +21,7 @@ from shared.broker.postgres.broker import PostgresBroker
 from shared.ops.dead_letters import letter_of
 from shared.runtime.control.attempts import AttemptNotes
 from shared.runtime.loops.quarantine import Quarantine, batch_limit
-from tests.contract.children import wait_for_line
+from tests.processes import killed_at_end, wait_for_line
 from tests.shared.runtime.loop_harness import append, committed_count, contents, open_broker, output_numbers, raw
 from tests.waiting import DEADLINE_S, wait_until
 
@@ -122,14 +122,9 @@ def test_the_last_attempt_has_one_record() -> None:
 def started(url: str, death: str, *bad: int) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "tests.shared.runtime.loops.killed_process", url, death, *map(str, bad)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[4])
-    try:
+    with killed_at_end(process):
         wait_for_line(process, "started")
         yield process
-    finally:
-        process.kill()
-        process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
 
 
 @pytest.fixture
