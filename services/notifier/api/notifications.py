@@ -60,8 +60,8 @@ SELECT id, rule, split_part(channel, '/', 1) AS channel, channel AS address, eve
 FROM notifier.ledger"""
 # A message that waits for an address that was closed by it, or was tried since, was refused.
 _TEST_STATES = """
-SELECT channel, CASE WHEN h.tried_at IS NOT NULL AND state = 'pending' THEN 'closed' ELSE state END,
-       CASE WHEN h.tried_at IS NOT NULL AND state = 'pending' THEN h.cause ELSE error END
+SELECT channel, CASE WHEN h.refused_at IS NOT NULL AND state = 'pending' THEN 'closed' ELSE state END,
+       CASE WHEN h.refused_at IS NOT NULL AND state = 'pending' THEN h.cause ELSE error END
 FROM notifier.ledger LEFT JOIN notifier.sending_hold h ON h.address = channel WHERE record_id = %s AND rule = %s"""
 FILTERS = """
 WHERE coalesce(state = %(state)s, true) AND coalesce(%(channel)s IN (channel, split_part(channel, '/', 1)), true)

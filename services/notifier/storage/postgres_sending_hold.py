@@ -32,10 +32,13 @@ SELECT address, since, cause, tried_at,
     (SELECT count(*) FROM notifier.ledger WHERE channel = address AND state IN ('pending', 'sending')) AS waiting
 FROM notifier.sending_hold WHERE {OF_CHANNEL} ORDER BY address"""
 CLOSE = """
-INSERT INTO notifier.sending_hold (address, cause, tried_at) VALUES (%s, %s, clock_timestamp())
-ON CONFLICT (address) DO UPDATE SET cause = excluded.cause, tried_at = excluded.tried_at"""
+INSERT INTO notifier.sending_hold (address, cause, tried_at, refused_at)
+VALUES (%s, %s, clock_timestamp(), clock_timestamp())
+ON CONFLICT (address) DO UPDATE SET cause = excluded.cause, tried_at = excluded.tried_at,
+    refused_at = excluded.refused_at"""
 OPEN = f"DELETE FROM notifier.sending_hold WHERE {OF_CHANNEL} RETURNING address"
-TRY_AT_ONCE = "UPDATE notifier.sending_hold SET tried_at = NULL WHERE address <> '' AND address = ANY(%s)"
+TRY_AT_ONCE = """
+UPDATE notifier.sending_hold SET tried_at = NULL, refused_at = NULL WHERE address <> '' AND address = ANY(%s)"""
 TAKE_TRIAL = f"""
 UPDATE notifier.sending_hold SET tried_at = clock_timestamp()
 WHERE address = (

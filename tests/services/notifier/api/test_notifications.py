@@ -24,7 +24,9 @@ from services.notifier.channels.slack import SlackChannel
 from services.notifier.settings import NotifierSection, NotifierSettings
 from services.notifier.storage.postgres_claims import claim
 from services.notifier.storage.postgres_ledger import NewNotification, record_notifications
-from services.notifier.storage.postgres_sending_hold import close_address, read_closed
+from services.notifier.storage.postgres_sending_hold import close_address, read_closed, take_trial
+from shared.ops.tables import operations as operations_table
+from shared.runtime.process.operation_poller import OperationProgress
 from tests.services.endpoints import finished_operation, served, settings_of
 from tests.services.notifier.books import default_book
 from tests.services.notifier.http_receiver import Answer, Receiver
@@ -237,6 +239,32 @@ def test_a_closed_channel_is_listed_with_its_cause_and_opened(
     assert headrace("discard", "--until", "now", "--channel", "console", "--reason", "not used")[1].startswith("1 mess")
     assert [each.address for each in read_closed(database)] == ["console"]
     assert ("release-notifications", "slack", "accepted") in trail(client)
+
+
+def test_a_test_message_waits_for_the_reply_of_a_closed_channel(
+    postgres: EmbeddedPostgres, database_url: str, database: Connection, tmp_path: Path
+) -> None:
+    settings = settings_of(NotifierSettings, postgres, database_url, tmp_path)
+    section = NotifierSection(channels=("slack",), slack_webhook_files=("unused",))
+    destinations = Destinations(section, ["slack"], default_book)
+    close_address(database, "slack", "HTTP 404")
+    with served(settings, lambda context: router(context, destinations)) as client:
+        operation = client.post("/test", json={"channels": ["slack"]}).json()["id"]
+
+        def progress() -> OperationProgress | None:
+            started = operations_table.get(database, operation)
+            assert started is not None
+            return delivery_progress(database, started)
+
+        assert take_trial(database, "slack", [], 60.0, 3_600.0) == "slack"
+        sending = progress()
+        close_address(database, "slack", "HTTP 410")
+        refused = progress()
+    assert sending is not None
+    assert sending.final_state is None
+    assert sending.counts == {"slack": "pending"}
+    assert refused is not None
+    assert (refused.final_state, refused.error) == ("failed", "slack: HTTP 410")
 
 
 def test_a_test_message_tries_a_closed_channel_at_once_and_says_that_it_is_closed(
