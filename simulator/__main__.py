@@ -32,7 +32,9 @@ CLOCK_OPTIONS = ("clock_start", "clock_speed", "clock_epoch")
 
 
 def arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("simulator", description="A synthetic source with known true probabilities.")
+    parser = argparse.ArgumentParser(
+        "headrace simulate", description="A synthetic source with known true probabilities."
+    )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: loopback only)")
     parser.add_argument("--port", type=int, default=0, help="0 picks a free port")
     parser.add_argument(
@@ -184,6 +186,19 @@ def announce_load(season: SeasonPlan) -> None:
     )
 
 
+def announce_recorded_day(recorded: RecordedDay, clock: Clock) -> None:
+    """Print when the day was published and, if it is not being published now, how to replay it."""
+    first, last = recorded.published
+    print(f"recorded: published from {first:%Y-%m-%dT%H:%M:%SZ} to {last:%Y-%m-%dT%H:%M:%SZ}", flush=True)
+    if clock.now() > last:
+        print(
+            f"recorded: it is {clock.now():%Y-%m-%dT%H:%MZ}, so only the final versions are served; to replay the day,"
+            f" add --clock-start {first:%Y-%m-%dT%H:%M:%SZ} --clock-speed 60 --clock-epoch $(date +%s), and give the"
+            " fetcher the same clock (docs/adding-a-source.md)",
+            flush=True,
+        )
+
+
 def main() -> int:
     if "--discord" in sys.argv[1:]:
         return discord.run(sys.argv[1:])
@@ -191,7 +206,8 @@ def main() -> int:
     try:
         clock, season = clock_of(options), season_plan(options)
         load = load_of(options, season, clock)
-        server = server_of(options, pages_of(options, season), clock, load)
+        pages = pages_of(options, season)
+        server = server_of(options, pages, clock, load)
     except ValueError as error:
         print(f"simulator: {error}", file=sys.stderr)
         return 2
@@ -201,6 +217,8 @@ def main() -> int:
     with server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         announce(server.url, options.port_file)
+        if isinstance(pages, RecordedDay):
+            announce_recorded_day(pages, clock)
         if load is None:
             stop.wait()
         else:

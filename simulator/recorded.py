@@ -58,6 +58,12 @@ class RecordedDay:
         for entry in _entries(folder):
             self._versions[entry.feed].append(_version(folder, entry))
 
+    @property
+    def published(self) -> tuple[datetime, datetime]:
+        """When the first and the last version were published, in UTC."""
+        times = [version.page.published_at for versions in self._versions.values() for version in versions]
+        return min(times), max(times)
+
     def page(self, path: str, now: datetime) -> PublishedPage | None:
         """The public document under this path; None if it does not exist (yet)."""
         dated = dated_path(path)

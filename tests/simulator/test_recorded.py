@@ -13,6 +13,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from simulator.__main__ import announce_recorded_day
 from simulator.recorded import RecordedDay
 from simulator.server import FailureInjection, SimulatorServer
 from tests.serving import serving
@@ -70,6 +71,23 @@ def test_each_version_is_public_from_its_time_on(client: httpx2.Client, clock: S
         40: [second, second, yesterday],
         2000: [second, second, yesterday],
     }
+
+
+def test_a_day_that_is_over_is_announced_with_the_options_that_replay_it(
+    tmp_path: Path, clock: SettableClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    day = RecordedDay(write_day(tmp_path))
+    clock.at = MIDNIGHT + 20 * MINUTE
+    announce_recorded_day(day, clock)
+    during = capsys.readouterr().out
+    clock.at = MIDNIGHT + 61 * MINUTE
+    announce_recorded_day(day, clock)
+    after = capsys.readouterr().out
+
+    published = "recorded: published from 2031-05-03T10:00:00Z to 2031-05-03T16:00:00Z\n"
+    assert during == published
+    assert after.startswith(published)
+    assert "--clock-start 2031-05-03T10:00:00Z --clock-speed 60 --clock-epoch" in after
 
 
 def test_a_document_that_did_not_change_is_not_sent_again(client: httpx2.Client, clock: SettableClock) -> None:
