@@ -200,6 +200,18 @@ def wait_for_operation(client: ApiClient, operation: Mapping[str, Any], screen: 
 
 
 def title_of(operation: Mapping[str, Any]) -> str:
+    """Kind, id and state of an operation; also what was requested while the service has not obeyed yet."""
     reason, left_s = operation.get("waiting_for"), operation.get("left_s")
     more = f", waiting: {reason}" if reason else f", about {left_s:.0f} s left" if left_s else ""
-    return f"{operation['kind']} {int(operation['id'])}: {operation['state']}{more}"
+    return f"{operation['kind']} {int(operation['id'])}: {operation['state']}{_pending_request(operation)}{more}"
+
+
+def _pending_request(operation: Mapping[str, Any]) -> str:
+    match operation["state"], operation.get("wanted"):
+        case "running" | "waiting", "pause":
+            return ", will pause after its current step"
+        case "running" | "waiting" | "paused", "cancel":
+            return ", will be cancelled"
+        case "paused", "run":
+            return ", will resume"
+    return ""

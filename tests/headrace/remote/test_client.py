@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from headrace.remote.client import ApiClient, NotRunningError, open_api, wait_for_operation
+from headrace.remote.client import ApiClient, NotRunningError, open_api, title_of, wait_for_operation
 from shared.errors import ConfigError, HeadraceError
 from shared.settings.sections import Settings
 from tests.headrace.remote.scripted_service import ScriptedService, scripted_service
@@ -110,3 +110,20 @@ def test_a_failed_operation_raises_an_error_with_its_cause(service: ScriptedServ
 
     with pytest.raises(HeadraceError, match="operation 7 failed: a bug"):
         wait_for_operation(client, failed | {"state": "running"}, Console(quiet=True))
+
+
+@pytest.mark.parametrize(
+    ("state", "wanted", "text"),
+    [
+        ("running", "run", "backfill 7: running"),
+        ("running", "pause", "backfill 7: running, will pause after its current step"),
+        ("paused", "pause", "backfill 7: paused"),
+        ("paused", "run", "backfill 7: paused, will resume"),
+        ("paused", "cancel", "backfill 7: paused, will be cancelled"),
+        ("cancelled", "cancel", "backfill 7: cancelled"),
+    ],
+)
+def test_the_title_of_an_operation_says_what_was_requested_and_is_not_done_yet(
+    state: str, wanted: str, text: str
+) -> None:
+    assert title_of({"id": "000000000007", "kind": "backfill", "state": state, "wanted": wanted}) == text
