@@ -34,7 +34,7 @@ CLOCK_OPTIONS = ("clock_start", "clock_speed", "clock_epoch")
 
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        "headrace simulate", description="A synthetic source with known true probabilities."
+        "headrace simulate", description="A synthetic source with known true probabilities, or a recorded day."
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: loopback only)")
     parser.add_argument("--port", type=int, default=0, help="0 picks a free port")
@@ -48,6 +48,13 @@ def arguments() -> argparse.ArgumentParser:
         metavar="DIR",
         help="serve the recorded live day in DIR, at the times of its manifest.json, instead of a season",
     )
+    add_season_options(parser)
+    add_clock_options(parser)
+    add_hostile_options(parser)
+    return parser
+
+
+def add_season_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument(
         "--from", dest="first_date", type=date.fromisoformat, default=date(2026, 1, 1), metavar="DATE", help="first day"
@@ -80,9 +87,6 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--blank-at", type=minutes, default=4 * 60 + 2, metavar="HH:MM", help="JST; cards become blank")
     parser.add_argument("--oddness", type=float, default=1.0, help="factor on the real rates of anomalies")
     parser.add_argument("--fail-rate", type=float, default=0.02, help="share of requests answered with status 503")
-    add_clock_options(parser)
-    add_hostile_options(parser)
-    return parser
 
 
 def add_clock_options(parser: argparse.ArgumentParser) -> None:
