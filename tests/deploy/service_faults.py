@@ -271,7 +271,7 @@ def throttling_source(parts: Parts) -> Iterator[Step]:
         yield 45, {"SourceWaits"}
         source.end_wait()
         source.publish("results", TODAY, 12)
-        source.fetch_until(lambda: source.waits("retry-after") == 0)
+        source.fetch_until(lambda: source.waits("retry-after") == 0 and source.windows("failed") == 0)
         yield HOUR, set()
 
 

@@ -110,9 +110,13 @@ def new_installation(
         failed = request.session.testsfailed
         try:
             yield installation
-        finally:
+        except BaseException:
+            sys.stderr.write(installation.run("logs", "--tail", "30").stdout)
+            raise
+        else:
             if request.session.testsfailed > failed:
                 sys.stderr.write(installation.run("logs", "--tail", "30").stdout)
+        finally:
             installation.remove()
 
     return make
