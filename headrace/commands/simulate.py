@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import runpy
 import sys
+from importlib.util import find_spec
 
 import typer
 
 from headrace.processes.parent_death import end_with_supervisor
 from headrace.terminal.extras import require_extras
+from shared.errors import ConfigError
 
 PASS_THROUGH_OPTIONS = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
@@ -22,6 +24,8 @@ def simulate(context: typer.Context) -> None:
     Discord to try the bot with, on a page in the browser.
     """
     require_extras("headrace simulate", "simulator")
+    if find_spec("simulator") is None:
+        raise ConfigError("this installation has no simulator: the image of the command lacks it, its own image has it")
     end_with_supervisor(os.environ)
     sys.argv = ["headrace simulate", *context.args]
     runpy.run_module("simulator", run_name="__main__", alter_sys=True)

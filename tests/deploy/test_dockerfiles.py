@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
 from fnmatch import fnmatch
 from pathlib import Path
@@ -129,6 +133,30 @@ def test_an_image_has_a_bill_of_materials_of_packages_and_code(name: str) -> Non
 @pytest.mark.parametrize("service", SERVICES)
 def test_an_image_starts_its_service(service: str) -> None:
     assert instructions(service, "CMD") == [f'["python", "-m", "services.{service}"]']
+
+
+@pytest.mark.parametrize(("name", "module"), [("cli", "headrace"), ("simulator", "simulator")])
+def test_a_program_starts_with_only_the_code_of_its_image(name: str, module: str, tmp_path: Path) -> None:
+    for line in instructions(name, "COPY"):
+        source = ROOT / line.split()[0]
+        if source.is_dir():
+            shutil.copytree(source, tmp_path / source.name, ignore=shutil.ignore_patterns("__pycache__"))
+
+    # Without `site`, nothing adds the folder of this project to the path.
+    packages = [path for path in sys.path if Path(path).name == "site-packages"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *packages])}
+    process = subprocess.run(
+        [sys.executable, "-S", "-m", module, "--help"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert (process.returncode, process.stderr) == (0, "")
+    assert "usage" in process.stdout.lower()
 
 
 @pytest.mark.parametrize("name", FILES)
