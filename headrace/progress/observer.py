@@ -131,8 +131,9 @@ class Observer:
         names = self.connection.execute(
             "SELECT table_name::text FROM information_schema.views"
             " WHERE table_schema = 'analytics'"
-            " AND table_name NOT IN ('prediction_scores', 'packed_predictions', 'versions', 'listed_history',"
-            " 'observed_history', 'settled_history', 'outcome_history', 'transaction_history') ORDER BY 1"
+            " AND table_name NOT IN ('prediction_scores', 'packed_predictions', 'versions', 'entity_history',"
+            " 'listed_history', 'observed_history', 'settled_history', 'outcome_history', 'transaction_history')"
+            " ORDER BY 1"
         ).fetchall()
         return {name: self._count(f'SELECT count(*) FROM analytics."{name}"') for (name,) in names}
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,6 +46,8 @@ QUIET_PERIOD_S = 8.0
 GRACE_S = 300.0
 # Planning a query over the views takes longer than reading one day, so several days are read in one query.
 MAX_DAYS_PER_SNAPSHOT = 16
+# Days whose files are stored at the same time. A day waits about 25 times for the disk, or for object storage.
+PARALLEL_DAYS = 8
 # A backfill supersedes many days at once, and the removal of one takes many requests to object storage.
 MAX_REMOVALS = 16
 
@@ -65,8 +69,16 @@ class _Failure(NamedTuple):
     retry_s: float  # monotonic
 
 
+class _StagedDay(NamedTuple):
+    """A day with its sources, and with its rows in local files."""
+
+    day: OutdatedDay
+    sources: list[SourceDay]
+    files: list[StagedCsv]
+
+
 class Exporter:
-    """Writes outdated days, in its own thread with its own connection.
+    """Writes outdated days, in its own thread with its own connection. Threads of its own store the files.
 
     A day whose files cannot be written does not delay other days; it is tried again after growing delays.
     """
@@ -160,56 +172,59 @@ class Exporter:
         with ExitStack() as day_locks:
             mine = [day for day in days if day_locks.enter_context(lock_day(connection, day.date))]
             try:
-                sources, staged, types = self._stage(connection, mine)
+                staged, types = self._stage(connection, mine)
             except OSError as error:
                 for day in mine:
                     self._note_failure(day.date, error.strerror or type(error).__name__)
                 return
-            for day in [day for day in mine if day in sources and not stop.is_set()]:
-                self._publish_or_log(connection, day, sources[day], staged[day.date], types)
+            with ThreadPoolExecutor(PARALLEL_DAYS, "exports") as threads:
+                for each, cause in threads.map(partial(self._publish, connection, stop, types), staged):
+                    if cause:
+                        self._note_failure(each.day.date, cause)
+                    elif cause is not None:
+                        self._failures.pop(each.day.date, None)
+                        mark_exported(connection, each.day.date, each.sources)
+                        self._written_count += 1
             for day in mine:
                 self._staging.clear(day.date)
 
     def _stage(
         self, connection: DbConnection, days: list[OutdatedDay]
-    ) -> tuple[dict[OutdatedDay, list[SourceDay]], dict[date, list[StagedCsv]], dict[str, dict[str, str]]]:
+    ) -> tuple[list[_StagedDay], dict[str, dict[str, str]]]:
         """Sources and rows of the days from one snapshot, and the types of the columns. Locks no row."""
         with connection.transaction():
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             sources = {day: sources for day in days if (sources := outdated_sources(connection, day))}
             if not sources:
-                return {}, {}, {}
-            return sources, self._staging.fill(connection, [day.date for day in sources]), column_types(connection)
+                return [], {}
+            files = self._staging.fill(connection, [day.date for day in sources])
+            return [_StagedDay(day, each, files[day.date]) for day, each in sources.items()], column_types(connection)
 
-    def _publish_or_log(
-        self,
-        connection: DbConnection,
-        day: OutdatedDay,
-        sources: list[SourceDay],
-        staged: list[StagedCsv],
-        types: dict[str, dict[str, str]],
-    ) -> None:
-        """Publish one day and mark it as exported. A failure is logged once per cause; the day stays outdated."""
+    def _publish(
+        self, connection: DbConnection, stop: threading.Event, types: dict[str, dict[str, str]], staged: _StagedDay
+    ) -> tuple[_StagedDay, str | None]:
+        """Publish one day; runs in a thread. Returns why it failed: an empty text if it is published, None if it was
+        not tried, because the service ends."""
+        if stop.is_set():
+            return staged, None
+        day = staged.day.date
 
         def manifest_of(generation: int, files: Sequence[DataFile]) -> Manifest:
-            names = [source.name for source in sources]
-            return Manifest(day.date, names, day.ended, generation, self._clock.now(), files)
+            names = [source.name for source in staged.sources]
+            return Manifest(day, names, staged.day.ended, generation, self._clock.now(), files)
 
         if self._removals is not None:
-            self._removals[day.date] = time.monotonic() + self._times.grace_s
+            self._removals[day] = time.monotonic() + self._times.grace_s
         try:
-            files = list(self._files_of(day.date, staged, types))
+            files = list(self._files_of(day, staged.files, types))
             # The lock lives as long as the connection.
-            publish(self._target, day.date, files, manifest_of, lambda: connection.execute("SELECT 1"))
+            publish(self._target, day, files, manifest_of, lambda: connection.execute("SELECT 1"))
         except (OSError, ExportError) as error:
             cause = error.strerror if isinstance(error, OSError) else str(error)
-            self._note_failure(day.date, cause or type(error).__name__)
-            return
+            return staged, cause or type(error).__name__
         if self._removals is not None:
-            self._removals[day.date] = time.monotonic() + self._times.grace_s
-        self._failures.pop(day.date, None)
-        mark_exported(connection, day.date, sources)
-        self._written_count += 1
+            self._removals[day] = time.monotonic() + self._times.grace_s
+        return staged, ""
 
     def _files_of(
         self, day: date, staged: list[StagedCsv], types: dict[str, dict[str, str]]

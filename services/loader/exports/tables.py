@@ -6,8 +6,7 @@ The first column of each query is the day of the row; it is removed before the r
 from __future__ import annotations
 
 _DATED = (
-    "SELECT s.date, e.* FROM analytics.events e JOIN analytics.sessions s USING (session_key)"
-    " WHERE s.date = ANY({days})"
+    "SELECT s.date, e.* FROM analytics.events e JOIN facts.sessions s USING (session_key) WHERE s.date = ANY({days})"
 )
 _ORDER = {
     "entries": "event_key, slot",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,7 +22,8 @@ class ExportError(HeadraceError):
 
 
 class Target(Protocol):
-    """Files by name, with `/` between folders. A file appears or changes at once. Each method may raise ExportError."""
+    """Files by name, with `/` between folders. A file appears or changes at once. Several threads may use it, each for
+    other files. Each method may raise ExportError."""
 
     def store(self, file: Path, name: str) -> None:
         """Store the content of a local file, which is moved or stays."""
@@ -47,6 +49,7 @@ class FolderTarget:
         """`sync` makes the bytes of a file, or the names in a folder, survive a power cut."""
         self._folder = folder
         self._sync = sync or sync_path
+        self._folders = threading.Lock()
 
     def __str__(self) -> str:
         return str(self._folder)
@@ -108,10 +111,11 @@ class FolderTarget:
     def _file(self, name: str) -> Path:
         """The path of a file, whose folders are created and survive a power cut."""
         file = self._folder / name
-        missing = [folder for folder in file.parents if not folder.exists()]
-        file.parent.mkdir(parents=True, exist_ok=True)
-        for folder in missing:
-            self._sync(folder.parent)
+        with self._folders:  # a folder that another thread creates exists before its name is synced
+            missing = [folder for folder in file.parents if not folder.exists()]
+            file.parent.mkdir(parents=True, exist_ok=True)
+            for folder in missing:
+                self._sync(folder.parent)
         return file
 
 

@@ -21,6 +21,9 @@ from tests.services.loader.exports.conftest import NOON, Export, MakeExport, Sto
 from tests.services.loader.facts import DAY, key, listed, observed, outcomes, settled
 from tests.waiting import terminate_backends, wait_until
 
+# How long a day waits for another one.
+MEETING_S = 30.0
+
 
 def test_a_day_is_written_when_its_last_event_has_ended(store: Store, export: Export) -> None:
     store(*(fact(number) for number in (1, 2) for fact in (listed, observed)), settled(1))
@@ -192,6 +195,27 @@ class BlockedTarget(FolderTarget):
         self.is_waiting.set()
         self.opened.wait()
         super().store(file, name)
+
+
+class MeetingTarget(FolderTarget):
+    """A folder that creates the file of a pending day when that of a second day is created too."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._meeting = threading.Barrier(2)
+
+    def write(self, content: bytes, name: str) -> None:
+        if not content:
+            self._meeting.wait(MEETING_S)
+        super().write(content, name)
+
+
+def test_days_are_stored_at_the_same_time(store: Store, make_export: MakeExport, tmp_path: Path) -> None:
+    next_day = DAY + timedelta(days=1)
+    store(listed(), settled(), listed(day=next_day), settled(day=next_day))
+    export = make_export(target=MeetingTarget(tmp_path / "exports"), now=NOON + timedelta(days=2))
+    export.run()
+    assert export.written == 2
 
 
 def test_the_loader_never_waits_for_a_target(store: Store, make_export: MakeExport, tmp_path: Path) -> None:
