@@ -42,7 +42,6 @@ from shared.runtime.loops.worker_thread import caller
 from shared.runtime.metrics import Metrics
 from shared.topics import dead_letter_topic
 
-
 # The interval between two garbage collections.
 COLLECT_EVERY_S = 60.0
 
@@ -254,8 +253,9 @@ class ConsumerLoop:
 
 
 def _tune_garbage_collector() -> None:
-    """Collect only between units, unless cycles pile up. The objects of a unit, several hundred thousand, have no cycles
-    and live until it ends: collections inside it, at a threshold of 100,000, took a tenth of the loader's CPU time."""
+    """Collect only between units, unless cycles pile up. The objects of a unit, several hundred thousand, have no
+    cycles and live until it ends: collections inside it, at a threshold of 100,000, took a tenth of the loader's CPU
+    time."""
     gc.freeze()
     gc.set_threshold(1_000_000, 20, 20)
 

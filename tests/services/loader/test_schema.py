@@ -7,6 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from services.loader.load import Loader
 from services.loader.postgres_merge import delete, merge, staging_query
 from services.loader.resolve import RESOLVERS
 from services.loader.rows import event_columns
@@ -20,8 +21,10 @@ from services.loader.schema import (
     Table,
     TableColumn,
 )
+from shared.runtime.metrics import Metrics
 from tests.documents.database_tables import section
-from tests.services.loader.facts import at, listed, observed, settled
+from tests.services.loader.conftest import Load
+from tests.services.loader.facts import StillClock, at, listed, observed, received, settled
 from tests.services.loader.table_comments import comments, statements
 from tests.services.loader.views import ask
 
@@ -29,6 +32,11 @@ Connection = psycopg.Connection[Any]
 
 # Tables with an id as primary key: their dictionary key is a constraint of this type.
 KEY_CONSTRAINTS = {"entities": "u"}
+# The tables whose rows refer to an event or entity by a constraint that is not enforced (migration 0014).
+REFERRING = {
+    "events": {"entries", "observations", "outcomes", "transactions", "versions"},
+    "entities": {"entries", "profiles"},
+}
 COMMENTS = """
 SELECT c.relname, a.attname, d.description FROM pg_description d JOIN pg_class c ON c.oid = d.objoid
 LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = d.objsubid AND d.objsubid > 0
@@ -132,6 +140,17 @@ def test_a_reference_is_a_foreign_key_and_has_a_resolver(connection: Connection,
     assert {reference.column for reference in table.foreign_keys} <= set(table.columns)
 
 
+def test_the_constraints_that_are_not_enforced_are_known(connection: Connection) -> None:
+    rows = ask(
+        connection,
+        "SELECT confrelid::regclass::text, conrelid::regclass::text FROM pg_constraint"
+        " WHERE contype = 'f' AND NOT conenforced",
+    )
+    assert sorted(rows) == sorted(
+        (f"facts.{parent}", f"facts.{child}") for parent, children in REFERRING.items() for child in children
+    )
+
+
 def test_rows_of_facts_belong_to_an_event(connection: Connection) -> None:
     for table in FACT_TABLES:
         assert ({"event_id"}, "facts.events") in constraints(connection, table.qualified, "f")
@@ -140,6 +159,49 @@ def test_rows_of_facts_belong_to_an_event(connection: Connection) -> None:
         row = ", ".join(values.get(column, "1") for column in table.columns)
         with pytest.raises(psycopg.errors.ForeignKeyViolation), connection.transaction():
             connection.execute(f"INSERT INTO {table.qualified} ({columns}) VALUES ({row})")
+
+
+def test_entries_and_profiles_need_their_entity(load: Load, connection: Connection) -> None:
+    load(listed())
+    for statement in (
+        "INSERT INTO facts.entries (event_id, slot, entity_id) SELECT id, 9, -1 FROM facts.events",
+        "UPDATE facts.entries SET entity_id = -1 WHERE slot = 1",
+        "INSERT INTO facts.profiles (entity_id, known_at, record_id) VALUES (-1, now(), gen_random_uuid())",
+    ):
+        with pytest.raises(psycopg.errors.ForeignKeyViolation, match="entities"), connection.transaction():
+            connection.execute(statement)
+
+
+def test_events_and_entities_with_rows_are_not_deleted(load: Load, connection: Connection) -> None:
+    load(listed(), observed(), settled())
+    for name in ("events", "entities"):
+        with pytest.raises(psycopg.errors.ForeignKeyViolation), connection.transaction():
+            connection.execute(f"DELETE FROM facts.{name}")
+    for parent, children in REFERRING.items():
+        for child in children:
+            with connection.transaction(force_rollback=True):
+                for other in children - {child}:
+                    connection.execute(f"DELETE FROM facts.{other}")
+                with pytest.raises(psycopg.errors.ForeignKeyViolation), connection.transaction():
+                    connection.execute(f"DELETE FROM facts.{parent}")
+
+
+def test_a_deletion_sees_the_rows_of_a_writer_that_it_waited_for(empty_url: str) -> None:
+    """And the other isolation levels, in which it would not, are refused."""
+    with psycopg.connect(empty_url) as writer, psycopg.connect(empty_url) as owner:
+        Loader(StillClock(), Metrics()).handle([received(listed())], writer)
+        owner.execute("SET lock_timeout = '50ms'")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            owner.execute("DELETE FROM facts.events")
+        writer.rollback()
+        owner.rollback()
+        owner.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        with pytest.raises(psycopg.errors.FeatureNotSupported):
+            owner.execute("DELETE FROM facts.events")
+        owner.rollback()
+        with pytest.raises(psycopg.errors.FeatureNotSupported):
+            owner.execute("INSERT INTO facts.observations (event_id, slot) VALUES (-1, 1)")
+        owner.rollback()
 
 
 def test_the_merge_of_return_rates_may_name_no_columns(connection: Connection) -> None:

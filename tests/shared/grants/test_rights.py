@@ -197,6 +197,8 @@ def test_no_login_runs_a_function_with_other_rights_than_retention(database: DbC
         ("broker.drop_segment(bigint,bigint)",),
         ("broker.newest_segment()",),
         ("broker.open_segment()",),
+        ("facts.keep_referenced_entities()",),
+        ("facts.keep_referenced_events()",),
         ("ops.prepare_audit()",),
     ]
     for call in (
