@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +34,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--from", dest="first", default="2025-07-15", help="first day (default: %(default)s)")
     parser.add_argument("--to", dest="last", default="2026-03-31", help="last day (default: %(default)s)")
+    parser.add_argument("--replicas", action="append", default=[], help="passed to headrace run, for example loader=2")
     options = parser.parse_args()
     if not (options.archive / "v2").is_dir():
         parser.error(f"{options.archive} has no v2/: pass a recorded archive with --archive or HEADRACE_BOATRACE")
     bare, headrace = [], []
     for turn in range(options.rounds):
         bare.append(run_bare(options.archive))
-        headrace.append(run_headrace(options.archive, options.first, options.last))
+        headrace.append(run_headrace(options.archive, options.first, options.last, options.replicas))
         print_round(turn + 1, bare[-1], headrace[-1])
     print_summary(bare, headrace)
 
@@ -59,7 +61,7 @@ def run_bare(archive: Path) -> dict[str, Any]:
             server.stop()
 
 
-def run_headrace(archive: Path, first: str, last: str) -> dict[str, Any]:
+def run_headrace(archive: Path, first: str, last: str, replicas: Sequence[str] = ()) -> dict[str, Any]:
     """Run `headrace run --once` in a new data directory. The starts of server and services are measured too."""
     with tempfile.TemporaryDirectory() as place:
         command = [
@@ -79,6 +81,7 @@ def run_headrace(archive: Path, first: str, last: str) -> dict[str, Any]:
             "--json",
             "--data-dir",
             place,
+            *(f"--replicas={each}" for each in replicas),
         ]
         started = time.perf_counter()
         with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
