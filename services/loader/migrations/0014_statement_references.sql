@@ -4,7 +4,8 @@
 -- 23503 and names constraint and table. An id never changes: it is GENERATED ALWAYS.
 --
 -- A deletion of an event or entity waits for the writers of the tables that refer to it, and they wait for it. After the wait
--- they see each other's rows only in READ COMMITTED, so other isolation levels are refused. The lock needs the owner's rights.
+-- they see each other's rows only in READ COMMITTED, so other isolation levels are refused, with a state at which services wait.
+-- The lock needs the owner's rights.
 --
 -- The plan of a check is kept in the session. A join that reads all events suits a large statement only.
 CREATE FUNCTION facts.require_events() RETURNS trigger LANGUAGE plpgsql
@@ -70,7 +71,7 @@ END $$;
 CREATE FUNCTION facts.require_read_committed() RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
-        RAISE feature_not_supported USING MESSAGE = 'facts are written in READ COMMITTED only';
+        RAISE object_not_in_prerequisite_state USING MESSAGE = 'facts are written in READ COMMITTED only';
     END IF;
 END $$;
 

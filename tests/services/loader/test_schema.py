@@ -196,10 +196,10 @@ def test_a_deletion_sees_the_rows_of_a_writer_that_it_waited_for(empty_url: str)
         writer.rollback()
         owner.rollback()
         owner.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-        with pytest.raises(psycopg.errors.FeatureNotSupported):
+        with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState):
             owner.execute("DELETE FROM facts.events")
         owner.rollback()
-        with pytest.raises(psycopg.errors.FeatureNotSupported):
+        with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState):
             owner.execute("INSERT INTO facts.observations (event_id, slot) VALUES (-1, 1)")
         owner.rollback()
 
