@@ -85,9 +85,13 @@ BEGIN
         CONSTRAINT = format('%s_%s_fkey', source, source_column);
 END $$;
 
+-- Before PostgreSQL 18, foreign keys cannot be left unenforced, so there they stay as they are.
 DO $$
 DECLARE source text; source_column text; target text;
 BEGIN
+    IF current_setting('server_version_num')::integer < 180000 THEN
+        RETURN;
+    END IF;
     FOR source, source_column, target IN VALUES
         ('entries', 'event_id', 'events'), ('observations', 'event_id', 'events'), ('outcomes', 'event_id', 'events'),
         ('transactions', 'event_id', 'events'), ('versions', 'event_id', 'events'),
@@ -101,10 +105,11 @@ BEGIN
             'CREATE TRIGGER updated_rows_refer_to_%2$s AFTER UPDATE ON facts.%1$I REFERENCING NEW TABLE AS new_rows'
             ' FOR EACH STATEMENT EXECUTE FUNCTION facts.require_%2$s()', source, target);
     END LOOP;
+    FOREACH target IN ARRAY ARRAY['events', 'entities'] LOOP
+        EXECUTE format(
+            'CREATE TRIGGER keep_referenced AFTER DELETE ON facts.%1$I REFERENCING OLD TABLE AS old_rows'
+            ' FOR EACH STATEMENT EXECUTE FUNCTION facts.keep_referenced_%1$s()', target);
+    END LOOP;
 END $$;
-CREATE TRIGGER keep_referenced AFTER DELETE ON facts.events REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION facts.keep_referenced_events();
-CREATE TRIGGER keep_referenced AFTER DELETE ON facts.entities REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION facts.keep_referenced_entities();
 -- A login that may execute it could lock the tables by a trigger of its own.
 REVOKE EXECUTE ON FUNCTION facts.keep_referenced_events(), facts.keep_referenced_entities() FROM PUBLIC;
