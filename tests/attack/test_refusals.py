@@ -23,8 +23,13 @@ CLIENTS = 4
 def test_every_refusal_of_an_endpoint_says_what_to_do(
     service: str, postgres: EmbeddedPostgres, database_url: str, database: DbConnection, tmp_path: Path
 ) -> None:
-    scopes = {name: create_token(database, name, name) for name in (READ, OPERATE, ADMIN)}
-    tokens: dict[str, str | None] = {NO_TOKEN: None, WRONG: "guess", **scopes}
+    tokens: dict[str, str | None] = {
+        NO_TOKEN: None,
+        WRONG: "guess",
+        READ: create_token(database, "viewer", "read"),
+        OPERATE: create_token(database, "operator", "operate"),
+        ADMIN: create_token(database, "admin", "admin"),
+    }
     login = as_role(postgres, database_url, f"headrace_{service}")
 
     with server_of(service, database_url, login, tmp_path, FILE_TOKEN) as server:
