@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from headrace.frames import connect
@@ -22,7 +24,8 @@ from tests.headrace.logins.installation import DAYS, OWN_DAYS, Installation, Own
 from tests.headrace.runs import RACES
 from tests.kafka.use import KafkaInUse
 from tests.services.notifier.http_receiver import Answer, Receiver, receiving
-from tests.shared.runtime.loop_harness import append, contents
+from tests.shared.runtime.loop_harness import append
+from tests.waiting import wait_until
 
 with warnings.catch_warnings():
     # discord.py imports audioop, which Python 3.13 dropped and 3.11 warns of.
@@ -32,6 +35,8 @@ with warnings.catch_warnings():
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 SLOW_S = 120.0
+# A header that marks the copy of a record.
+COPY = "test-copy"
 FIRST, LAST = DAYS[0].isoformat(), DAYS[-1].isoformat()
 READS = {"cleaner": RAW, "loader": CLEAN, "predictor": LOADED, "notifier": PREDICTIONS}
 # Commands that need no preparation and leave nothing to wait for.
@@ -208,11 +213,13 @@ def test_a_record_in_quarantine_is_redriven(headrace: Installation) -> None:
 
 def appended_copy(headrace: Installation) -> Record:
     """A copy of a raw record at the end of its partition."""
-    with headrace.broker() as broker:
-        original = contents(broker, RAW)[0]
-        place = (original.topic, original.partition)
-        append(broker, [NewRecord(RAW, original.key, original.value, original.headers, original.partition)])
-        return [each for each in contents(broker, RAW) if (each.topic, each.partition) == place][-1]
+    with headrace.broker() as broker, closing(broker.reader(broker.partitions(RAW))) as reader:
+        [original] = wait_until(lambda: reader.poll(1.0, 1), "a raw record")
+        headers = {**original.headers, COPY: b""}
+        append(broker, [NewRecord(RAW, original.key, original.value, headers, original.partition)])
+        return wait_until(
+            lambda: next((each for each in reader.poll(1.0, 1000) if COPY in each.headers), None), "the copy"
+        )
 
 
 def test_models_are_trained_promoted_and_deleted(headrace: Installation) -> None:
@@ -305,6 +312,15 @@ def test_backups_packs_and_pictures_are_written(headrace: Installation, tmp_path
 
 def test_the_services_stop(headrace: Installation) -> None:
     assert headrace.supervisor.stop(60) == []
+
+
+def test_a_refused_statement_is_found_in_the_logs(site: Site) -> None:
+    """The last test: the others rely on this search."""
+    cleaner = site.installation.access.service("cleaner")
+    with psycopg.connect(cleaner.conninfo("test")) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        connection.execute("SELECT FROM facts.events")
+
+    assert "permission denied for schema facts" in site.installation.refusals()[0]
 
 
 def state_of_test_message(headrace: Installation, api: Any) -> str:
