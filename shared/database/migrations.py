@@ -68,7 +68,7 @@ def migrate(
 
 def _migrate(url: str, selected: Sequence[Migration] | None, lock_timeout_s: float) -> int:
     with psycopg.connect(url, application_name="headrace migrate") as connection:
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
+        _exclude_others(connection)
         connection.execute("SELECT set_config('lock_timeout', %s, true)", (f"{lock_timeout_s * 1000:.0f}ms",))
         connection.execute("CREATE SCHEMA IF NOT EXISTS ops")
         connection.execute(
@@ -80,6 +80,16 @@ def _migrate(url: str, selected: Sequence[Migration] | None, lock_timeout_s: flo
             for area, number, sha in connection.execute("SELECT area, number, sha256 FROM ops.migrations")
         }
         return sum(_apply(connection, migration, applied) for migration in selected or migrations())
+
+
+def _exclude_others(connection: psycopg.Connection[Any]) -> None:
+    """Wait until no other process migrates. The lock of the table is out of reach for the logins of services, unlike an
+    advisory lock, which any login can take."""
+    row = connection.execute("SELECT to_regclass('ops.migrations') IS NOT NULL").fetchone()
+    if row == (True,):
+        connection.execute("LOCK TABLE ops.migrations IN SHARE ROW EXCLUSIVE MODE")
+    else:
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
 
 
 def missing_migrations(connection: psycopg.Connection[Any]) -> list[Migration]:

@@ -110,7 +110,8 @@ def attempts_of(document: Mapping[str, Any], tokens: Mapping[str, str | None]) -
     change things comes with paths of things that do not exist, or with invalid bodies."""
     endpoints = endpoints_of(document)
     return [
-        *_with_every_token(endpoints, tokens),
+        *attempts_with_tokens(endpoints, tokens),
+        *_on_behalf(tokens),
         *_with_strange_urls(endpoints, tokens[READ]),
         *_with_strange_bodies(endpoints, tokens[OPERATE], tokens[ADMIN]),
         *_malformed(tokens[READ]),
@@ -128,7 +129,8 @@ def flood(attempts: Sequence[Attempt], count: int, seed: int) -> list[Attempt]:
     return many[:count]
 
 
-def _with_every_token(endpoints: Sequence[Endpoint], tokens: Mapping[str, str | None]) -> Iterator[Attempt]:
+def attempts_with_tokens(endpoints: Sequence[Endpoint], tokens: Mapping[str, str | None]) -> Iterator[Attempt]:
+    """Each endpoint with each of the tokens, and without one if it is None."""
     for name, token in tokens.items():
         for method, template, _ in endpoints:
             if method not in READ_METHODS and "{" not in template and name in {OPERATE, DELEGATE, ADMIN}:
@@ -136,6 +138,9 @@ def _with_every_token(endpoints: Sequence[Endpoint], tokens: Mapping[str, str | 
             else:
                 body = None if method in READ_METHODS else b"{}"
             yield Attempt(f"token {name}", request(method.encode(), _path(template, "nosuch"), token, body=body))
+
+
+def _on_behalf(tokens: Mapping[str, str | None]) -> Iterator[Attempt]:
     for person in (b"discord:1 (A)", b"discord:1", b"root", b"\xff", b"discord:1 (%zz)"):
         more = [b"On-Behalf-Of: " + person, b"On-Behalf-Of-Scope: admin"]
         for name in (READ, OPERATE, DELEGATE):

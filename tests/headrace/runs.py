@@ -6,7 +6,7 @@ import gzip
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -43,15 +43,15 @@ TABLES = {
 }
 
 
-def write_archive(directory: Path) -> Path:
-    """Two days of one venue, in the final state of a simulated source."""
+def write_archive(directory: Path, days: Sequence[date] = DAYS) -> Path:
+    """Days of one venue, one after the other, in the final state of a simulated source."""
     publisher = Publisher(
-        SimulatedSeason(SeasonPlan(first_date=DAYS[0], days=2, venues=(9,), races_per_venue=RACES)),
+        SimulatedSeason(SeasonPlan(first_date=days[0], days=len(days), venues=(9,), races_per_venue=RACES)),
         PublicationSchedule(),
     )
-    later = datetime.combine(DAYS[-1], datetime.min.time(), UTC) + timedelta(days=3)
+    later = datetime.combine(days[-1], datetime.min.time(), UTC) + timedelta(days=3)
     for feed in FEEDS:
-        for day in DAYS:
+        for day in days:
             page = publisher.page(f"/{feed}/v2/{day:%Y/%Y%m%d}.json", later)
             assert page is not None
             file = document(directory, feed, day)

@@ -72,6 +72,13 @@ class Release:
         ]
         return pods
 
+    def secrets(self) -> dict[str, Any]:
+        """The content of the generated Secrets."""
+        return {
+            name: self.plane.get("secret", name, "--namespace", self.namespace)["data"]
+            for name in ("headrace-database", "headrace-admin")
+        }
+
     def wait_for_replicas(self, service: str, count: int) -> None:
         wait_until(
             lambda: self.deployment(service)["status"].get("readyReplicas") == count, f"{count} replicas of {service}"
@@ -157,12 +164,25 @@ def test_an_upgrade_migrates_and_replaces_the_pods_and_a_rollback_returns(releas
 
 def test_the_generated_passwords_stay_the_same_in_an_upgrade(release: Release) -> None:
     release.install()
-    before = release.plane.get("secret", "headrace-database", "--namespace", release.namespace)["data"]
+    before = release.secrets()
 
     code, output = release.helm("upgrade", "--set", "image.tag=2.0")
 
     assert code == 0, output
-    assert release.plane.get("secret", "headrace-database", "--namespace", release.namespace)["data"] == before
+    assert release.secrets() == before
+
+
+def test_a_secret_with_one_token_for_all_services_is_refused_before_anything_changes(release: Release) -> None:
+    metadata = {"name": "tokens", "namespace": release.namespace}
+    release.plane.apply(
+        {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"admin.token": "x" * 32}}
+    )
+
+    code, output = release.helm("install", "--set", "admin.existingSecret=tokens")
+
+    assert code != 0
+    assert "the Secret tokens has no key fetcher.token" in output
+    assert release.pods("fetcher") == []
 
 
 def test_a_failing_migration_ends_an_upgrade_before_any_pod_changes(release: Release) -> None:

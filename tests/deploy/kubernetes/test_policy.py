@@ -137,6 +137,29 @@ def test_a_service_has_its_own_login_and_no_other_password(values: str, service:
 
 
 @each_values
+def test_a_service_has_its_own_token_and_the_command_has_all(values: str) -> None:
+    """Jobs call no admin API. The notifier's bot has a delegate token, which `headrace token` can revoke."""
+    pods = {pod.component: pod for pod in pods_of(documents_of(values))}
+    tokens = {name: {file for file in secret_files(pod) if file.endswith(".token")} for name, pod in pods.items()}
+    bot = {"bot.token", "bot_api.token"} if values == "notifier" else set()
+
+    own = {service: {f"{service}.token"} for service in SERVICES}
+    own["notifier"] |= bot
+    assert {name: files for name, files in tokens.items() if files} == own | {"cli": {f"{s}.token" for s in SERVICES}}
+    for service in SERVICES:
+        variables = variables_of(pods[service].spec["containers"][0])
+        assert variables["HEADRACE_ADMIN__TOKEN_FILE"] == f"{SECRETS_DIR}{service}.token"
+    assert variables_of(pods["cli"].spec["containers"][0])["HEADRACE_ADMIN__TOKEN_DIR"] == SECRETS_DIR.rstrip("/")
+
+
+def test_a_generated_secret_has_another_token_for_each_service() -> None:
+    tokens = of_kind(documents_of("default"), "Secret")["headrace-admin"]["data"]
+
+    assert tokens.keys() == {f"{service}.token" for service in SERVICES}
+    assert len(set(tokens.values())) == len(SERVICES)
+
+
+@each_values
 def test_only_operators_pods_have_the_owners_password(values: str) -> None:
     with_password = {pod.component for pod in pods_of(documents_of(values)) if f"{OWNER}.password" in secret_files(pod)}
 

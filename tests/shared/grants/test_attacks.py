@@ -7,9 +7,13 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
 from headrace.database.embedded import EmbeddedPostgres
-from shared.database.connection import DbConnection
+from shared.database.connection import DbConnection, ReconnectingConnection
+from shared.database.migrations import LOCK, migrate
+from shared.errors import TransientError
+from shared.ops.tables.orders import give_order
 from tests.shared.grants.rights import READER, SERVICE_ROLES
 
 ROLES = (*SERVICE_ROLES, READER)
@@ -20,8 +24,28 @@ ATTACKS = (
     "SELECT pg_ls_dir('.')",
     "SELECT pg_stat_file('PG_VERSION')",
     "SELECT lo_import('/etc/hostname')",
+    "SELECT lo_export(1, '/tmp/headrace-attack')",
+    "SELECT lo_creat(-1)",
+    "SELECT lo_create(0)",
+    "SELECT lo_from_bytea(0, 'x')",
     "COPY (SELECT 1) TO PROGRAM 'true'",
     "COPY (SELECT 1) TO '/tmp/headrace-attack'",
+    "DO 'BEGIN CREATE TEMP TABLE attack (line text); COPY attack FROM ''/etc/hostname''; END'",
+    "DO 'BEGIN CREATE TEMP TABLE attack (line text); COPY attack FROM PROGRAM ''true''; END'",
+    "ALTER DATABASE headrace SET statement_timeout = 1",
+    "ALTER ROLE headrace_service SET statement_timeout = 1",
+    "SET temp_file_limit = -1",
+    "SET log_statement = 'none'",
+    "LOAD '/tmp/headrace-attack.so'",
+    "DROP EXTENSION plpgsql",
+    "CREATE SUBSCRIPTION attack CONNECTION 'dbname=x' PUBLICATION attack WITH (connect = false)",
+    "CREATE EVENT TRIGGER attack ON ddl_command_end EXECUTE FUNCTION broker.delete_expired()",
+    "SELECT pg_replication_origin_create('attack')",
+    "SELECT pg_stat_reset()",
+    "SELECT pg_log_backend_memory_contexts(pg_backend_pid())",
+    "SELECT pg_hba_file_rules()",
+    "SELECT * FROM pg_shadow",
+    "SELECT * FROM pg_user_mapping",
     "SET ROLE headrace_owner",
     "CREATE ROLE headrace_attack",
     "ALTER ROLE headrace_owner PASSWORD 'x'",
@@ -50,6 +74,8 @@ ATTACKS = (
     "ALTER FUNCTION ops.own_service() RENAME TO attack",
     "LOCK TABLE ops.tokens IN SHARE MODE",
     "LOCK TABLE broker.topics IN SHARE MODE",
+    "LOCK TABLE ops.migrations IN SHARE MODE",
+    "LOCK TABLE ops.audit IN SHARE MODE",
 )
 
 
@@ -75,6 +101,54 @@ def test_no_login_leaves_its_rights(login: DbConnection) -> None:
             succeeded.append(f"{attack}: {error}")
 
     assert succeeded == []
+
+
+@pytest.mark.parametrize("login", ROLES, indirect=True)
+def test_no_login_ends_or_reads_the_sessions_of_others(login: DbConnection, database: DbConnection) -> None:
+    database.execute("SELECT 'a statement of the owner'")
+    [(pid,)] = database.execute("SELECT pg_backend_pid()").fetchall()
+
+    for function in ("pg_cancel_backend", "pg_terminate_backend"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            login.execute(f"SELECT {function}({pid})".encode())
+    texts = login.execute("SELECT query, client_addr FROM pg_stat_activity WHERE pid = %s", (pid,)).fetchall()
+
+    assert texts == [("<insufficient privilege>", None)]
+    assert database.execute("SELECT pg_backend_pid()").fetchall() == [(pid,)]
+
+
+@pytest.mark.parametrize("login", SERVICE_ROLES, indirect=True)
+def test_only_services_with_an_outbox_can_lock_the_log(login: DbConnection) -> None:
+    """An exclusive lock of the log stops all services. PostgreSQL grants it with the right to delete."""
+    [(name,)] = login.execute("SELECT session_user").fetchall()
+    if name in {"headrace_loader", "headrace_notifier"}:
+        with login.transaction(force_rollback=True):
+            login.execute("LOCK TABLE broker.log")
+        return
+    with pytest.raises(REFUSED), login.transaction():
+        login.execute("LOCK TABLE broker.log")
+
+
+@pytest.mark.parametrize("login", ["headrace_cleaner"], indirect=True)
+def test_no_login_delays_a_migration_by_its_lock(login: DbConnection, database_url: str) -> None:
+    """Any login can take any advisory lock. The time-out ends the migration if it waits for one."""
+    login.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
+
+    assert migrate(make_conninfo(database_url, options="-c statement_timeout=60s")) == 0
+
+
+@pytest.mark.parametrize("login", ["headrace_cleaner"], indirect=True)
+def test_a_service_waits_for_the_lock_of_another_login_no_longer_than_its_time_out(
+    login: DbConnection, database_url: str
+) -> None:
+    """An advisory lock of another service can be taken. Its owner then fails and tries again; it never hangs."""
+    login.execute("SELECT pg_advisory_lock(hashtext('headrace orders'))")
+    loader = make_conninfo(database_url, options="-c role=headrace_loader")
+
+    link = ReconnectingConnection(loader, "test", autocommit=True, answer_s=0.5)
+    with pytest.raises(TransientError), link.use() as connection:
+        give_order(connection, "loader", "clean-events", "paused", "x")
+    link.drop()
 
 
 @pytest.mark.parametrize("login", ROLES, indirect=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -141,7 +141,7 @@ def test_the_relay_deletes_from_the_local_topics_that_it_copies(
         )
         deleted = {}
         for role in SERVICE_ROLES:
-            with connection.transaction(force_rollback=True):
+            with suppress(REFUSED), connection.transaction(force_rollback=True):
                 connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(role)))
                 deleted[role.removeprefix("headrace_")] = sorted(
                     name
@@ -151,9 +151,7 @@ def test_the_relay_deletes_from_the_local_topics_that_it_copies(
                 )
 
     relayed = ["kafka:loader.dlq", "kafka:notifier.dlq"]
-    assert deleted == {
-        "fetcher": [], "cleaner": [], "predictor": [], "loader": relayed, "notifier": relayed,
-    }  # fmt: skip
+    assert deleted == {"loader": relayed, "notifier": relayed}
 
 
 def test_no_service_writes_a_line_of_the_trail_for_the_command_line(

@@ -62,12 +62,17 @@ headrace-{{ $login }}
 {{- end }}
 
 {{/*
-The settings of a program as a map of keys: (dict "root" . "login" LOGIN "service" SERVICE "serves" BOOL).
+The settings of a program as a map of keys: (dict "root" . "component" NAME "login" LOGIN "service" SERVICE "serves" BOOL).
 `login` is a service or `owner`. `service` is the section that the program reads, if any. `serves`: it has an admin API.
 */}}
 {{- define "headrace.settings" -}}
 {{- $values := .root.Values -}}
-{{- $settings := dict "data_dir" "/var/lib/headrace" "admin.token_file" "/run/secrets/headrace/admin.token" -}}
+{{- $settings := dict "data_dir" "/var/lib/headrace" -}}
+{{- if .serves -}}
+{{- $_ := set $settings "admin.token_file" (printf "/run/secrets/headrace/%s.token" .service) -}}
+{{- else if eq .component "cli" -}}
+{{- $_ := set $settings "admin.token_dir" "/run/secrets/headrace" -}}
+{{- end -}}
 {{- $_ := set $settings "database.url" (include "headrace.databaseUrl" (dict "root" .root "role" (printf "headrace_%s" .login))) -}}
 {{- $_ := set $settings "database.password_file" (printf "/run/secrets/headrace/headrace_%s.password" .login) -}}
 {{- /* Plain http: network policies let only Headrace and the monitoring reach the port. */ -}}
@@ -219,7 +224,19 @@ notifier.email_to: {{ toJson .to }}
 {{- end }}
 
 {{/*
-The volume with the secret files of a program: (dict "root" . "login" LOGIN "service" SERVICE "allRoles" BOOL).
+The services whose token a program has: a service its own, the operator's shell all of them, a job none.
+*/}}
+{{- define "headrace.tokenOwners" -}}
+{{- if .serves -}}
+[{{ .service }}]
+{{- else -}}
+{{ ternary (include "headrace.services" .root) "[]" (eq .component "cli") }}
+{{- end -}}
+{{- end }}
+
+{{/*
+The volume with the secret files of a program:
+(dict "root" . "component" NAME "login" LOGIN "service" SERVICE "serves" BOOL "allRoles" BOOL).
 `allRoles`: the passwords of all roles, for the migration.
 */}}
 {{- define "headrace.secretVolume" -}}
@@ -248,10 +265,14 @@ projected:
           {{- end }}
           {{- end }}
     {{- end }}
+    {{- with include "headrace.tokenOwners" . | fromYamlArray }}
     - secret:
         name: {{ include "headrace.adminSecret" $root }}
         items:
-          - {key: admin.token, path: admin.token}
+          {{- range . }}
+          - {key: {{ . }}.token, path: {{ . }}.token}
+          {{- end }}
+    {{- end }}
     {{- with include "headrace.databaseCa" $root }}
     - secret:
         name: {{ splitList "/" . | first }}

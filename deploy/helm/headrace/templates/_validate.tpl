@@ -24,7 +24,11 @@
 {{- if and (eq .Values.database.mode "external") (not .Values.externalSecrets.enabled) (not .Values.database.existingSecret) -}}
 {{- fail "database.existingSecret: name the Secret with the passwords of the external server's roles" -}}
 {{- end -}}
+{{- $tokens := and .Values.admin.existingSecret (lookup "v1" "Secret" .Release.Namespace .Values.admin.existingSecret) -}}
 {{- range $service := include "headrace.services" . | fromYamlArray -}}
+{{- if and $tokens (not (hasKey ($tokens.data | default dict) (printf "%s.token" $service))) -}}
+{{- fail (printf "admin.existingSecret: the Secret %s has no key %s.token; give each service a token of its own (docs/kubernetes.md)" $.Values.admin.existingSecret $service) -}}
+{{- end -}}
 {{- with (get $.Values.services $service).autoscaling -}}
 {{- if and .enabled (gt (int64 .maxReplicas) (int64 $.Values.broker.partitions)) -}}
 {{- fail (printf "services.%s.autoscaling.maxReplicas: %d replicas for %d partitions; a replica without a partition does nothing" $service (int64 .maxReplicas) (int64 $.Values.broker.partitions)) -}}
