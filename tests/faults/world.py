@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import date
 from pathlib import Path
 from typing import Any, Self
@@ -26,7 +26,7 @@ from shared.settings.values import read_secret
 from shared.topics import SERVICES
 from tests.faults.accidents.database_settings import limit_connections, limit_wal
 from tests.faults.accidents.jumping_clock import JumpingClock, libfaketime, shared_by_all_users
-from tests.faults.accidents.operator import COMMAND_LIMIT_S, Operator
+from tests.faults.accidents.operator import COMMAND_LIMIT_S, CommandFailedError, Operator
 from tests.faults.accidents.small_disk import SmallDisk
 from tests.faults.days import morning
 from tests.faults.errors import RunStuckError
@@ -282,7 +282,8 @@ class World:
         stall_s = BROKEN_STALL_S if self.plan.broken else STALL_S
         while remaining != 0 or time.monotonic() - since_s < STILL_S:
             self.tick()
-            self.release_messages()
+            with suppress(CommandFailedError):  # the notifier may be starting; the next turn tries again
+                self.release_messages()
             check()
             before, remaining = remaining, self.observer.remaining()
             since_s = since_s if remaining == before else time.monotonic()
