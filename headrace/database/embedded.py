@@ -37,6 +37,11 @@ SYSTEM_USER = "pgserver"
 MAX_SOCKET_DIR_BYTES = 107 - len("/.s.PGSQL.5432.lock")
 # After a crash, the server first replays up to max_wal_size of WAL, which takes minutes on a slow disk.
 START_TIMEOUT_S = 300
+# A stop writes the last checkpoint: the dirty pages of shared_buffers, and what the system has not yet written of the
+# pages of up to max_wal_size of WAL. 4 GB take 200 s on a disk that writes 20 MB/s.
+STOP_TIMEOUT_S = 300
+# Beyond the time-out of pg_ctl itself, for a program of PostgreSQL; initdb writes some 40 MB.
+PROGRAM_TIMEOUT_S = 120
 POLL_INTERVAL_S = 0.1
 MAX_LOG_BYTES = 16 * 1024 * 1024
 SETTINGS = {
@@ -55,9 +60,13 @@ SETTINGS = {
 
 
 class EmbeddedPostgres:
-    """The server of one data directory. Any number of processes may use it at the same time."""
+    """The server of one data directory. Any number of processes may use it at the same time.
 
-    def __init__(self, data_dir: Path) -> None:
+    `stop_timeout_s`: how long its last user waits for its end.
+    """
+
+    def __init__(self, data_dir: Path, stop_timeout_s: int = STOP_TIMEOUT_S) -> None:
+        self._stop_timeout_s = stop_timeout_s
         self.data_dir = data_dir.resolve()
         self.pgdata = self.data_dir / "postgres"
         self._secrets = self.data_dir / "secrets"
@@ -96,12 +105,13 @@ class EmbeddedPostgres:
             self._limit_log()
             self._run_program(
                 "pg_ctl", "-w", "-s", "-t", str(START_TIMEOUT_S), "-D", str(self.pgdata), "-l", str(self._log),
-                "-o", options, "start",
+                "-o", options, "start", timeout_s=START_TIMEOUT_S + PROGRAM_TIMEOUT_S,
             )  # fmt: skip
         self._create_database()
 
     def stop(self) -> None:
-        """Release the server; its last user stops it."""
+        """Release the server; its last user stops it. Raises ConfigError if it does not end in time: it then ends by
+        itself, without loss, and a start waits for that."""
         if self._use_lock is None:
             return
         with self._start_lock():
@@ -112,8 +122,24 @@ class EmbeddedPostgres:
             finally:
                 lock, self._use_lock = self._use_lock, None
                 os.close(lock)
-            self._run_program("pg_ctl", "-w", "-s", "-t", "30", "-m", "fast", "-D", str(self.pgdata), "stop")
+            self._stop_server()
             shutil.rmtree(self.socket_dir, ignore_errors=True)
+
+    def _stop_server(self) -> None:
+        limit_s = self._stop_timeout_s
+        try:
+            self._run_program(
+                "pg_ctl", "-w", "-s", "-t", str(limit_s), "-m", "fast", "-D", str(self.pgdata), "stop",
+                timeout_s=limit_s + PROGRAM_TIMEOUT_S,
+            )  # fmt: skip
+        except ConfigError as error:
+            if (pid := self.pid()) is None:
+                raise
+            raise ConfigError(
+                f"the PostgreSQL of {self.pgdata} (process {pid}) was asked to stop and has not ended after {limit_s} s"
+                ": it probably still writes its last checkpoint to a slow disk. Nothing is lost: it ends by itself, and"
+                f" the next start waits for that. If it does not end, see {self._log}"
+            ) from error
 
     def url(self, role: str = OWNER, database: str = DATABASE) -> str:
         """A connection URL without password. `password_file(role)` holds the password.
@@ -233,20 +259,25 @@ class EmbeddedPostgres:
                 )
                 connection.execute(f"ALTER ROLE \"{role}\" PASSWORD '{secret.decode()}'")
 
-    def _run_program(self, program: str, *arguments: str) -> None:
+    def _run_program(self, program: str, *arguments: str, timeout_s: float = PROGRAM_TIMEOUT_S) -> None:
+        """Raises ConfigError if the program fails, or does not end in time: it is then killed."""
         command = [*_server_user_prefix(), str(bin_dir() / program), *arguments]
         # A file, not a pipe: the server would inherit the pipe, and reading to its end would wait for the server.
         with tempfile.TemporaryFile() as output:
-            # In a new session, so that Ctrl-C at the terminal does not interrupt a start or a stop.
-            result = subprocess.run(  # noqa: S603
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                check=False,
-                cwd="/",
-                start_new_session=True,
-            )
+            try:
+                # In a new session, so that Ctrl-C at the terminal does not interrupt a start or a stop.
+                result = subprocess.run(  # noqa: S603
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    check=False,
+                    cwd="/",
+                    start_new_session=True,
+                    timeout=timeout_s,
+                )
+            except subprocess.TimeoutExpired as error:
+                raise ConfigError(f"{program} for {self.pgdata} did not end within {timeout_s:g} s") from error
             output.seek(0)
             printed = output.read().decode(errors="replace").strip()
         if result.returncode:

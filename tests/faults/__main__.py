@@ -34,7 +34,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="of all random choices; default: a new one, which is printed")
     parser.add_argument("--runs", type=int, default=1, help="how many seeds are run, one after the other")
     parser.add_argument("--minutes", type=float, default=3.0, help="of faults for each broker and seed, approximately")
-    parser.add_argument("--days", type=int, help="the maximum number of days; default: as many as the faults need")
+    parser.add_argument(
+        "--days",
+        type=int,
+        help="the maximum number of days, but enough for the accidents; default: as many as the faults need",
+    )
     parser.add_argument(
         "--accidents", type=accidents_of, default=(), metavar="KIND[,KIND]|all", help=f"also: {', '.join(ACCIDENTS)}"
     )

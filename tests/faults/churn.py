@@ -15,13 +15,14 @@ from headrace.processes.supervisor import Child, Program, Supervisor
 from shared.topics import READS, SERVICES
 from tests.faults import oracle
 from tests.faults.allowance import Allowance
+from tests.faults.days import FEEDS
 from tests.faults.errors import RunStuckError
 from tests.faults.late_answers import answered_late
 from tests.faults.programs import Plan
 from tests.faults.replicas import stop_in_order
 from tests.faults.schedule import EMBEDDED, Schedule
 from tests.faults.suite import STARTED_LIMIT_S, Log, ReferenceRun, reference_run, started
-from tests.faults.world import UNIT_S, World
+from tests.faults.world import World
 
 MAX_REPLICAS = 6
 # Far above the lease and the session of 10 s: the machine may be slow.
@@ -147,7 +148,9 @@ def churn(broker: str, directory: Path, seed: int, actions: int, log: Log) -> li
 
 
 def _run(world: World, reference: ReferenceRun, days: list[date], seed: int, actions: int, log: Log) -> list[str]:
-    world.pace(UNIT_S)
+    documents = len(FEEDS) * len(days)
+    world.supply.limit(documents)
+    world.supply.resume(documents)
     world.start(days, days[0])
     churn = Churn(world, seed)
     rng = random.Random(seed)
@@ -157,7 +160,7 @@ def _run(world: World, reference: ReferenceRun, days: list[date], seed: int, act
             log(churn.act())
             churn.rest(rng.uniform(*PAUSE_S))
         log(f"the work was shared after {churn.wait_until_shared():.1f} s")
-        world.pace(0)
+        world.supply.lift()
         world.settle()
     except RunStuckError as stuck:
         return [f"STUCK: {stuck}", *churn.problems()]

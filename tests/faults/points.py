@@ -9,7 +9,6 @@ import os
 import random
 import signal
 import threading
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 from shared.broker.contract import Broker, DatabaseUnit, NewRecord, Producer, Unit
 from tests.faults.delegating_unit import DelegatingUnit
 from tests.faults.schedule import Point
+from tests.faults.supply import Permits
 
 # A commit takes some milliseconds.
 DURING_S = 0.003
@@ -66,38 +66,20 @@ class UnitWithKillPoints(DelegatingUnit):
         self._kill_points.reach(Point.AFTER_COMMIT)
 
 
-class Pace:
-    """The wait before each unit, read from a file that may change at any time."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-
-    def wait(self) -> None:
-        began_s = time.monotonic()
-        while (left_s := self._unit_s() - (time.monotonic() - began_s)) > 0:
-            time.sleep(min(0.1, left_s))
-
-    def _unit_s(self) -> float:
-        try:
-            return float(self._file.read_text() or 0)
-        except FileNotFoundError:
-            return 0.0
-
-
 class ProducerWithKillPoints:
-    """A producer of units with kill points."""
+    """A producer of units with kill points. `permits`: each unit takes one."""
 
-    def __init__(self, inner: Producer, kill_points: KillPoints, pace: Pace) -> None:
+    def __init__(self, inner: Producer, kill_points: KillPoints, permits: Permits | None) -> None:
         self._inner = inner
         self._kill_points = kill_points
-        self._pace = pace
+        self._permits = permits
 
     def unit(self) -> Unit:
-        self._pace.wait()
+        self._take_permit()
         return UnitWithKillPoints(self._inner.unit(), self._kill_points)
 
     def db_unit(self) -> DatabaseUnit:
-        self._pace.wait()
+        self._take_permit()
         return UnitWithKillPoints(self._inner.db_unit(), self._kill_points)
 
     def verify(self) -> None:
@@ -105,6 +87,10 @@ class ProducerWithKillPoints:
 
     def close(self) -> None:
         self._inner.close()
+
+    def _take_permit(self) -> None:
+        if self._permits is not None:
+            self._permits.take()
 
 
 class ProducerBroker:

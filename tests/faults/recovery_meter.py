@@ -29,6 +29,7 @@ class RecoveryMeter:
         positions from which progress counts; by default those of now."""
         began_s = time.monotonic() if began_s is None else began_s
         before = self._world.sample() if before is None else before
+        self._world.supply.resume()
         stages_hit = [fault.service] if fault.service else list(SERVICES)
         recovered_s: dict[str, float] = {}
         while len(recovered_s) < len(stages_hit) and time.monotonic() - began_s < RECOVERY_LIMIT_S:

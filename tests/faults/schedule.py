@@ -25,7 +25,10 @@ DAY_S = 2.4
 # For planning: the typical recovery time of a stage.
 TYPICAL_S = {EMBEDDED: 3.0, KAFKA: 6.0}
 # For planning: what an accident takes beside its recovery, for example a backup, a restore and starts of programs.
-ACCIDENT_S = 25.0
+ACCIDENT_S = 16.0
+# Each accident has at least this many days, whatever limits the days of the run: some documents before it, while it
+# lasts (`supply.py`), and for its recovery.
+ACCIDENT_DAYS = 7
 
 
 class Kind(StrEnum):
@@ -117,7 +120,8 @@ class Fault(_Frozen):
 class Schedule(_Frozen):
     """A run: days, broker, replicas, and the faults in order.
 
-    `late` faults are named points on the day of predictions, which is fetched after all others.
+    `late` faults hit the day of predictions, which is fetched after all others: named points, and a failover to the
+    database of before that day.
     """
 
     seed: int
@@ -156,12 +160,15 @@ def make_schedule(
     faults = tuple(drawn)
     cost_s = sum(cost_of(fault, broker) for fault in faults)
     days = min(most_days or 1000, 2 + round(cost_s / DAY_S))
+    days = max(days, 2 + ACCIDENT_DAYS * sum(fault.kind in ACCIDENTS.values() for fault in faults))
     span = (LAST_DAY - FIRST_DAY).days - days - 1
     first = FIRST_DAY + timedelta(days=rng.randint(0, span))
     late = tuple(
         Fault(kind=Kind.POINT, target=f"{service}-0", point=rng.choice(COMMON_POINTS))
         for service in ("loader", "predictor", "notifier")
     )
+    if Kind.FAILOVER in accidents:
+        late += (Fault(kind=Kind.FAILOVER, target="database"),)
     return Schedule(seed=seed, broker=broker, first=first, days=days, replicas=replicas, faults=faults, late=late)
 
 

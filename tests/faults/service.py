@@ -1,8 +1,9 @@
-"""Runs a real service with wrapped producers: they wait, die at named points, or make broken units on request.
+"""Runs a real service with wrapped producers: they wait for permits, die at named points, or make broken
+units on request.
 
     python -m tests.faults.service NAME
 
-In the directory FAULTS_DIR, `kill-points/NAME-SLOT` arms a point, and `pace` holds the fetcher's seconds for each unit.
+In the directory FAULTS_DIR, `kill-points/NAME-SLOT` arms a point, and `permits` the fetcher's permits.
 FAULTS_BROKEN names a kind of broken unit (tests/faults/broken.py). The services themselves contain no hooks for this.
 """
 
@@ -21,15 +22,16 @@ from shared.runtime.service import service_starter
 from shared.settings.sections import ServiceSettings, Settings
 from tests.faults.accidents.jumping_clock import CLOCK_FILE, InjectedClockSettings
 from tests.faults.broken import BrokenProducer
-from tests.faults.points import KillPoints, Pace, ProducerBroker, ProducerWithKillPoints
+from tests.faults.points import KillPoints, ProducerBroker, ProducerWithKillPoints
+from tests.faults.supply import Permits
 
 
 def kill_point_file(directory: Path, replica: str) -> Path:
     return directory / "kill-points" / replica
 
 
-def pace_file(directory: Path) -> Path:
-    return directory / "pace"
+def permits_of(directory: Path) -> Permits:
+    return Permits(directory / "permits")
 
 
 def main(name: str) -> int:
@@ -38,14 +40,14 @@ def main(name: str) -> int:
 
     def mined(settings: Settings, conninfo: str) -> Broker:
         kill_points = KillPoints(kill_point_file(directory, f"{name}-{settings.service.slot}"))
-        pace = Pace(pace_file(directory) if name == "fetcher" else directory / "no-pace")
+        permits = permits_of(directory) if name == "fetcher" else None
 
         def producer(broker: Broker, slot: str, in_database: bool) -> Producer:
             def make(name: str) -> Producer:
                 return broker.producer(name, in_database=in_database)
 
             return ProducerWithKillPoints(
-                BrokenProducer(make, slot, broken, kill_points) if broken else make(slot), kill_points, pace
+                BrokenProducer(make, slot, broken, kill_points) if broken else make(slot), kill_points, permits
             )
 
         return ProducerBroker(connect(settings, conninfo), producer)

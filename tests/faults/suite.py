@@ -16,8 +16,9 @@ from shared.errors import HeadraceError
 from shared.topics import SERVICES
 from tests.faults import oracle
 from tests.faults.accidents.jumping_clock import libfaketime
+from tests.faults.accidents.of_predictions import PredictedDay
 from tests.faults.accidents.operator import CommandFailedError
-from tests.faults.days import write_archive
+from tests.faults.days import FEEDS, write_archive
 from tests.faults.errors import RunStuckError
 from tests.faults.inject import Injector
 from tests.faults.late_answers import answered_late
@@ -25,7 +26,7 @@ from tests.faults.programs import Plan
 from tests.faults.report import Report
 from tests.faults.schedule import Fault, Kind, Schedule
 from tests.faults.training import copy_model, train
-from tests.faults.world import UNIT_S, World
+from tests.faults.world import World
 
 # From the start of the processes. A busy machine must not exceed it.
 STARTED_LIMIT_S = 240.0
@@ -110,8 +111,8 @@ def faulty_run(
 
 
 def services_to_wrap(schedule: Schedule) -> frozenset[str]:
-    """The fetcher, for its pace, and the services with a named point; all others run unchanged. All services, if their
-    clock is injected."""
+    """The fetcher, for its permits, and the services with a named point; all others run unchanged. All services, if
+    their clock is injected."""
     faults = (*schedule.faults, *schedule.late)
     if Kind.CLOCK in schedule.kinds and libfaketime() is None:
         return frozenset(SERVICES)
@@ -119,26 +120,40 @@ def services_to_wrap(schedule: Schedule) -> frozenset[str]:
 
 
 def _run_days(world: World, schedule: Schedule, reference: ReferenceRun, report: Report, log: Log) -> None:
-    world.pace(UNIT_S)
+    world.supply.limit(len(FEEDS) * schedule.days)
     world.start(schedule.history, schedule.first)
     _inject_all(world, schedule.faults, report, log)
-    world.pace(0)
+    world.supply.lift()
     world.settle()
     if reference.models is not None:
         world.replicas.stop()
         copy_model(world, reference.models)
-        for fault in schedule.late:
-            world.arm(fault.target, f"{fault.point}/{fault.nth}")
-        world.start([schedule.upcoming], schedule.upcoming, results=False)
-        world.settle()
-        report.not_injected += [f"{fault} (late)" for fault in schedule.late if world.is_armed(fault.target)]
+        _run_predicted_day(world, schedule, report, log)
+
+
+def _run_predicted_day(world: World, schedule: Schedule, report: Report, log: Log) -> None:
+    fails_over = any(fault.kind is Kind.FAILOVER for fault in schedule.late)
+    predicted_day = PredictedDay(world) if fails_over else None
+    points = [fault for fault in schedule.late if fault.kind is Kind.POINT]
+    for fault in points:
+        world.arm(fault.target, f"{fault.point}/{fault.nth}")
+    world.start([schedule.upcoming], schedule.upcoming, results=False)
+    world.settle()
+    report.not_injected += [f"{fault} (late)" for fault in points if world.is_armed(fault.target)]
+    if predicted_day is not None:
+        for fault in points:
+            world.disarm(fault.service)
+        predicted_day.lose(report)
+        log("the predicted day was lost with the database, and is complete again")
 
 
 def _inject_all(world: World, faults: tuple[Fault, ...], report: Report, log: Log) -> None:
     """Inject all faults in order. Those that remain when the source is drained are counted."""
     injector = Injector(world, report, log)
+    world.supply.begin(len(faults) + 1)
     world.wait(lambda: started(world), STARTED_LIMIT_S, "the first records of every stage")
-    for fault in faults:
+    for number, fault in enumerate(faults):
+        world.supply.begin(len(faults) - number)
         if world.sample().drained:
             report.skip(fault)
             continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.schedule import ACCIDENTS, EMBEDDED, KAFKA, Kind, Schedule, make_schedule
+from tests.faults.schedule import ACCIDENT_DAYS, ACCIDENTS, EMBEDDED, KAFKA, Kind, Schedule, make_schedule
 
 ONLY_KAFKA = {Kind.BROKER_RESTART, Kind.BROKER_KILL, Kind.NEW_KAFKA}
 ALL = tuple(ACCIDENTS.values())
@@ -56,3 +56,11 @@ def test_an_accident_of_one_service_affects_only_its_stage() -> None:
     assert services[Kind.RETENTION] in {"predictor", "notifier"}
     assert services[Kind.ARCHIVE_FULL] == "fetcher"
     assert not any(services[kind] for kind in set(ALL) - {Kind.RETENTION, Kind.ARCHIVE_FULL})
+
+
+@pytest.mark.parametrize("broker", [EMBEDDED, KAFKA])
+def test_a_limit_of_the_days_leaves_enough_for_each_accident(broker: str) -> None:
+    schedule = make_schedule(11, broker, 0, 14, accidents=ALL)
+
+    assert schedule.days >= ACCIDENT_DAYS * len(schedule.faults)
+    assert make_schedule(11, broker, 3, 14).days == 14

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import date
 from pathlib import Path
 from typing import Any, Self
@@ -25,8 +25,8 @@ from shared.settings.sections import Settings
 from shared.settings.values import read_secret
 from shared.topics import SERVICES
 from tests.faults.accidents.database_settings import limit_connections, limit_wal
-from tests.faults.accidents.jumping_clock import JumpingClock, libfaketime
-from tests.faults.accidents.operator import COMMAND_LIMIT_S, Operator
+from tests.faults.accidents.jumping_clock import JumpingClock, libfaketime, shared_by_all_users
+from tests.faults.accidents.operator import COMMAND_LIMIT_S, CommandFailedError, Operator
 from tests.faults.accidents.small_disk import SmallDisk
 from tests.faults.days import morning
 from tests.faults.errors import RunStuckError
@@ -36,15 +36,14 @@ from tests.faults.programs import Plan, Surroundings, faulty_program
 from tests.faults.recovery import Sample
 from tests.faults.replicas import Replicas
 from tests.faults.schedule import EMBEDDED, KAFKA, Kind
-from tests.faults.service import kill_point_file, pace_file
+from tests.faults.service import kill_point_file, permits_of
+from tests.faults.supply import Supply
 from tests.faults.topics import TopicHistory
 from tests.kafka.server import KafkaServer
 from tests.services.notifier.http_receiver import receiving
 from tests.waiting import wait_until
 
 TICK_S = 0.05
-# Seconds between two documents. Every stage keeps up, and every fault hits work in progress.
-UNIT_S = 0.8
 # The longest time without progress while work remains. After a kill between sending and marking, a notification is
 # settled only after the sender's lease of 60 s; after a broken unit, work may remain forever.
 STALL_S, BROKEN_STALL_S = 180.0, 5.0
@@ -68,6 +67,7 @@ class World:
         self.proxies: dict[str, FaultyProxy] = {}
         self.replicas = Replicas()
         self.history = TopicHistory()
+        self.supply = Supply(permits_of(self.control_dir))
         self.disks: dict[Kind, SmallDisk] = {}
         self.clock: JumpingClock | None = None
         self._stack = ExitStack()
@@ -119,7 +119,10 @@ class World:
             self.disks[kind] = SmallDisk(*sizes_mb[kind])
             self._stack.callback(self.disks[kind].close)
         if Kind.CLOCK in self.plan.kinds:
-            self.clock = JumpingClock(self.control_dir / "clock", libfaketime())
+            library = libfaketime()
+            name = f"headrace-faults-{os.getpid()}"
+            shared = self._stack.enter_context(shared_by_all_users(name)) if library else ""
+            self.clock = JumpingClock(self.control_dir / "clock", library, shared)
 
     def _limit_server(self) -> None:
         if Kind.DATABASE_FULL in self.plan.kinds:
@@ -208,10 +211,6 @@ class World:
             ]
         )
 
-    def pace(self, unit_s: float) -> None:
-        """Set how long the fetcher waits before each unit from now on. The fetcher must be wrapped."""
-        pace_file(self.control_dir).write_text(str(unit_s))
-
     def arm(self, replica: str, armed: str) -> None:
         kill_point_file(self.control_dir, replica).write_text(armed)
 
@@ -234,8 +233,10 @@ class World:
         return self.access.connect("headrace faults")
 
     def tick(self) -> None:
-        """Restart programs that died. Raises RunStuckError if a service refuses its settings or keeps failing."""
+        """Restart programs that died, and let the next document come. Raises RunStuckError if a service refuses its
+        settings or keeps failing."""
         self.replicas.step()
+        self.supply.step()
         time.sleep(TICK_S)
 
     def work(self, work: Callable[[], object], limit_s: float, what: str) -> None:
@@ -274,13 +275,16 @@ class World:
         self.wait(can_be_read, SAMPLE_LIMIT_S, "positions that can be read")
         return samples[0]
 
-    def settle(self) -> None:
-        """Wait until no work remains. Raises RunStuckError if there is no progress while work remains."""
+    def settle(self, check: Callable[[], object] = lambda: None) -> None:
+        """Wait until no work remains, and call `check` meanwhile. Raises RunStuckError if there is no progress while
+        work remains."""
         remaining, since_s = self.observer.remaining(), time.monotonic()
         stall_s = BROKEN_STALL_S if self.plan.broken else STALL_S
         while remaining != 0 or time.monotonic() - since_s < STILL_S:
             self.tick()
-            self.release_messages()
+            with suppress(CommandFailedError):  # the notifier may be starting; the next turn tries again
+                self.release_messages()
+            check()
             before, remaining = remaining, self.observer.remaining()
             since_s = since_s if remaining == before else time.monotonic()
             if time.monotonic() - since_s > stall_s:

@@ -7,8 +7,10 @@ decisions by: `tests/faults/service.py` replaces it.
 
 from __future__ import annotations
 
+import ctypes
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -18,21 +20,49 @@ from shared.settings.sections import ClockSettings
 VARIABLE = "HEADRACE_FAKETIME"
 CLOCK_FILE = "FAULTS_CLOCK"
 _LIBRARIES = "/usr/lib/*/faketime/libfaketimeMT.so.1"
+_SHARED_MEMORY = Path("/dev/shm")  # where Linux has the named semaphores, too
+# Far more than libfaketime uses: two counters, and the time of the first start, whose parts are -1 until it is known.
+_SHARED_BYTES = bytes(16) + b"\xff" * 4080
 
 
 def libfaketime() -> Path | None:
-    """The library; None if it is not installed."""
-    if named := os.environ.get(VARIABLE):
-        return Path(named)
+    """The library; None if it is not installed, or the variable is empty."""
+    if (named := os.environ.get(VARIABLE)) is not None:
+        return Path(named) if named else None
     return next(iter(sorted(Path("/").glob(_LIBRARIES.lstrip("/")))), None)
 
 
-class JumpingClock:
-    """`file` holds the offset, such as `+86400`."""
+@contextmanager
+def shared_by_all_users(name: str) -> Iterator[str]:
+    """The semaphore and the memory that processes under libfaketime share, as the value of FAKETIME_SHARED.
 
-    def __init__(self, file: Path, library: Path | None) -> None:
+    Otherwise each one makes its own, which its children cannot open after they have changed their user, as the server
+    of root does, and which remain if it is killed.
+    """
+    semaphore, memory = f"/{name}-semaphore", f"/{name}-memory"
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.sem_open.restype = ctypes.c_void_p
+    # Mode and value are variadic.
+    if not libc.sem_open(semaphore.encode(), os.O_CREAT, ctypes.c_uint(0o600), ctypes.c_uint(1)):
+        raise OSError(ctypes.get_errno(), "sem_open")
+    files = [_SHARED_MEMORY / f"sem.{semaphore[1:]}", _SHARED_MEMORY / memory[1:]]
+    try:
+        files[1].write_bytes(_SHARED_BYTES)
+        for file in files:
+            file.chmod(0o666)
+        yield f"{semaphore} {memory}"
+    finally:
+        for file in files:
+            file.unlink(missing_ok=True)
+
+
+class JumpingClock:
+    """`file` holds the offset, such as `+86400`; `shared` is the value of FAKETIME_SHARED."""
+
+    def __init__(self, file: Path, library: Path | None, shared: str = "") -> None:
         self._file = file
         self._library = library
+        self._shared = shared
         self.jump(0)
 
     @property
@@ -55,6 +85,7 @@ class JumpingClock:
             "FAKETIME_TIMESTAMP_FILE": str(self._file),
             "FAKETIME_CACHE_DURATION": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "FAKETIME_SHARED": self._shared,
         }
 
 

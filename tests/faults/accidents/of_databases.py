@@ -24,13 +24,14 @@ from tests.faults.programs import replicas_of
 from tests.faults.recovery_meter import RecoveryMeter
 from tests.faults.report import Report
 from tests.faults.schedule import KAFKA, Fault, Kind
-from tests.faults.world import START_LIMIT_S, UNIT_S, World
+from tests.faults.supply import UNIT_S
+from tests.faults.world import START_LIMIT_S, World
 
 Action = Callable[[Fault], None]
 DAY_S = 86_400
 EVIDENCE_LIMIT_S, GROWTH_LIMIT_S, COMMAND_LIMIT_S = 120.0, 120.0, 300.0
-# How much faster documents come while batches must grow.
-FASTER = 8
+# How many documents come while batches must grow, and how much faster.
+MORE_DOCUMENTS, FASTER = 24, 8
 # Of one new version. A document of four venues has 48 facts, so a batch of it exceeds the limit of three seconds.
 SLOW_INSERT_S = 0.3
 # Of a batch, before any time-out.
@@ -79,7 +80,7 @@ class _Copies:
             before, began_s = world.sample(), time.monotonic()
             world.replicas.resume()
         self._meter.await_recovery(fault, before=before, began_s=began_s)
-        self._went_back(received)
+        went_back(world, self._report, received)
 
     def fail_over(self, fault: Fault) -> None:
         """While everything runs: the server is gone, and one that lacks the last commits takes its place. Recovery is
@@ -91,20 +92,21 @@ class _Copies:
         database_copy.replace(world.server, copy)
         world.work(world.start_killed_server, 2 * START_LIMIT_S, "the standby to start")
         self._meter.await_recovery(fault)
-        self._went_back(received)
+        went_back(world, self._report, received)
 
     def _new_path(self, name: str) -> Path:
         self._number += 1
         return self._world.control_dir / f"{self._number}-{name}"
 
-    def _went_back(self, received_then: Counter[str]) -> None:
-        """What arrived since may arrive again: also what a sender had in hand, so this is called after the recovery.
-        On Kafka, what the outbox holds is relayed a second time."""
-        senders = len(list(replicas_of(self._world.plan, "notifier")))
-        self._report.allowance.went_back(received_then, self._world.received(), senders)
-        if self._world.plan.broker == KAFKA:
-            self._report.allowance.repeats[LOADED] += 1
-        self._world.release_messages()
+
+def went_back(world: World, report: Report, received_then: Counter[str]) -> None:
+    """What arrived since may arrive again: also what a sender had in hand, so this is called after the recovery.
+    On Kafka, what the outbox holds is relayed a second time."""
+    senders = len(list(replicas_of(world.plan, "notifier")))
+    report.allowance.went_back(received_then, world.received(), senders)
+    if world.plan.broker == KAFKA:
+        report.allowance.repeats[LOADED] += 1
+    world.release_messages()
 
 
 class _States:
@@ -158,11 +160,8 @@ class _States:
                 return large_batches(connection, "loader", records)
 
         before = count()
-        world.pace(UNIT_S / FASTER)
-        try:
-            world.wait(lambda: count() > before, GROWTH_LIMIT_S, f"batches of more than {records} records")
-        finally:
-            world.pace(UNIT_S)
+        world.supply.resume(MORE_DOCUMENTS, UNIT_S / FASTER)
+        world.wait(lambda: count() > before, GROWTH_LIMIT_S, f"batches of more than {records} records")
 
     def clock(self, fault: Fault) -> None:
         """A day forwards or back, and then right again. Recovery is measured from both jumps."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import psycopg.sql
 import pytest
 
 from headrace.database.embedded import EmbeddedPostgres
+from shared.errors import ConfigError
 from tests.headrace.database.recovery import recovering
 
 
@@ -75,6 +77,25 @@ def test_start_waits_for_a_server_that_another_process_began_to_start(tmp_path: 
         start.result()
 
         assert server.accepts_connections()
+
+
+def test_a_stop_that_takes_too_long_says_so_and_a_start_waits_for_its_end(tmp_path: Path) -> None:
+    server = EmbeddedPostgres(tmp_path / "data", stop_timeout_s=1)
+    server.start()
+    with psycopg.connect(server.url_with_password()) as connection:
+        row = connection.execute("SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'").fetchone()
+    assert row is not None
+    former = server.pid()
+    os.kill(row[0], signal.SIGSTOP)  # a checkpoint that is not finished
+    try:
+        with pytest.raises(ConfigError, match=rf"process {former}\) .* has not ended after 1 s"):
+            server.stop()
+    finally:
+        os.kill(row[0], signal.SIGCONT)
+
+    server.start()
+    assert server.pid() != former
+    server.stop()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root's server runs as another user")
