@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -162,7 +163,9 @@ def tools() -> dict[str, str]:
 
 
 def check(*command: str | Path) -> str:
-    process = subprocess.run(command, check=False, capture_output=True, text=True)
+    # Go collects garbage less often, which saves promtool a quarter of its CPU time.
+    environment = os.environ | {"GOGC": "800"}
+    process = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
     assert process.returncode == 0, process.stdout + process.stderr
     return process.stdout
 
