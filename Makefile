@@ -20,6 +20,10 @@ SOURCE_URL ?=
 # because tests often wait.
 PYTEST_ARGS ?= -n 4 --dist loadfile
 
+# Python keeps what it compiled, also where the environment says otherwise: the tests start hundreds of processes, and
+# compiling its modules takes each of them a quarter of its start.
+export PYTHONDONTWRITEBYTECODE :=
+
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,7 @@ TARGET_LABELS = {"job", "instance", "service", "alertname", "alertstate"}
 DOCUMENTED = re.compile(r"^\| `(headrace_\w+)` \| (\w+) \| ([^|]*) \|", re.MULTILINE)
 
 
+@cache
 def rules() -> list[dict[str, Any]]:
     groups = [yaml.safe_load(path.read_text())["groups"] for path in sorted((PROMETHEUS / "rules").glob("*.yml"))]
     return [rule for each in groups for group in each for rule in group["rules"]]
@@ -53,6 +56,7 @@ EXPRESSIONS = {
 }
 
 
+@cache
 def documented() -> dict[str, set[str]]:
     """The names of all series that docs/metrics.md describes, with their labels."""
     names: dict[str, set[str]] = {}
@@ -115,6 +119,7 @@ def test_an_alert_says_what_it_means_and_where_its_runbook_is(name: str) -> None
     assert anchor in headings(ROOT / file)
 
 
+@cache
 def headings(document: Path) -> list[str]:
     """The anchors of the headings of the second level."""
     lines = re.findall(r"^## (.+)$", document.read_text(encoding="utf-8"), re.MULTILINE)
@@ -136,10 +141,16 @@ def test_every_part_of_a_runbook_exists(name: str) -> None:
 
 @pytest.mark.parametrize("name", ALERTS)
 def test_an_alert_has_a_firing_a_quiet_and_a_paused_case(name: str) -> None:
-    cases = [each["name"] for path in CASES for each in yaml.safe_load(path.read_text())["tests"]]
+    assert {f"{name}: firing", f"{name}: quiet", f"{name}: paused"} <= set(names_of_cases())
 
-    assert {f"{name}: firing", f"{name}: quiet", f"{name}: paused"} <= set(cases)
-    assert len(cases) == len(set(cases))
+
+def test_a_case_has_a_name_of_its_own() -> None:
+    assert len(names_of_cases()) == len(set(names_of_cases()))
+
+
+@cache
+def names_of_cases() -> list[str]:
+    return [each["name"] for path in CASES for each in yaml.safe_load(path.read_text())["tests"]]
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +163,9 @@ def tools() -> dict[str, str]:
 
 
 def check(*command: str | Path) -> str:
-    process = subprocess.run(command, check=False, capture_output=True, text=True)
+    # Go collects garbage less often, which saves promtool a quarter of its CPU time.
+    environment = os.environ | {"GOGC": "800"}
+    process = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
     assert process.returncode == 0, process.stdout + process.stderr
     return process.stdout
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import jsonschema
 import pytest
 
 from shared.broker.contract import Record
@@ -61,6 +60,8 @@ def test_every_message_of_every_version_has_a_sample() -> None:
 
 @each_sample
 def test_a_sample_is_valid_under_the_exported_schema(sample: Path) -> None:
+    import jsonschema  # takes a second, which each worker would spend while it collects
+
     schema = json.loads((DIRECTORY / file_name(schema_of(sample))).read_text(encoding="utf-8"))
 
     jsonschema.Draft202012Validator.check_schema(schema)

@@ -15,6 +15,7 @@ from typing import Any
 from tests.waiting import wait_until
 
 VARIABLE = "HEADRACE_CHROMIUM"
+STOP_LIMIT_S = 60.0
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 KEYS = {"Enter": (13, "\r"), "Tab": (9, ""), "Escape": (27, ""), "ArrowDown": (40, ""), "ArrowUp": (38, "")}
 
@@ -55,7 +56,11 @@ class Browser:
     ) -> None:
         self._session = None
         self._send("Browser.close")
-        self._process.wait()
+        try:
+            self._process.wait(STOP_LIMIT_S)
+        finally:
+            self._process.kill()
+            self._process.wait(STOP_LIMIT_S)
         os.close(self._in)
         os.close(self._out)
 
