@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import date, datetime
+from typing import NamedTuple
 
 import orjson
 from psycopg.errors import (
@@ -28,6 +29,7 @@ from services.loader.effects import LoadedFact
 from services.loader.fact_age import live_age_s
 from services.loader.parking import FACT_KINDS, PREDICTION, kind_of, park, release
 from services.loader.postgres_effects import write_rows, write_shared
+from services.loader.postgres_export_orders import mark_days_changed
 from services.loader.postgres_merge import merge
 from services.loader.postgres_refusal import refusal_of
 from services.loader.postgres_state import read_states
@@ -38,7 +40,7 @@ from shared.broker.contract import NewRecord
 from shared.clock import Clock
 from shared.database.connection import DbConnection, ReconnectingConnection
 from shared.errors import InvalidEvent
-from shared.events import SCHEMA_VERSION, Listed, LoadedEvent, Prediction, Reference, Withdrawal
+from shared.events import SCHEMA_VERSION, Listed, LoadedEvent, Prediction, Reference, Withdrawal, day_of
 from shared.records import DecodedRecord, encode, headers_of, revision_of
 from shared.runtime.metrics import Metrics
 from shared.topics import CLEAN, LOADED, partition_of
@@ -51,6 +53,19 @@ HOP = "loader"
 _INVALID_VALUE_ERRORS = (
     DataError, CardinalityViolation, ProgramLimitExceeded, CheckViolation, ForeignKeyViolation, NotNullViolation,
 )  # fmt: skip
+
+
+Day = tuple[str, date]
+"""A source and one of its days."""
+
+
+class _LoadedFacts(NamedTuple):
+    """The records of loaded-events, the ids of the events that the facts list for the first time, and the days of all
+    events that they change."""
+
+    records: list[NewRecord]
+    new_event_ids: resolve.IdsByKey
+    changed_days: set[Day]
 
 
 class Loader:
@@ -88,10 +103,11 @@ class Loader:
             [item for item in batch if isinstance(item.message, Reference)], connection
         )
         facts = [item for item in batch if not isinstance(item.message, Reference | Prediction | None)]
-        loaded_events, new_event_ids = self._load_facts(facts, connection)
+        loaded = self._load_facts(facts, connection)
         predictions = [item for item in batch if isinstance(item.message, Prediction)]
-        self._store_predictions(predictions, new_event_ids, connection)
-        return outputs + loaded_events
+        predicted_days = self._store_predictions(predictions, loaded.new_event_ids, connection)
+        mark_days_changed(connection, loaded.changed_days | predicted_days)
+        return outputs + loaded.records
 
     def _update_reference_data(self, references: list[DecodedRecord], connection: DbConnection) -> list[NewRecord]:
         if references:
@@ -102,12 +118,9 @@ class Loader:
             _reference_loaded_event(item) for item in references if postgres_base.update_codes(connection, item.message)
         ]
 
-    def _load_facts(
-        self, facts: list[DecodedRecord], connection: DbConnection
-    ) -> tuple[list[NewRecord], resolve.IdsByKey]:
-        """The records of loaded-events, and the ids of the events that the facts list for the first time."""
+    def _load_facts(self, facts: list[DecodedRecord], connection: DbConnection) -> _LoadedFacts:
         if not facts:
-            return [], {}
+            return _LoadedFacts([], {}, set())
         # In a replay, loaded events carry the replay's revision. The facts keep the revision of their record, so that a
         # version cleaned later than the record is not replaced.
         revisions = {item.event_id: item.revision for item in facts}
@@ -129,7 +142,7 @@ class Loader:
         if effects.withheld_count:
             self._metrics.records_total.labels(HOP, CLEAN, "filtered: known later").inc(effects.withheld_count)
         if not effects.events:
-            return [], {}
+            return _LoadedFacts([], {}, set())
         if effects.sessions or effects.profiles or effects.removed_profiles:
             with self._shared_transaction(connection) as shared_connection:
                 shared_ids = write_shared(shared_connection, effects)
@@ -143,10 +156,11 @@ class Loader:
                 self._metrics.live_fact_age_seconds.observe(ages_s[item.event_id])
         for kind, count in effects.regression_counts.items():
             self._metrics.regressions_total.labels(feed=kind).inc(count)
-        return [
+        records = [
             _loaded_event(item, ids, revisions.get(item.received.event_id, item.received.revision))
             for item in effects.loaded_facts
-        ], new_ids
+        ]
+        return _LoadedFacts(records, new_ids, effects.changed_days)
 
     @contextmanager
     def _shared_transaction(self, connection: DbConnection) -> Iterator[DbConnection]:
@@ -177,23 +191,23 @@ class Loader:
 
     def _store_predictions(
         self, predictions: list[DecodedRecord], new_event_ids: resolve.IdsByKey, connection: DbConnection
-    ) -> None:
+    ) -> set[Day]:
         """Store the predictions of loaded events, also parked ones of the events that the batch lists for the first
-        time, and park the others: predictions are in another topic and may arrive before their events."""
+        time, and park the others: predictions are in another topic and may arrive before their events. Returns the days
+        of those that are stored, if one of them is new."""
         if not predictions and not new_event_ids:
-            return
+            return set()
         if new_event_ids:
             predictions = release(connection, new_event_ids, [PREDICTION]) + predictions
         unknown = {item.message.event_key for item in predictions} - new_event_ids.keys()
         event_ids = new_event_ids | resolve.events(connection, unknown)
         if orphans := [item for item in predictions if item.message.event_key not in event_ids]:
             park(connection, orphans, self._clock.now())
-        rows = {
-            item.event_id: prediction_row(item.event_id, item.message)
-            for item in predictions
-            if item.message.event_key in event_ids
-        }
-        merge(connection, {PREDICTIONS: list(rows.values())}, {"events": event_ids})
+        stored = {item.event_id: item.message for item in predictions if item.message.event_key in event_ids}
+        rows = [prediction_row(event_id, message) for event_id, message in stored.items()]
+        if not merge(connection, {PREDICTIONS: rows}, {"events": event_ids}):
+            return set()
+        return {(each.source, day) for each in stored.values() if (day := day_of(each.event_key)) is not None}
 
 
 def lock_event_stripes(connection: DbConnection, batch: Sequence[DecodedRecord], stripes: int) -> None:

@@ -44,23 +44,12 @@ def _insert_entities(connection: DbConnection, effects: Effects, source_ids: res
 def write_rows(
     connection: DbConnection, effects: Effects, resolved_ids: Mapping[str, resolve.IdsByKey], slot: str
 ) -> None:
-    """Write the rows that belong to one event, the return rates, which days changed, and title and grade of
-    sessions. The events are written."""
+    """Write the rows that belong to one event, the return rates, and title and grade of sessions. The events are
+    written."""
     postgres_events.clear_columns(connection, effects.cleared_kinds)
     insert(connection, effects.new_rows, resolved_ids)
     for table, gone in effects.removed_rows.items():
         delete(connection, table, gone, resolved_ids)
     merge(connection, effects.rows | {RETURN_RATES: rate_rows(effects, slot)}, resolved_ids)
     write_past(connection, effects.revised, resolved_ids)
-    _mark_days_changed(connection, effects, resolved_ids["sources"])
     fold_sessions(connection, changed_cards(effects))
-
-
-def _mark_days_changed(connection: DbConnection, effects: Effects, source_ids: resolve.IdsByKey) -> None:
-    """Mark the CSV files of the days as outdated. Called late, because concurrent loaders lock the same rows here."""
-    days = sorted((source_ids[source], day) for source, day in effects.changed_days)
-    connection.execute(
-        "INSERT INTO facts.export_days (source_id, date) SELECT * FROM unnest(%s::int[], %s::date[])"
-        " ON CONFLICT (source_id, date) DO UPDATE SET touched = export_days.touched + 1",
-        ([source_id for source_id, _ in days], [day for _, day in days]),
-    )

@@ -1,7 +1,8 @@
-"""Export operations: marks the requested days as outdated and reports how many are rewritten."""
+"""Marks days whose files are outdated: those that a batch changed, and those that an export operation requests."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import date
 from typing import Any
 
@@ -11,6 +12,21 @@ from shared.ops.operations import Operation
 from shared.runtime.process.operation_poller import OperationProgress
 
 KIND = "export"
+
+
+def mark_days_changed(connection: DbConnection, days: Collection[tuple[str, date]]) -> None:
+    """Mark the files of these days, by source, as outdated. Call it late and once in a transaction: concurrent loaders
+    lock the same rows, in the order of the days."""
+    if not days:
+        return
+    sources, dates = zip(*days, strict=True)
+    connection.execute(
+        "INSERT INTO facts.export_days (source_id, date)"
+        " SELECT s.id, d.date FROM unnest(%s::text[], %s::date[]) AS d (source, date)"
+        " JOIN facts.sources s ON s.name = d.source ORDER BY 1, 2"
+        " ON CONFLICT (source_id, date) DO UPDATE SET touched = export_days.touched + 1",
+        (list(sources), list(dates)),
+    )
 
 
 def mark_days_outdated(connection: DbConnection, first: date, last: date) -> dict[str, Any]:

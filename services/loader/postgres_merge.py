@@ -18,13 +18,16 @@ from services.loader.schema import ENTITIES, RETURN_RATES, STAGED_TABLES, Table
 from shared.database.connection import DbConnection
 
 
-def merge(connection: DbConnection, rows: Mapping[Table, Sequence[Row]], resolved_ids: Mapping[str, IdsByKey]) -> None:
-    """Write the rows, tables in the order given. `resolved_ids`: ids that the caller has resolved, by table."""
+def merge(connection: DbConnection, rows: Mapping[Table, Sequence[Row]], resolved_ids: Mapping[str, IdsByKey]) -> int:
+    """Write the rows, tables in the order given. `resolved_ids`: ids that the caller has resolved, by table. Returns
+    how many rows were new or changed."""
+    changed = 0
     for table, table_rows in rows.items():
         if table_rows:
             stage(connection, table, with_ids(connection, table, table_rows, resolved_ids))
             for statement in _MERGES.get(table) or (_merge_sql(table),):
-                connection.execute(statement)
+                changed += connection.execute(statement).rowcount
+    return changed
 
 
 def insert(connection: DbConnection, rows: Mapping[Table, Sequence[Row]], resolved_ids: Mapping[str, IdsByKey]) -> None:

@@ -14,8 +14,8 @@ class Allowance:
     `repeats`: for each topic, how often more than once a record may be there. `received_again`: the same for messages,
     by their ids; `answered_late`: the same for messages whose answer did not arrive in time, by key of the event and
     rule. `undecided`: how many senders may leave notifications without a decision, because they were killed or
-    the ledger went back. `unnotified`: ids of the records that were gone before the notifier read them, which were
-    counted and which a person accepted.
+    the ledger went back. `unnotified`: event keys of the records that were gone before the notifier read them,
+    which were counted and which a person accepted.
     """
 
     repeats: Counter[str] = field(default_factory=Counter)
@@ -23,6 +23,11 @@ class Allowance:
     answered_late: Counter[tuple[str, str]] = field(default_factory=Counter)
     undecided: int = 0
     unnotified: set[str] = field(default_factory=set)
+
+    def may_be_unnotified(self, subject: str) -> bool:
+        """Whether a notification may be missing because of a lost record. `subject`: the key of an event, or of a
+        session or day, with which the keys of its events begin."""
+        return any(key == subject or key.startswith(f"{subject}:") for key in self.unnotified)
 
     def senders_ended(self, cut_short: Mapping[str, int]) -> None:
         """`cut_short`: how often each replica did not end in order. Each notifier has one sender."""

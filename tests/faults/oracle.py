@@ -139,7 +139,7 @@ def _table(name: str, expected: Sequence[str], actual: Sequence[str]) -> str:
 def _ledger(reference: Outcome, actual: Outcome, allowance: Allowance) -> list[str]:
     lines = []
     missing = reference.ledger.keys() - actual.ledger.keys()
-    if lost := {key for key in missing if key.partition("/")[0] not in allowance.unnotified}:
+    if lost := {key for key in missing if not allowance.may_be_unnotified(reference.ledger[key].event_key)}:
         lines.append(f"NOTIFICATIONS LOST: {len(lost)} missing in the ledger, first {min(lost)}")
     messages = {key for key, each in actual.ledger.items() if not each.event_key.startswith(INCIDENT)}
     if unexpected := messages - reference.ledger.keys():

@@ -140,8 +140,21 @@ def test_a_notification_may_be_missing_only_if_its_record_was_lost_and_the_loss_
     missing = replace(outcome(A1, A2, B1), ledger={}, received=Counter())
 
     assert differences(REFERENCE, missing) == [f"NOTIFICATIONS LOST: 1 missing in the ledger, first {MESSAGE}"]
-    assert differences(REFERENCE, missing, Allowance(unnotified={RECORD})) == []
+    assert differences(REFERENCE, missing, Allowance(unnotified={EVENT})) == []
     assert differences(REFERENCE, missing, Allowance(unnotified={"another"})) != []
+
+
+def test_the_summary_of_a_day_may_be_missing_if_a_record_of_one_of_its_events_was_lost() -> None:
+    allowance = Allowance(unnotified={"river:2031-05-04:07:01"})
+
+    subjects = (
+        "river:2031-05-04:07:01",
+        "river:2031-05-04:07",
+        "river:2031-05-04",
+        "river:2031-05-0",
+        "river:2031-05-05",
+    )
+    assert [allowance.may_be_unnotified(each) for each in subjects] == [True, True, True, False, False]
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,7 @@ class _LogAccidents:
 
     def _allow_unnotified(self, lost: Collection[Entry]) -> None:
         """What the notifier has not read gives no message once a person has accepted the loss."""
-        self._report.allowance.unnotified |= {entry.event_id.decode() for entry in lost}
+        self._report.allowance.unnotified |= {entry.key.decode() for entry in lost}
 
     def _unread(self, sample: Sample, service: str) -> set[Entry]:
         return self._world.history.unread(sample.committed[service])

@@ -77,6 +77,17 @@ def test_the_same_batch_twice_changes_nothing_and_emits_nothing(connection: Conn
     assert ask(connection, "SELECT touched FROM facts.export_days") == [(1,)]
 
 
+def test_a_new_prediction_marks_the_files_of_its_day_as_outdated(
+    connection: Connection, loader: Loader, load: Load
+) -> None:
+    load(listed(), settled())
+    loader.handle([prediction()], connection)
+    touched = "SELECT touched FROM facts.export_days"
+    assert ask(connection, touched) == [(2,)]
+    loader.handle([prediction()], connection)
+    assert ask(connection, touched) == [(2,)]
+
+
 def test_a_row_that_exists_without_a_version_is_merged(connection: Connection, load: Load) -> None:
     load(listed(), listed(2))
     connection.execute(
