@@ -19,6 +19,7 @@ from services.notifier.findings.rules import (
     Candidates,
     SelectedFinding,
     called_off_findings,
+    collect_predictions,
     daily_rules,
     event_findings,
     event_markets,
@@ -28,7 +29,7 @@ from services.notifier.findings.rules import (
 from services.notifier.findings.variables import variables_of
 from services.notifier.rules.rule_book import RuleBook
 from services.notifier.storage.postgres_edits import show_outcomes
-from services.notifier.storage.postgres_facts import day_statuses, read_events, read_sessions
+from services.notifier.storage.postgres_facts import day_statuses, read_events, read_sessions, stored_predictions
 from services.notifier.storage.postgres_ledger import (
     NewNotification,
     NewSummary,
@@ -78,7 +79,12 @@ class Notifier:
         book = self._rules()
         replayed = sorted({received.revision for received in batch} - {LIVE})
         announced_revisions = revisions_to_notify(connection, replayed) if replayed else frozenset[str]()
-        candidates = find_candidates(batch, self._clock.now(), book, announced_revisions)
+        now = self._clock.now()
+        candidates = find_candidates(batch, now, book, announced_revisions)
+        if candidates.listed_events:
+            # Predictions are in another topic, and a database that went back meets them before their events.
+            waited = stored_predictions(connection, list(candidates.listed_events))
+            collect_predictions(waited, now, book, candidates)
         if candidates:
             self._record_findings(connection, book, read_findings(candidates, connection, book))
             self._record_summaries(connection, book, read_summaries(candidates, connection, book))

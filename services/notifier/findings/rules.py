@@ -38,9 +38,13 @@ class SelectedFinding(NamedTuple):
 
 @dataclass
 class Candidates:
-    """Possible findings of a batch, by key, in order of arrival and without duplicates. The rows read later decide."""
+    """Possible findings of a batch, by key, in order of arrival and without duplicates. The rows read later decide.
+
+    `listed_events` have their first card: predictions that waited for it are stored together with it.
+    """
 
     tip_predictions: dict[str, list[Prediction]] = field(default_factory=dict)
+    listed_events: dict[str, None] = field(default_factory=dict)
     settled_events: dict[str, None] = field(default_factory=dict)
     cancelled_sessions: dict[str, None] = field(default_factory=dict)
     ended_days: dict[tuple[str, date], None] = field(default_factory=dict)
@@ -62,8 +66,7 @@ def find_candidates(
     Raises InvalidEvent for a message that is neither a prediction nor a loaded event.
     """
     result = Candidates()
-    oldest = now - timedelta(seconds=SILENT_AFTER_S)
-    tip_rules = book.rules_of("tip")
+    oldest = _oldest_news(now)
     for received in batch:
         message = received.message
         if received.revision != LIVE and received.revision not in announced_revisions:
@@ -72,12 +75,23 @@ def find_candidates(
             if not is_history(message.known_at, message.scheduled_at, oldest):
                 _collect_loaded(message, result)
         elif isinstance(message, Prediction):
-            is_new = not is_history(message.as_of, message.scheduled_at, oldest)
-            if is_new and is_before_start(message, now) and any(is_tip(message, rule) for rule in tip_rules):
-                result.tip_predictions.setdefault(message.event_key, []).append(message)
+            collect_predictions([message], now, book, result)
         else:
             raise InvalidEvent(f"expected a prediction or a loaded event, got {type(message).__name__}")
     return result
+
+
+def collect_predictions(predictions: Iterable[Prediction], now: datetime, book: RuleBook, result: Candidates) -> None:
+    """Add the predictions that may be tips: news, made before the start, and worth a tip by a rule."""
+    tip_rules = book.rules_of("tip")
+    for prediction in predictions:
+        is_new = not is_history(prediction.as_of, prediction.scheduled_at, _oldest_news(now))
+        if is_new and is_before_start(prediction, now) and any(is_tip(prediction, rule) for rule in tip_rules):
+            result.tip_predictions.setdefault(prediction.event_key, []).append(prediction)
+
+
+def _oldest_news(now: datetime) -> datetime:
+    return now - timedelta(seconds=SILENT_AFTER_S)
 
 
 def is_history(known_at: datetime, scheduled_at: datetime | None, oldest: datetime) -> bool:
@@ -198,6 +212,8 @@ def is_day_complete(statuses: Mapping[str, int]) -> bool:
 
 
 def _collect_loaded(message: LoadedEvent, result: Candidates) -> None:
+    if message.kind == "listed" and message.version == 1:
+        result.listed_events[message.event_key] = None
     if message.kind != "settled":
         return
     if message.status == "settled":

@@ -10,13 +10,15 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
+from itertools import groupby
 from typing import Any
 
 from psycopg.rows import tuple_row
 
 from services.notifier.findings.digest import DayRows
-from services.notifier.findings.finding import EventDetails, Payout, SessionDetails
+from services.notifier.findings.finding import EventDetails, Payout, SessionDetails, source_of_key
 from shared.database.connection import DbConnection
+from shared.events import HeadProbability, Prediction
 
 EVENTS = "SELECT event_key, session_key, number, scheduled_at, status FROM analytics.events WHERE event_key = ANY(%s)"
 SESSIONS = """
@@ -40,6 +42,11 @@ FROM analytics.predictions p JOIN analytics.events e ON e.event_key = p.event_ke
 WHERE p.event_key = ANY(%s) AND p.head = 'result' AND p.slot IS NOT NULL AND NOT p.shadow
   AND (e.scheduled_at IS NULL OR p.as_of <= e.scheduled_at)
 ORDER BY p.event_key, p.slot, p.as_of DESC, p.state DESC, p.model_version DESC"""
+STORED_PREDICTIONS = """
+SELECT p.event_key, e.scheduled_at, p.as_of, p.state, p.model_version, p.slot, p.class, p.probability
+FROM analytics.predictions p JOIN analytics.events e ON e.event_key = p.event_key
+WHERE p.event_key = ANY(%s) AND p.head = 'result' AND p.slot IS NOT NULL AND NOT p.shadow
+ORDER BY p.event_key, p.as_of, p.state, p.model_version, p.slot"""
 SESSION_KEYS_OF_DAY = "SELECT session_key FROM analytics.sessions WHERE source = %s AND date = %s"
 # A postponed event counts as cancelled: at the end of its day it is not known yet that the line-up will run later.
 STATUSES = """
@@ -95,6 +102,22 @@ def read_sessions(connection: DbConnection, keys: Sequence[str]) -> dict[str, Se
     for key, events, numbers in _rows(connection, SESSION_EVENTS, list(sessions)):
         sessions[key] = replace(sessions[key], events=events, called_off_numbers=tuple(numbers))
     return sessions
+
+
+def stored_predictions(connection: DbConnection, keys: Sequence[str]) -> list[Prediction]:
+    """The stored predictions of these events in the order of their times, with the probabilities of winning only."""
+    rows = _rows(connection, STORED_PREDICTIONS, list(keys))
+    return [
+        Prediction(
+            source=source_of_key(key), event_key=key, scheduled_at=scheduled_at, as_of=as_of, state=state,
+            model_version=model_version, feature_hash="", inputs=(),
+            probabilities=tuple(
+                HeadProbability(head="result", slot=slot, label=label, probability=probability)
+                for *_, slot, label, probability in group
+            ),
+        )
+        for (key, scheduled_at, as_of, state, model_version), group in groupby(rows, key=lambda row: row[:5])
+    ]  # fmt: skip
 
 
 def day_statuses(connection: DbConnection, source: str, day: date) -> dict[str, int]:

@@ -64,6 +64,21 @@ def test_a_tip_names_the_favourite(notifier: Notifier, database: Connection, row
     assert "2 Rower 2: win probability 90.0%" in messages[0][1]
 
 
+def test_a_tip_that_came_before_its_event_is_recorded_when_the_event_is_listed(
+    notifier: Notifier, database: Connection, rows: Rows
+) -> None:
+    """After a restore, the topic of predictions may be ahead of the database; the loader stores them with the event."""
+    start = NOW + HOUR
+    assert ledger_after(notifier, database, prediction(0.1, 0.9)) == []
+    rows.prediction(rows.event(rows.session(), 1, "listed", at=start), [0.1, 0.9], as_of=NOW - HOUR / 2)
+    card = {"kind": "listed", "status": "listed", "scheduled_at": start}
+
+    assert ledger_after(notifier, database, loaded_event(1, version=2, **card)) == []
+    messages = ledger_after(notifier, database, loaded_event(1, **card))
+    assert rules_of(messages) == ["tip"]
+    assert ledger_after(notifier, database, loaded_event(1, **card), prediction(0.1, 0.9)) == messages
+
+
 def test_a_result_causes_notifications_of_its_payout_and_surprise(
     notifier: Notifier, database: Connection, rows: Rows
 ) -> None:
