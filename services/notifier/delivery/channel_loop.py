@@ -26,6 +26,7 @@ from services.notifier.pacing import DeliveryPolicy, RateLimit
 from services.notifier.sending_hold import SendingHold
 from services.notifier.storage import postgres_claims as ledger
 from services.notifier.storage.postgres_claims import Claim, ClaimChoice, Claims
+from services.notifier.storage.postgres_clock_repair import repair_times
 from services.notifier.storage.postgres_edits import claim_edit
 from services.notifier.storage.postgres_sending_hold import hold_sending, read_hold, went_back
 from services.notifier.texts.message import MAX_LENGTH
@@ -78,6 +79,7 @@ class ChannelLoop:
         self._unmarked: Callable[[DbConnection], None] | None = None
         self._expire_at_s = 0.0
         self._check_closed_at_s = 0.0
+        self._repair_times_at_s = 0.0
         self._id = uuid4()
         self._last_sent: tuple[Claim, float] | None = None
         self._last_connection: DbConnection | None = None
@@ -113,6 +115,7 @@ class ChannelLoop:
         self._options.on_hold(hold)
         if isinstance(self._channel, SometimesAvailable) and not self._channel.available():
             return self._policy.poll_s
+        self._repair_times(connection)
         self._closed.refresh(connection)
         self._expire_at_closed(connection)
         worked = [self._settle_interrupted(connection)]
@@ -260,6 +263,17 @@ class ChannelLoop:
         if self._unmarked is not None:
             self._unmarked(connection)
             self._unmarked = None
+
+    def _repair_times(self, connection: DbConnection) -> None:
+        now_s = time.monotonic()
+        if now_s < self._repair_times_at_s:
+            return
+        self._repair_times_at_s = now_s + self._policy.lease_s / 2
+        if count := repair_times(connection, self._channel.name):
+            log.warning(
+                "notification_times_repaired", channel=self._channel.name, rows=count,
+                cause="they were recorded while the database's clock was ahead",
+            )  # fmt: skip
 
     def _expire_at_closed(self, connection: DbConnection) -> None:
         """What waits for a closed address is not claimed, and expires all the same."""

@@ -30,6 +30,7 @@ from services.notifier.disposition import Disposition, Drop, HoldUntil, Mutes, S
 from services.notifier.pacing import DeliveryPolicy, RateLimit
 from services.notifier.sending_hold import SendingHold
 from services.notifier.storage import postgres_ledger as ledger
+from services.notifier.storage.postgres_claims import ANY, claim
 from services.notifier.storage.postgres_ledger import NewNotification
 from services.notifier.storage.postgres_sending_hold import (
     close_address,
@@ -485,6 +486,33 @@ def test_the_optional_interfaces_are_recognised() -> None:
     assert isinstance(VerifyingReceiver(), Editing)
     assert isinstance(VerifyingReceiver(), SometimesAvailable)
     assert not isinstance(Receiver(), Verifying | Editing | SometimesAvailable)
+
+
+def test_messages_of_a_clock_that_was_ahead_are_sent_when_it_is_right_again(database: Connection) -> None:
+    """The ledger's times are the database's. A held message is held for as long as before."""
+    record(database, 2)
+    last = "id = (SELECT max(id) FROM notifier.ledger)"
+    database.execute(f"UPDATE notifier.ledger SET due_at = due_at + interval '2 days' WHERE {last}")
+    shift = "created_at = created_at + interval '1 day', due_at = due_at + interval '1 day'"
+    database.execute(f"UPDATE notifier.ledger SET {shift}, expires_at = created_at + interval '25 hours'")
+    receiver = Receiver()
+
+    run_until_idle(loop_of(receiver), database)
+
+    assert len(receiver.messages) == 1
+    assert column(database, "state") == ["sent", "pending"]
+    assert column(database, "(due_at - clock_timestamp()) BETWEEN '47 hours' AND '48 hours'")[1]
+    assert column(database, "(expires_at - clock_timestamp()) BETWEEN '50 minutes' AND '60 minutes'")[1]
+
+
+def test_a_claim_of_a_clock_that_was_ahead_ends_with_its_lease(database: Connection) -> None:
+    record(database)
+    assert claim(database, "webhook", ANY, uuid4())
+    database.execute("UPDATE notifier.ledger SET claimed_at = claimed_at + interval '1 day'")
+
+    loop_of(Receiver()).step(database)
+
+    assert column(database, "claimed_at <= clock_timestamp()") == [True]
 
 
 REFUSAL = ChannelClosed("HTTP 404: configure a new URL")
