@@ -15,7 +15,7 @@ import psycopg
 from shared.errors import HeadraceError
 from shared.topics import SERVICES
 from tests.faults import oracle
-from tests.faults.accidents.jumping_clock import libfaketime
+from tests.faults.accidents.jumping_clock import libfaketime_for
 from tests.faults.accidents.of_predictions import PredictedDay
 from tests.faults.accidents.operator import CommandFailedError
 from tests.faults.days import FEEDS, write_archive
@@ -114,7 +114,7 @@ def services_to_wrap(schedule: Schedule) -> frozenset[str]:
     """The fetcher, for its permits, and the services with a named point; all others run unchanged. All services, if
     their clock is injected."""
     faults = (*schedule.faults, *schedule.late)
-    if Kind.CLOCK in schedule.kinds and libfaketime() is None:
+    if Kind.CLOCK in schedule.kinds and libfaketime_for(schedule.broker) is None:
         return frozenset(SERVICES)
     return frozenset({"fetcher"} | {fault.service for fault in faults if fault.kind is Kind.POINT})
 

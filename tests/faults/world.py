@@ -25,7 +25,7 @@ from shared.settings.sections import Settings
 from shared.settings.values import read_secret
 from shared.topics import SERVICES
 from tests.faults.accidents.database_settings import limit_connections, limit_wal
-from tests.faults.accidents.jumping_clock import JumpingClock, libfaketime, shared_by_all_users
+from tests.faults.accidents.jumping_clock import JumpingClock, libfaketime_for, shared_by_all_users
 from tests.faults.accidents.operator import COMMAND_LIMIT_S, CommandFailedError, Operator
 from tests.faults.accidents.small_disk import SmallDisk
 from tests.faults.days import morning
@@ -119,7 +119,7 @@ class World:
             self.disks[kind] = SmallDisk(*sizes_mb[kind])
             self._stack.callback(self.disks[kind].close)
         if Kind.CLOCK in self.plan.kinds:
-            library = libfaketime()
+            library = libfaketime_for(self.plan.broker)
             name = f"headrace-faults-{os.getpid()}"
             shared = self._stack.enter_context(shared_by_all_users(name)) if library else ""
             self.clock = JumpingClock(self.control_dir / "clock", library, shared)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from shared.clock import Clock
 from shared.settings.sections import ClockSettings
+from tests.faults.schedule import KAFKA
 
 VARIABLE = "HEADRACE_FAKETIME"
 CLOCK_FILE = "FAULTS_CLOCK"
@@ -30,6 +31,12 @@ def libfaketime() -> Path | None:
     if (named := os.environ.get(VARIABLE)) is not None:
         return Path(named) if named else None
     return next(iter(sorted(Path("/").glob(_LIBRARIES.lstrip("/")))), None)
+
+
+def libfaketime_for(broker: str) -> Path | None:
+    """The library for a run with this broker. None with Kafka, whose client calls `time.sleep`: that fails with EINVAL
+    under libfaketime."""
+    return None if broker == KAFKA else libfaketime()
 
 
 @contextmanager
