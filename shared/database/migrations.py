@@ -50,16 +50,16 @@ def migrate(
 ) -> int:
     """Apply the missing migrations, or those of `selected`. Returns how many files were applied.
 
-    Services may be at work. A statement that waits for a lock makes them wait behind it, so after `lock_timeout_s` the
-    whole transaction is rolled back and tried again a second later.
+    Services may be at work. A statement that waits for a lock makes them wait behind it, so after `lock_timeout_s`, and
+    after a deadlock with one of them, the whole transaction is rolled back and tried again a second later.
 
     Raises ConfigError if a file was edited after it was applied, TransientError if a lock is never free.
     """
     for _ in range(tries):
         try:
             return _migrate(url, selected, lock_timeout_s)
-        except psycopg.errors.LockNotAvailable as error:
-            cause = str(error).strip()
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
+            cause = error.diag.message_primary
             time.sleep(PAUSE_S)
     raise TransientError(
         f"a migration found no moment without a conflicting lock ({cause}): end long transactions and try again"

@@ -92,6 +92,9 @@ BEGIN
     IF current_setting('server_version_num')::integer < 180000 THEN
         RETURN;
     END IF;
+    -- In the order in which a unit of the loader reads them: then it holds none of them while it waits for another.
+    LOCK TABLE facts.events, facts.versions, facts.entries, facts.observations, facts.outcomes, facts.transactions,
+        facts.profiles, facts.entities IN ACCESS EXCLUSIVE MODE;
     FOR source, source_column, target IN VALUES
         ('entries', 'event_id', 'events'), ('observations', 'event_id', 'events'), ('outcomes', 'event_id', 'events'),
         ('transactions', 'event_id', 'events'), ('versions', 'event_id', 'events'),

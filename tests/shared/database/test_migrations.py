@@ -78,6 +78,23 @@ def test_a_migration_that_waits_for_a_lock_does_not_block_others(
         assert applied.result() == 1
 
 
+def test_a_migration_that_deadlocks_with_a_service_is_tried_again(
+    database_url: str, database: DbConnection, tmp_path: Path
+) -> None:
+    path = tmp_path / "0001_two_tables.sql"
+    path.write_text("LOCK TABLE ops.slots; LOCK TABLE ops.audit")
+    waiting = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%LOCK TABLE ops.audit%'"
+    with psycopg.connect(database_url) as service, ThreadPoolExecutor(1) as executor:
+        service.execute("SET deadlock_timeout = '60s'")  # the other side finds the deadlock
+        service.execute("SELECT count(*) FROM ops.audit")
+        applied = executor.submit(migrate, database_url, [Migration("test", 1, path)], lock_timeout_s=30.0)
+        wait_until(lambda: database.execute(waiting).rowcount)
+        service.execute("SELECT count(*) FROM ops.slots")
+        service.commit()
+
+        assert applied.result() == 1
+
+
 def test_a_lock_that_is_never_free_is_reported(database_url: str, alter: Migration) -> None:
     with psycopg.connect(database_url) as reader:
         reader.execute("SELECT count(*) FROM ops.slots")
