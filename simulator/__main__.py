@@ -28,7 +28,6 @@ from simulator.server import FailureInjection, Pages, SimulatorServer
 from simulator.stages import PublicationSchedule
 from simulator.versions import race_day
 
-DESCRIPTION = "A synthetic source with known true probabilities, or a recorded day."
 CLOCK_OPTIONS = ("clock_start", "clock_speed", "clock_epoch")
 
 

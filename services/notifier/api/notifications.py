@@ -58,7 +58,7 @@ READ = """
 SELECT id, rule, split_part(channel, '/', 1) AS channel, channel AS address, event_key, text, state, attempts, error,
        created_at, expires_at, sent_at, external_id
 FROM notifier.ledger"""
-# A message that waits for an address that was closed by it, or was tried since, was refused.
+# A message that waits for an address that has refused a message since it was recorded was refused.
 _TEST_STATES = """
 SELECT channel, CASE WHEN h.refused_at IS NOT NULL AND state = 'pending' THEN 'closed' ELSE state END,
        CASE WHEN h.refused_at IS NOT NULL AND state = 'pending' THEN h.cause ELSE error END

@@ -22,7 +22,7 @@ from shared.records import LIVE, DecodedRecord
 
 FINAL_STATUSES = frozenset({"settled", "void", "cancelled", "postponed"})
 # Records known, or events scheduled, longer ago are history and never notified.
-SILENT_AFTER_S = 24 * 3600.0
+SILENT_AFTER = timedelta(days=1)
 # The number of a session's last event.
 FINAL_NUMBER = 12
 # The number of highest payouts in the daily summary.
@@ -66,7 +66,8 @@ def find_candidates(
     Raises InvalidEvent for a message that is neither a prediction nor a loaded event.
     """
     result = Candidates()
-    oldest = _oldest_news(now)
+    predictions = []
+    oldest = now - SILENT_AFTER
     for received in batch:
         message = received.message
         if received.revision != LIVE and received.revision not in announced_revisions:
@@ -75,23 +76,20 @@ def find_candidates(
             if not is_history(message.known_at, message.scheduled_at, oldest):
                 _collect_loaded(message, result)
         elif isinstance(message, Prediction):
-            collect_predictions([message], now, book, result)
+            predictions.append(message)
         else:
             raise InvalidEvent(f"expected a prediction or a loaded event, got {type(message).__name__}")
+    collect_predictions(predictions, now, book, result)
     return result
 
 
 def collect_predictions(predictions: Iterable[Prediction], now: datetime, book: RuleBook, result: Candidates) -> None:
     """Add the predictions that may be tips: news, made before the start, and worth a tip by a rule."""
-    tip_rules = book.rules_of("tip")
+    tip_rules, oldest = book.rules_of("tip"), now - SILENT_AFTER
     for prediction in predictions:
-        is_new = not is_history(prediction.as_of, prediction.scheduled_at, _oldest_news(now))
+        is_new = not is_history(prediction.as_of, prediction.scheduled_at, oldest)
         if is_new and is_before_start(prediction, now) and any(is_tip(prediction, rule) for rule in tip_rules):
             result.tip_predictions.setdefault(prediction.event_key, []).append(prediction)
-
-
-def _oldest_news(now: datetime) -> datetime:
-    return now - timedelta(seconds=SILENT_AFTER_S)
 
 
 def is_history(known_at: datetime, scheduled_at: datetime | None, oldest: datetime) -> bool:

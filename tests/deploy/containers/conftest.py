@@ -107,16 +107,13 @@ def new_installation(
         copy_project(directory / name)
         installation = Installation(engine, directory / name / "deploy", f"headrace-{name}-{RUN}", figures)
         installation.select({**pulled.variables, "HEADRACE_VERSION": RUN}, pulled.left_out)
-        failed = request.session.testsfailed
+        failed, is_over = request.session.testsfailed, False
         try:
             yield installation
-        except BaseException:
-            sys.stderr.write(installation.run("logs", "--tail", "30").stdout)
-            raise
-        else:
-            if request.session.testsfailed > failed:
-                sys.stderr.write(installation.run("logs", "--tail", "30").stdout)
+            is_over = True
         finally:
+            if not is_over or request.session.testsfailed > failed:
+                sys.stderr.write(installation.run("logs", "--tail", "30").stdout)
             installation.remove()
 
     return make

@@ -46,9 +46,9 @@ class PredictedDay:
         database_copy.lose(world.server)
         database_copy.replace(world.server, self._copy)
         world.work(world.start_killed_server, 2 * START_LIMIT_S, "the database of before the predictions")
-        found: set[str] = set()
-        world.settle(lambda: found.update(self._overtaken()))
-        report.problems += [f"OVERTAKEN: {what}" for what in sorted(found | self._overtaken())]
+        meanwhile: set[str] = set()
+        world.settle(lambda: meanwhile.update(self._overtaken()))
+        report.problems += [f"OVERTAKEN: {what}" for what in sorted(meanwhile | self._overtaken())]
         went_back(world, report, self._received)
 
     def _overtaken(self) -> set[str]:

@@ -314,7 +314,7 @@ def test_the_services_stop(headrace: Installation) -> None:
     assert headrace.supervisor.stop(60) == []
 
 
-def test_a_refused_statement_is_found_in_the_logs(site: Site) -> None:
+def test_the_search_of_the_logs_reports_a_refused_statement(site: Site) -> None:
     """The last test: the others rely on this search."""
     cleaner = site.installation.access.service("cleaner")
     with psycopg.connect(cleaner.conninfo("test")) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
